@@ -1,0 +1,114 @@
+r"""Where to step: the ascent direction of an objective of the map.
+
+The map of a network is its gradient g, so an objective D(g(x)) climbs along H v with v = dD/dg and H the
+Hessian of the logit. A ReLU network has no Hessian. [ghorbani2019] puts softplus for ReLU and
+differentiates twice; a central difference of two ordinary gradients of the network itself,
+
+.. math:: H v \approx \frac{\nabla S(x + h \hat v) - \nabla S(x - h \hat v)}{2 h},
+
+needs neither. For integrated gradients a few random points of the path stand for all of them.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fragility import attribution, checks
+from fragility.attribution.backprop import softplus
+from fragility.attribution.controls import normalised
+from fragility.attribution.output import Output, explain, kernel_of
+from fragility.attribution.paths import mean_gradient
+from fragility.rules import Twin
+
+# These maps are piecewise constant in the ReLUs' states: their derivative needs the smooth twin.
+_NEEDS_TWIN = {attribution.gradient, attribution.gradient_x_input, attribution.integrated_gradients,
+               attribution.smoothgrad, attribution.smoothgrad_squared, attribution.vargrad}
+
+
+def objective_slope(drive: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+    """v = dD/d(map), of the signed map's shape (n, c, h, w)."""
+    with torch.enable_grad():
+        maps = maps.detach().requires_grad_()
+        return torch.autograd.grad(drive(normalised(maps)).sum(), maps)[0]
+
+
+class FiniteDifference:
+    """Hessian products by central differences of gradients; for gradient maps and integrated gradients.
+
+    Parameters
+    ----------
+    points
+        Random path points a step for integrated gradients, stratified, fresh each step.
+    every
+        Steps between two scorings on the full path of integrated gradients; the last step is always
+        scored. Gradient maps are scored at every step, since that costs nothing more.
+    """
+
+    def __init__(self, points: int = 2, every: int = 5):
+        self.points, self.every = checks.whole("points", points, 1), checks.whole("every", every, 1)
+
+    def prepare(self, method: Callable, epsilon: float, arguments: dict) -> None:
+        if method not in (attribution.gradient, attribution.integrated_gradients):
+            raise ValueError("curvature='finite-difference' covers method='gradient' and "
+                             "'integrated_gradients', whose Jacobian is a Hessian; use 'double-backprop'.")
+        self.reach = max(4 / 255, epsilon / 4)
+        self.is_path = method is attribution.integrated_gradients
+        self.baseline = arguments.get("baseline", 0.0)
+
+    def __call__(self, model, x: Tensor, output: Output, drive, maps: Tensor | None, generator) -> Tensor:
+        if not self.is_path:
+            return self._product(model, x, output, objective_slope(drive, maps))
+        start = checks.baseline(self.baseline, x).expand_as(x)
+        points = stratified(self.points, x, generator)
+        mean = mean_gradient(model, x, output, start, points)
+        slope = objective_slope(drive, (x - start) * mean)
+        step = slope * mean
+        for t in points:
+            t = t[:, None, None, None]
+            step += t * self._product(model, torch.lerp(start, x, t), output, slope * (x - start)) / len(points)
+        return step
+
+    def _product(self, model, x: Tensor, output: Output, v: Tensor) -> Tensor:
+        """H v by two gradients, a step of max-norm `reach` to either side."""
+        size = v.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(v.dtype).tiny)
+        step = v * (self.reach / size)
+        both = explain(model, torch.cat([x + step, x - step]), Output.join([output, output]))[0]
+        ahead, behind = both.chunk(2)
+        return (ahead - behind) * (size / (2 * self.reach))
+
+
+class DoubleBackprop:
+    """The exact derivative of the objective, as published; on the softplus twin where the map needs one.
+
+    `beta` is the sharpness of softplus: larger is closer to ReLU, and has less curvature to follow.
+    """
+
+    every = 1
+
+    def __init__(self, beta: float = 1.0):
+        self.beta = checks.number("beta", beta, 0, exclusive=True)
+
+    def prepare(self, method: Callable, epsilon: float, arguments: dict) -> None:
+        self.kernel, self.arguments = kernel_of(method), arguments
+        self.table = softplus(self.beta) if method in _NEEDS_TWIN else None
+
+    def __call__(self, model, x: Tensor, output: Output, drive, maps, generator) -> Tensor:
+        twin = model if self.table is None else Twin(model, self.table)
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            maps = self.kernel(twin, x, output, **self.arguments)
+            if not maps.requires_grad:
+                raise ValueError("The method's maps carry no derivative, so they cannot be attacked by "
+                                 "double-backprop; a callable method must keep the autograd graph.")
+            return torch.autograd.grad(drive(normalised(maps)).sum(), x)[0]
+
+
+CURVATURES = {"finite-difference": FiniteDifference, "double-backprop": DoubleBackprop}
+
+
+def stratified(points: int, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Path points t (points, n), one drawn uniformly from each of `points` equal parts of [0, 1]."""
+    device = generator.device if generator is not None else x.device
+    drawn = torch.rand((points, len(x)), dtype=x.dtype, device=device, generator=generator).to(x.device)
+    return (torch.arange(points, dtype=x.dtype, device=x.device)[:, None] + drawn) / points

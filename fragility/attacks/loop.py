@@ -1,0 +1,129 @@
+"""The attack loop: start, direction, project, select. Every attack is this loop with other parts."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fragility import attribution, checks
+from fragility.attacks.directions import CURVATURES, DoubleBackprop, FiniteDifference
+from fragility.attribution.controls import normalised
+from fragility.attribution.noise import named
+from fragility.attribution.output import Output, explain, kernel_of, logits_of, predict
+
+
+class Attacked(NamedTuple):
+    """What :func:`attack` gives for a batch of n images."""
+
+    x: Tensor           #: images (n, c, h, w); the clean image where nothing was found
+    found: Tensor       #: (n,) bool: some iterate kept the label
+    objective: Tensor   #: (n,) the objective, or `select`'s score, of x
+    steps: Tensor       #: (n,) int64: the step that gave x, 0 where nothing was found
+
+
+def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, epsilon: float,
+           steps: int = 100, step_size: float | None = None, curvature=None, select: Callable | None = None,
+           generator: torch.Generator | None = None, method_args: dict | None = None) -> Attacked:
+    r"""Change the map of each image within a small ball, and not its label [ghorbani2019, algorithm 1].
+
+    .. math:: x^{p} = \Pi\bigl(x^{p-1} + \alpha\, \mathrm{sign}\, \nabla_x D(x^{p-1})\bigr), \qquad
+              \Pi: \lVert x^p - x \rVert_\infty \le \epsilon,\; x^p \in [0, 1]
+
+    Of the iterates that the network gives the label of the clean image, the one with the largest
+    objective wins.
+
+    Parameters
+    ----------
+    model, x
+        Model in evaluation mode; images (n, c, h, w) in [0, 1].
+    method
+        Map that is attacked: a name in `attribution.METHODS` or a callable (model, x, target).
+    objective
+        `TopK(k)`, `MassCenter()` or `Target(mask)`.
+    epsilon, step_size
+        Radius of the ball and length of a step, as shares of the range [0, 1]; the step is epsilon / 16
+        where None.
+    steps
+        Number of steps P; 300 in the paper.
+    curvature
+        "finite-difference" (default for "gradient" and "integrated_gradients"), "double-backprop" (the
+        published way; default for all others), or an instance of the class behind the name, with its
+        own settings.
+    select
+        Another score (clean maps, maps) -> (n,), each (n, h, w) normalised, larger wins.
+    generator
+        For the symmetry break of `MassCenter` and random path points; None takes torch's global one.
+    method_args
+        Options of the method, such as `{"steps": 25}`.
+
+    Returns
+    -------
+    Attacked
+        Nothing in it lies outside the ball or [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Bad input, a method that `curvature` does not cover, or a model outside :class:`Twin`'s rules.
+    """
+    checks.model(model)
+    checks.images(x, unit_range=True)
+    checks.number("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.whole("steps", steps, 1)
+    if step_size is not None:
+        checks.number("step_size", step_size, 0, 1, exclusive=True)
+    if not hasattr(objective, "prepare"):
+        raise ValueError(f"objective must be TopK(k), MassCenter() or Target(mask), not {objective!r}.")
+    method, method_args = named(method), dict(method_args or {})
+    direction = _curvature(curvature, method)
+    direction.prepare(method, epsilon, method_args)
+    with torch.inference_mode(False), torch.no_grad():
+        return _climb(model, x.detach().clone(), kernel_of(method), method_args, objective, epsilon, steps,
+                      step_size or epsilon / 16, direction, select, generator)
+
+
+def _curvature(curvature, method: Callable):
+    if curvature is None:
+        smooth = (attribution.gradient, attribution.integrated_gradients)
+        return FiniteDifference() if method in smooth else DoubleBackprop()
+    if isinstance(curvature, str):
+        return CURVATURES[checks.choice("curvature", curvature, CURVATURES)]()
+    return curvature
+
+
+def _climb(model, x, kernel, arguments, objective, epsilon, steps, step_size, direction, select, generator):
+    output = Output(predict(model, x), len(x), x.device)
+    is_gradient = kernel is kernel_of(attribution.gradient)
+
+    def look(x):
+        """The signed map, and whether the network still gives the clean label."""
+        if is_gradient:   # its pass has the logits already
+            maps, logits = explain(model, x, output)
+        else:
+            maps, logits = kernel(model, x, output, **arguments).detach(), logits_of(model, x)
+        return maps, logits.argmax(1) == output.classes
+
+    clean, _ = look(x)
+    checks.finite(clean, "The map of x")
+    clean_pixels = normalised(clean)
+    goal = objective.prepare(clean_pixels, generator)
+    judge = goal.score if select is None else (lambda pixels: select(clean_pixels, pixels))
+
+    low, high = (x - epsilon).clamp_min(0), (x + epsilon).clamp_max(1)
+    best, best_score = x.clone(), torch.full_like(x[:, 0, 0, 0], -torch.inf)
+    best_step = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    moving, maps = x, clean
+    for step in range(1, steps + 1):
+        slope = direction(model, moving, output, goal.drive, maps, generator)
+        moving = torch.clamp(moving + step_size * slope.sign(), low, high)
+        if is_gradient or step % direction.every == 0 or step == steps:
+            maps, kept = look(moving)
+            score = torch.where(kept, judge(normalised(maps)), -torch.inf)
+            better = score > best_score
+            best = torch.where(better[:, None, None, None], moving, best)
+            best_score = torch.where(better, score, best_score)
+            best_step = torch.where(better, step, best_step)
+    found = best_step > 0
+    return Attacked(best, found, torch.where(found, best_score, judge(clean_pixels)), best_step)
+

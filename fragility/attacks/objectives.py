@@ -1,0 +1,81 @@
+"""What an attack wants of a map: each objective is larger the more the map has changed as wished."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fragility import checks
+from fragility.attribution.noise import normal_like
+from fragility.metrics.agreement import center, topk_mask
+
+
+class Goal(NamedTuple):
+    """An objective made ready for a batch: `score` judges maps (n, h, w), `drive` is what is climbed."""
+
+    score: callable
+    drive: callable
+
+
+class TopK:
+    r"""Push importance out of the k most important pixels B of the clean map [ghorbani2019, algorithm 1].
+
+    .. math:: D = -\sum_{i \in B} I(x)_i
+
+    ValueError unless k is at least 1 and less than the pixels of a map.
+    """
+
+    def __init__(self, k: int):
+        self.k = checks.whole("k", k, 1)
+
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
+        checks.whole("k", self.k, 1, clean[0].numel() - 1)
+        top = topk_mask(clean, self.k)
+
+        def score(maps):
+            return -(maps * top).sum((1, 2))
+        return Goal(score, score)
+
+
+class MassCenter:
+    r"""Move the centre of mass C of the map [ghorbani2019, algorithm 1].
+
+    .. math:: D = \lVert C(x) - C(x_0) \rVert_2 \quad\text{in pixels}
+
+    At the clean image the direction of D is exactly zero. The climb therefore starts from a centre that is
+    set off by a hundredth of a pixel in a random direction; the score is the true distance. (The code of
+    [ghorbani2019] truncates C(x_0) to whole pixels and so always starts to the lower right.)
+    """
+
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
+        start = center(clean)
+        angle = normal_like(start, generator)
+        origin = start - 0.01 * angle / angle.norm(dim=1, keepdim=True)
+        return Goal(lambda maps: (center(maps) - start).norm(dim=1),
+                    lambda maps: (center(maps) - origin).square().sum(1))
+
+
+class Target:
+    r"""Gather importance in a chosen region A [ghorbani2019, algorithm 1].
+
+    .. math:: D = \sum_{i \in A} I(x)_i
+
+    `mask` is boolean, (h, w) for all images or (n, h, w); ValueError where it is empty or full.
+    """
+
+    def __init__(self, mask: Tensor):
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim not in (2, 3):
+            raise ValueError("The mask must be a boolean tensor (h, w) or (n, h, w).")
+        if not mask.flatten(-2).any(-1).all() or mask.flatten(-2).all(-1).any():
+            raise ValueError("The mask must mark some pixels, but not all, of every image.")
+        self.mask = mask
+
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
+        if self.mask.shape not in {clean.shape, clean.shape[1:]}:
+            raise ValueError(f"The mask has the shape {tuple(self.mask.shape)}, but the maps have "
+                             f"{tuple(clean.shape)}.")
+        mask = self.mask.to(clean.device)
+
+        def score(maps):
+            return (maps * mask).sum((1, 2))
+        return Goal(score, score)

@@ -1,0 +1,46 @@
+"""Maps of a batch: what in an image a model's logit depends on.
+
+Every method takes a model, images (n, c, h, w) and a target, and gives signed maps of the images' shape.
+"""
+
+from fragility.attribution.backprop import deconvnet, guided_backprop
+from fragility.attribution.controls import pixel_map, random, sobel
+from fragility.attribution.gradients import gradient, gradient_x_input
+from fragility.attribution.noise import (
+    NoiseEnsembles,
+    noise_ensembles,
+    smoothgrad,
+    smoothgrad_squared,
+    vargrad,
+)
+from fragility.attribution.paths import integrated_gradients
+from fragility.attribution.relevance import deep_taylor, deeplift, lrp
+
+
+def _control(function):
+    """A control looks at the images alone; in the table of methods it takes a model all the same."""
+    return lambda model, x, target=None, **options: function(x, **options)
+
+
+#: Methods that need no fitted state, by name: callable(model, x, target=None, **options).
+METHODS = {
+    "gradient": gradient,
+    "gradient_x_input": gradient_x_input,
+    "integrated_gradients": integrated_gradients,
+    "guided_backprop": guided_backprop,
+    "deconvnet": deconvnet,
+    "deeplift": deeplift,
+    "lrp": lrp,
+    "deep_taylor": deep_taylor,
+    "smoothgrad": smoothgrad,
+    "smoothgrad_squared": smoothgrad_squared,
+    "vargrad": vargrad,
+    "sobel": _control(sobel),
+    "random": _control(random),
+}
+
+__all__ = [
+    "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift", "gradient", "gradient_x_input",
+    "guided_backprop", "integrated_gradients", "lrp", "noise_ensembles", "pixel_map", "random", "smoothgrad",
+    "smoothgrad_squared", "sobel", "vargrad",
+]

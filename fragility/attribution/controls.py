@@ -1,0 +1,49 @@
+"""Controls that look at no model: an edge detector and noise; and the map of a pixel."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fragility import checks
+from fragility.attribution.noise import normal_like
+
+
+def sobel(x: Tensor) -> Tensor:
+    r"""Edge strength of each channel, the model-free control of [hooker2019, section 4].
+
+    .. math:: R = \sqrt{(K * x)^2 + (K^\top * x)^2}, \qquad
+              K = \tfrac18 \begin{pmatrix}1&0&-1\\2&0&-2\\1&0&-1\end{pmatrix}
+
+    Images (n, c, h, w) in, non-negative maps of the same shape out, in units of x per pixel.
+    The border is replicated, so a constant image has no edge there.
+    """
+    checks.images(x)
+    across = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], dtype=x.dtype, device=x.device) / 8
+    kernels = torch.stack([across, across.T])[:, None]
+    planes = F.pad(x.reshape(-1, 1, *x.shape[2:]), (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(planes, kernels).square().sum(1).sqrt().reshape(x.shape)
+
+
+def random(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal noise of x's shape: a map that knows nothing. None takes torch's generator."""
+    checks.images(x)
+    return normal_like(x, generator)
+
+
+def pixel_map(maps: Tensor) -> Tensor:
+    """Importance of each pixel [ghorbani2019, section 3]: absolute value, summed over channels.
+
+    Signed maps (n, c, h, w) in, maps (n, h, w) out that are non-negative and sum to one. Raises
+    ValueError naming the images whose map is zero everywhere.
+    """
+    checks.images(maps, name="maps")
+    zero = maps.abs().amax((1, 2, 3)) == 0
+    if zero.any():
+        raise ValueError(f"A map that is zero everywhere cannot be normalised: {checks.listing(zero)}.")
+    return normalised(maps)
+
+
+def normalised(maps: Tensor) -> Tensor:
+    """:func:`pixel_map` without its checks, for kernels; an all-zero map stays zero."""
+    pixels = maps.abs().sum(1)
+    return pixels / pixels.sum((1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)

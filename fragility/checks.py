@@ -1,0 +1,129 @@
+"""Refuse bad input with one sentence, before any long work starts."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+IMAGE_SHAPE = "(n, c, h, w)"
+MAP_SHAPE = "(n, h, w)"
+
+
+def whole(name: str, value, low: int, high: int | None = None) -> int:
+    """Return `value` if it is a whole number in [low, high], else raise ValueError."""
+    top = "" if high is None else f" and at most {high:,}"
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < low or (high is not None and value > high):
+        raise ValueError(f"{name} must be a whole number of at least {low:,}{top}, but it is {value!r}.")
+    return value
+
+
+def number(name: str, value, low: float, high: float = math.inf, *, exclusive: bool = False) -> float:
+    """Return `value` if it is a finite number in [low, high] (above `low` where `exclusive`)."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < low or value > high or (exclusive and value == low):
+        lower = f"above {low:g}" if exclusive else f"at least {low:g}"
+        upper = "" if high == math.inf else f" and at most {high:g}"
+        raise ValueError(f"{name} must be a number {lower}{upper}, but it is {value!r}.")
+    return float(value)
+
+
+def choice(name: str, value, allowed):
+    """Return `value` if it is one of `allowed`, else raise ValueError that lists them."""
+    if value not in allowed:
+        raise ValueError(f"{name} {value!r} is unknown; choose one of: {', '.join(map(str, allowed))}.")
+    return value
+
+
+def images(x, *, unit_range: bool = False, name: str = "x") -> Tensor:
+    """Return `x` if it is a batch of finite float images (n, c, h, w), within [0, 1] where asked."""
+    _float_batch(x, 4, IMAGE_SHAPE, name, hint="Divide uint8 images by 255 first.")
+    if unit_range and (x.min() < 0 or x.max() > 1):
+        low, high = x.min().item(), x.max().item()
+        raise ValueError(f"{name} must lie in [0, 1], but it spans [{low:.4g}, {high:.4g}]; "
+                         "normalise inside the model, not before it.")
+    return x
+
+
+def maps(a, name: str = "maps") -> Tensor:
+    """Return `a` if it is a batch of finite float maps (n, h, w)."""
+    _float_batch(a, 3, MAP_SHAPE, name, hint="Use attribution.pixel_map to make (n, h, w) of signed maps.")
+    return a
+
+
+def map_pair(a, b) -> tuple[Tensor, Tensor]:
+    """Return two batches of maps (n, h, w) if they match in shape."""
+    maps(a, "a"), maps(b, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"The two batches of maps must have the same shape, but they are "
+                         f"{tuple(a.shape)} and {tuple(b.shape)}.")
+    return a, b.to(a.device)
+
+
+def _float_batch(x, dims: int, shape: str, name: str, hint: str) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch tensor of shape {shape}, but it is a {type(x).__name__}.")
+    if x.ndim != dims:
+        raise ValueError(f"{name} must have the shape {shape}, but it has {tuple(x.shape)}.")
+    if 0 in x.shape:
+        raise ValueError(f"{name} must not be empty, but its shape is {tuple(x.shape)}.")
+    if not x.is_floating_point():
+        raise ValueError(f"{name} must be floating point, but it is {x.dtype}. {hint}")
+    finite(x, name)
+
+
+def finite(x: Tensor, name: str) -> Tensor:
+    """Return `x` if it holds no NaN and no infinity, else raise ValueError naming the images."""
+    if not torch.isfinite(x).all():
+        bad = (~torch.isfinite(x)).flatten(1).any(1)
+        raise ValueError(f"{name} must be finite, but it holds NaN or infinity in {listing(bad)}.")
+    return x
+
+
+def listing(bad: Tensor) -> str:
+    """Name the images of a (n,) mask in words: 'image 3' or 'images 0, 4, 5 and 7 more'."""
+    numbers = bad.nonzero().flatten().tolist()
+    shown = ", ".join(map(str, numbers[:5]))
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"image{'s' if len(numbers) > 1 else ''} {shown}{more}"
+
+
+def model(network) -> None:
+    """Raise unless `network` is callable and, where it is a module, wholly in evaluation mode."""
+    if not callable(network):
+        raise TypeError(f"model must be callable on images, but it is a {type(network).__name__}.")
+    if isinstance(network, nn.Module):
+        training = [name or "the model" for name, part in network.named_modules() if part.training]
+        if training:
+            raise ValueError(f"The model is in training mode ({training[0]}), where dropout and batch norm "
+                             "make maps depend on the batch; call model.eval() first.")
+
+
+def logits(scores, n: int) -> Tensor:
+    """Return `scores` if it is what a classifier gives for n images: float logits (n, classes)."""
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != n:
+        seen = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"The model must return logits of shape (n, classes) = ({n}, …), but it gave {seen}.")
+    return scores
+
+
+def targets(target, n: int, device) -> Tensor | None:
+    """Return the explained classes (n,) int64 on `device`, or None for 'the predicted ones'."""
+    if target is None:
+        return None
+    if isinstance(target, int) and not isinstance(target, bool):
+        target = torch.full((n,), target)
+    if not isinstance(target, Tensor) or target.dtype != torch.int64 or target.shape != (n,):
+        seen = f"{target.dtype} {tuple(target.shape)}" if isinstance(target, Tensor) else repr(target)
+        raise ValueError(f"target must be None, a whole number or an int64 tensor of shape ({n},), not {seen}.")
+    return target.to(device)
+
+
+def baseline(value, x: Tensor) -> Tensor:
+    """Return a reference image that broadcasts over `x`: a number, (c, h, w), (1, c, h, w) or x's shape."""
+    tensor = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    fits = tensor.ndim == 0 or tensor.shape in {x.shape[1:], (1, *x.shape[1:]), x.shape}
+    if not fits or not torch.isfinite(tensor).all():
+        raise ValueError(f"The baseline must be a finite number or a finite tensor of shape "
+                         f"{tuple(x.shape[1:])} or {tuple(x.shape)}, but it has {tuple(tensor.shape)}.")
+    return tensor.expand_as(x[:1]) if tensor.ndim < 4 else tensor

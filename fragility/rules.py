@@ -1,0 +1,258 @@
+"""Swap an operation's derivative everywhere in a model, without touching the model.
+
+`Twin(model, table)` calls the model under a function mode that sees every operation the model calls, as a
+module, as a functional, in place or re-used, and hands those named in the table to their rules. What such
+a mode cannot see (scripted code, other threads, `torch.ops.aten`) would silently keep its own derivative;
+so after each forward pass the autograd graph is walked, and whatever is neither a rule's work nor linear
+is refused by name.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+Rule = Callable[..., Tensor]
+Table = Mapping[str, Rule]
+
+
+class Call(NamedTuple):
+    """One operation as a rule sees it: its canonical arguments and how the model called it."""
+
+    name: str
+    arguments: tuple
+    in_place: bool
+
+
+def _relu(z, inplace=False):
+    return Call("relu", (z,), inplace)
+
+
+def _relu_in_place(z):
+    return Call("relu", (z,), True)
+
+
+def _hardtanh(z, min_val=-1.0, max_val=1.0, inplace=False):
+    # Only the clipped ReLU (ReLU6 and its kin) gates like a ReLU; other limits stay unknown and are refused.
+    return Call("relu", (z, max_val), inplace) if min_val == 0 and max_val > 0 else None
+
+
+def _relu6(z, inplace=False):
+    return Call("relu", (z, 6.0), inplace)
+
+
+def _max_pool2d(z, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    return Call("max_pool2d", (z, kernel_size, stride or kernel_size, padding, dilation, ceil_mode), False)
+
+
+def _conv2d(z, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    return Call("conv2d", (z, weight, bias, stride, padding, dilation, groups), False)
+
+
+def _linear(z, weight, bias=None):
+    return Call("linear", (z, weight, bias), False)
+
+
+def _batch_norm(z, running_mean, running_var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5):
+    if training:
+        raise ValueError("The model normalises by the statistics of the batch (batch norm without running "
+                         "statistics), so a map of one image would depend on the others.")
+    return Call("batch_norm", (z, running_mean, running_var, weight, bias, eps), False)
+
+
+# Every spelling of the operations that rules can name.
+_SPELLINGS = {
+    torch.relu: _relu, Tensor.relu: _relu, F.relu: _relu,
+    torch.relu_: _relu_in_place, Tensor.relu_: _relu_in_place,
+    F.relu6: _relu6, F.hardtanh: _hardtanh,
+    torch.max_pool2d: _max_pool2d, F.max_pool2d: _max_pool2d,
+    torch.conv2d: _conv2d, F.linear: _linear, F.batch_norm: _batch_norm,
+}
+
+# Autograd nodes that are linear in what reaches them from x, or only move values about.
+_LINEAR = {
+    "AccumulateGrad", "Add", "Sub", "Rsub", "Neg", "Mean", "Sum", "Cat", "Stack", "Clone", "Copy", "Copies",
+    "CopySlices", "ToCopy", "View", "UnsafeView", "ReshapeAlias", "Alias", "AsStrided", "Permute", "Transpose",
+    "T", "Squeeze", "Unsqueeze", "Expand", "Repeat", "Slice", "Select", "Index", "IndexSelect", "Gather",
+    "Split", "SplitWithSizes", "Unbind", "Roll", "Flip", "ConstantPadNd", "ReflectionPad2D",
+    "ReplicationPad2D", "AvgPool2D", "AdaptiveAvgPool2D", "MkldnnAdaptiveAvgPool2D", "UpsampleNearest2D",
+    "UpsampleBilinear2D", "PixelShuffle", "ChannelShuffle", "NativeBatchNorm", "CudnnBatchNorm",
+    "MiopenBatchNorm", "BatchNorm",
+}
+# Linear as long as only one factor depends on x; of a quotient only the numerator may.
+_BILINEAR = {"Mul", "Div", "Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm", "Convolution", "MkldnnConvolution",
+             "CudnnConvolution"}
+_WINNER_TAKES_ALL = {"MaxPool2DWithIndices", "AdaptiveMaxPool2D"}
+_ALLOWED = _LINEAR | _BILINEAR | _WINNER_TAKES_ALL
+# Which nodes an operation leaves when no rule took it. Where the table has a rule for it, these are leaks.
+_NODES_OF = {"max_pool2d": _WINNER_TAKES_ALL, "batch_norm": {"NativeBatchNorm", "CudnnBatchNorm"},
+             "conv2d": {"Convolution", "MkldnnConvolution", "CudnnConvolution"},
+             "linear": {"Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm"}}
+# Functions that read only the shape of their argument, so that their result carries nothing of x.
+_SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty",
+               "new_full", "new_tensor", "rand_like", "randn_like"}
+
+
+class _Swap(TorchFunctionMode):
+    """Hand each named operation to its rule; refuse operations that hide a dependence on x.
+
+    `own` collects the autograd nodes that rules leave: they are meant, whatever they are.
+    """
+
+    def __init__(self, table: Table):
+        super().__init__()
+        self.table, self.own = table, set()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        spelling = _SPELLINGS.get(function)
+        call = spelling(*args, **kwargs) if spelling and _traced(args[:1]) else None
+        if call is None or call.name not in self.table:
+            result = function(*args, **kwargs)
+        else:
+            result = self._follow(call)
+        if isinstance(result, Tensor) and not result.requires_grad and _traced(args) \
+                and function.__name__ not in _SHAPE_ONLY:
+            raise ValueError(f"The model uses '{_name(function)}' on values that depend on x, which hides them "
+                             "from a back-propagation rule; write it with ReLU or another named operation.")
+        return result
+
+    def _follow(self, call: Call) -> Tensor:
+        z, *rest = call.arguments
+        # An in-place call works on a copy and writes the result back into the model's own tensor: code
+        # that goes on using that tensor must see the new values, or the logits change.
+        source = z.clone() if call.in_place else z
+        result = self.table[call.name](source, *rest)
+        self.own |= _nodes_between(result.grad_fn, source.grad_fn)
+        return z.copy_(result) if call.in_place else result
+
+
+def _traced(args) -> bool:
+    return any(isinstance(a, Tensor) and a.requires_grad for a in args)
+
+
+def _name(function) -> str:
+    return resolve_name(function) or getattr(function, "__name__", repr(function))
+
+
+class Twin(nn.Module):
+    """A model whose named operations differentiate by the rules of a table; its logits stay the rules' own.
+
+    Parameters
+    ----------
+    model
+        The user's model; neither converted nor hooked nor changed.
+    table
+        {operation: rule}, operations among relu, max_pool2d, conv2d, linear, batch_norm. A rule gets the
+        operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
+        differentiable as the method wants it.
+
+    Raises
+    ------
+    ValueError
+        At the call, naming an operation that is neither linear nor in the table, values of x that leave
+        the autograd graph, or batch statistics. RuntimeError for activation checkpointing.
+    """
+
+    def __init__(self, model, table: Table):
+        super().__init__()
+        self.model, self.table = model, table
+        self.leaks = set().union(*(nodes for name, nodes in _NODES_OF.items() if name in table))
+        self.training = getattr(model, "training", False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            # A view of x marks where the graph of this call begins, also when x has a history of its own.
+            start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
+            with (torch.autograd.graph.disable_saved_tensors_hooks(
+                      "Back-propagation rules cannot follow activation checkpointing; switch it off."),
+                  _Swap(self.table) as swap):
+                logits = self.model(start)
+            if isinstance(logits, Tensor):
+                _refuse_unknown(logits, start, swap.own, _ALLOWED - self.leaks)
+        return logits
+
+
+def _refuse_unknown(logits: Tensor, start: Tensor, own: set, allowed: set[str]) -> None:
+    """Walk the autograd graph from `logits` to `start`; raise ValueError at a node that is not allowed."""
+    reaches = _nodes_to(start.grad_fn, logits.grad_fn)
+    if not reaches.get(logits.grad_fn):
+        raise ValueError("The model's output does not depend on x through differentiable operations.")
+    for node, reached in reaches.items():
+        if not reached or node is start.grad_fn or node in own:
+            continue
+        kind = _kind(node)
+        inputs = [child is not None and reaches[child] for child, _ in node.next_functions]
+        if kind in _BILINEAR and sum(inputs) > 1:
+            raise ValueError(f"The model multiplies or divides two values that both depend on x "
+                             f"({node.name()}), which back-propagation rules do not cover.")
+        divides_by_x = kind == "Div" and len(inputs) > 1 and inputs[1]
+        if divides_by_x or kind not in allowed or getattr(node, "_saved_training", False):
+            raise ValueError(f"The model uses {kind} ({node.name()}), for which this method has no rule; "
+                             "write it with ReLU, max-pooling and linear operations, or use a method "
+                             "without rules.")
+
+
+def _kind(node) -> str:
+    return re.sub(r"Backwards?\d*$", "", node.name().rpartition(":")[2])
+
+
+def _nodes_to(start, end) -> dict:
+    """{node: does it reach `start`} for every node below `end`, children before parents."""
+    reaches, stack = {}, [end]
+    while stack:
+        node = stack[-1]
+        if node in reaches:
+            stack.pop()
+            continue
+        below = [child for child, _ in node.next_functions if child is not None]
+        waiting = [] if node is start else [child for child in below if child not in reaches]
+        if waiting:
+            stack += waiting
+        else:
+            reaches[node] = node is start or any(reaches[child] for child in below)
+            stack.pop()
+    return reaches
+
+
+def _nodes_between(end, start) -> set:
+    """The autograd nodes that an operation with output node `end` put on top of its input node `start`."""
+    found, stack = set(), [end]
+    while stack:
+        node = stack.pop()
+        if node is not None and node is not start and node not in found:
+            found.add(node)
+            stack += [child for child, _ in node.next_functions]
+    return found
+
+
+class _Reached(Exception):
+    """Carries the first weighted call out of a forward pass."""
+
+    def __init__(self, call: Call):
+        self.call = call
+
+
+def first_weighted(model, x: Tensor) -> Call:
+    """The first convolution or linear layer that `model` calls on x, with its input; nothing after it runs.
+
+    Raises ValueError where the model calls none, or where x does not come there by affine operations.
+    """
+    def stop(name):
+        def rule(*arguments):
+            raise _Reached(Call(name, arguments, False))
+        return rule
+
+    start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
+    try:
+        with torch.enable_grad(), _Swap({"conv2d": stop("conv2d"), "linear": stop("linear")}):
+            model(start)
+    except _Reached as reached:
+        call = reached.call
+        _refuse_unknown(call.arguments[0], start, set(), _LINEAR | {"Mul", "Div"})
+        return call
+    raise ValueError("The model calls no convolution (conv2d) and no linear layer on x.")
