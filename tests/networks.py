@@ -59,8 +59,14 @@ def unpooled(activation=nn.ReLU, bias=True):
 
 
 def mlp(activation=nn.ReLU, bias=True):
-    return nn.Sequential(nn.Flatten(), nn.Linear(192, 20, bias=bias), activation(), nn.Linear(20, 12, bias=bias),
-                         activation(), nn.Linear(12, 5, bias=bias))
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(192, 20, bias=bias),
+        activation(),
+        nn.Linear(20, 12, bias=bias),
+        activation(),
+        nn.Linear(12, 5, bias=bias),
+    )
 
 
 def overlapping(activation=nn.ReLU, bias=True):
@@ -77,13 +83,26 @@ def averaged(activation=nn.ReLU, bias=True):
 
 
 def residual(activation=nn.ReLU, bias=True):
-    return nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, bias=bias), activation(),
-                         Skip(nn.Conv2d(6, 6, 3, padding=1, bias=bias), activation()), nn.MaxPool2d(3), nn.Flatten(),
-                         nn.Linear(6, 12, bias=bias), activation(), nn.Linear(12, 5, bias=bias))
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, bias=bias),
+        activation(),
+        Skip(nn.Conv2d(6, 6, 3, padding=1, bias=bias), activation()),
+        nn.MaxPool2d(3),
+        nn.Flatten(),
+        nn.Linear(6, 12, bias=bias),
+        activation(),
+        nn.Linear(12, 5, bias=bias),
+    )
 
 
 def normalised(activation=nn.ReLU, bias=True):
     return nn.Sequential(Normalise(), *plain(activation, bias))
+
+
+def wide(activation=nn.ReLU):
+    """For 12 x 12 images: no pool, so smooth where the activation is; many ReLUs, so that maps can change."""
+    return nn.Sequential(nn.Conv2d(3, 16, 3), activation(), nn.Conv2d(16, 32, 3), activation(), nn.Flatten(),
+                         nn.Linear(2048, 5))
 
 
 SMALL = {make.__name__: make for make in (plain, unpooled, mlp, overlapping, averaged, residual, normalised)}
@@ -91,9 +110,18 @@ SMALL = {make.__name__: make for make in (plain, unpooled, mlp, overlapping, ave
 
 def batch_normed():
     """Batch norm with statistics of its own, and dropout: what evaluation mode must keep fixed."""
-    model = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.MaxPool2d(2),
-                          nn.Conv2d(6, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-                          nn.Dropout(0.5), nn.Flatten(), nn.Linear(32, 5))
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(32, 5),
+    )
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             for values, low, high in ((norm.weight, 0.5, 2), (norm.bias, -1, 1), (norm.running_mean, -1, 1),
@@ -111,7 +139,9 @@ def write_down(model):
             layers.append(("conv2d", layer.weight.detach(), bias, layer.stride[0], layer.padding[0],
                            layer.dilation[0], layer.groups))
         elif isinstance(layer, nn.Linear):
-            layers.append(("linear", layer.weight.detach(), None if layer.bias is None else layer.bias.detach()))
+            layers.append(
+                ("linear", layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
+            )
         elif isinstance(layer, nn.MaxPool2d):
             layers.append(("maxpool", layer.kernel_size, layer.stride, layer.padding))
         elif isinstance(layer, nn.AvgPool2d):
@@ -126,9 +156,9 @@ def write_down(model):
     return layers
 
 
-# ------------------------------------------------------------------------------------------- one net, many activations
+# ----------------------------------------------------------------------------- one net, many activations
 class Styled(nn.Module):
-    """A convolution, `middle`, another convolution, `middle` again, a linear layer; the weights of every style agree."""
+    """Convolution, `middle`, convolution, `middle` again, linear layer; the weights of every style agree."""
 
     def __init__(self, middle):
         super().__init__()
@@ -159,14 +189,21 @@ def _inplace_method_then_on(z):
 
 
 RELU_STYLES = {
-    "re-used module": nn.ReLU(), "re-used in-place module": nn.ReLU(inplace=True), "functional": F.relu,
-    "torch.relu": torch.relu, "method": lambda z: z.relu(), "functional in-place": lambda z: F.relu(z, inplace=True),
-    "torch.relu_": torch.relu_, "method in-place": lambda z: z.relu_(), "in-place, goes on with the input": _inplace_then_on,
-    "in-place, result and input added": _inplace_alias_sum, "in-place method, goes on": _inplace_method_then_on,
+    "re-used module": nn.ReLU(),
+    "re-used in-place module": nn.ReLU(inplace=True),
+    "functional": F.relu,
+    "torch.relu": torch.relu,
+    "method": lambda z: z.relu(),
+    "functional in-place": lambda z: F.relu(z, inplace=True),
+    "torch.relu_": torch.relu_,
+    "method in-place": lambda z: z.relu_(),
+    "in-place, goes on with the input": _inplace_then_on,
+    "in-place, result and input added": _inplace_alias_sum,
+    "in-place method, goes on": _inplace_method_then_on,
 }
 
 
-# ---------------------------------------------------------------------------- what slips past a torch function mode
+# ----------------------------------------------------------------- what slips past a torch function mode
 def _in_a_thread(z):
     results = []
     thread = threading.Thread(target=lambda: results.append(torch.relu(z)))
@@ -250,13 +287,19 @@ def _mask_without_gradient(z):
     return z * mask
 
 
-DISGUISES = {   # each computes relu(z) exactly: the map of the plain ReLU, or a refusal, but nothing else
-    "threshold": lambda z: F.threshold(z, 0.0, 0.0), "maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
-    "own autograd function": _OwnReLU.apply, "half of z + |z|": lambda z: (z + z.abs()) / 2,
-    "detached mask": lambda z: z * (z.detach() > 0), "mask under no_grad": _mask_without_gradient,
-    "masked fill": lambda z: z.masked_fill(z < 0, 0.0), "masked assignment": _masked_assignment,
-    "in-place on views": _half_view_in_place, "leaky with slope 0": lambda z: F.leaky_relu(z, 0.0),
-    "clamp_min": lambda z: torch.clamp_min(z, 0.0), "re-entrant checkpoint": lambda z: checkpoint(torch.relu, z, use_reentrant=True),
+DISGUISES = {  # each computes relu(z) exactly: the map of the plain ReLU, or a refusal, but nothing else
+    "threshold": lambda z: F.threshold(z, 0.0, 0.0),
+    "maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
+    "own autograd function": _OwnReLU.apply,
+    "half of z + |z|": lambda z: (z + z.abs()) / 2,
+    "detached mask": lambda z: z * (z.detach() > 0),
+    "mask under no_grad": _mask_without_gradient,
+    "masked fill": lambda z: z.masked_fill(z < 0, 0.0),
+    "masked assignment": _masked_assignment,
+    "in-place on views": _half_view_in_place,
+    "leaky with slope 0": lambda z: F.leaky_relu(z, 0.0),
+    "clamp_min": lambda z: torch.clamp_min(z, 0.0),
+    "re-entrant checkpoint": lambda z: checkpoint(torch.relu, z, use_reentrant=True),
     "numpy mask": lambda z: z * torch.from_numpy(z.detach().numpy() > 0),
     "hardtanh without an end": lambda z: F.hardtanh(z, 0.0, float("inf")),
     "per-image loop": lambda z: torch.stack([torch.relu(one) for one in z]),
@@ -264,24 +307,37 @@ DISGUISES = {   # each computes relu(z) exactly: the map of the plain ReLU, or a
 }
 
 
-# --------------------------------------------------------------------------------------- is the model as it was before?
+# ------------------------------------------------------------------------ is the model as it was before?
 def snapshot(model):
     """Everything of a model that an explanation has no business changing."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return {
         "bits": {name: tensor.detach().clone() for name, tensor in tensors.items()},
-        "layout": {name: (tensor.stride(), tensor.dtype, tensor.data_ptr(), tensor._version)
-                   for name, tensor in tensors.items()},
+        "layout": {
+            name: (tensor.stride(), tensor.dtype, tensor.data_ptr(), tensor._version)
+            for name, tensor in tensors.items()
+        },
         "requires grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
-        "grad": {name: None if tensor.grad is None else tensor.grad.clone() for name, tensor in tensors.items()},
+        "grad": {
+            name: None if tensor.grad is None else tensor.grad.clone() for name, tensor in tensors.items()
+        },
         "tensor hooks": {name: len(tensor._backward_hooks or ()) for name, tensor in tensors.items()},
         "training": [module.training for module in model.modules()],
         "attributes": [sorted(vars(module)) for module in model.modules()],
         "forward": [module.forward.__func__ for module in model.modules()],
-        "hooks": [{name: len(value) for name, value in vars(module).items() if "hook" in name and hasattr(value, "__len__")}
-                  for module in model.modules()],
-        "global hooks": {name: len(value) for name, value in vars(nn.modules.module).items()
-                         if name.startswith("_global") and hasattr(value, "__len__")},
+        "hooks": [
+            {
+                name: len(value)
+                for name, value in vars(module).items()
+                if "hook" in name and hasattr(value, "__len__")
+            }
+            for module in model.modules()
+        ],
+        "global hooks": {
+            name: len(value)
+            for name, value in vars(nn.modules.module).items()
+            if name.startswith("_global") and hasattr(value, "__len__")
+        },
     }
 
 

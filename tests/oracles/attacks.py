@@ -1,7 +1,7 @@
-"""Slow twins of the attack objectives and of the exact first step (Ghorbani et al. 2019, section 2 and algorithm 1).
+"""Slow twins of the attack objectives and of the exact first step (Ghorbani et al. 2019, algorithm 1).
 
-Each objective is the dissimilarity D of one (h, w) pixel map (it sums to one) from the map of the clean image;
-larger means more changed.
+Each objective is the dissimilarity D of one (h, w) pixel map (it sums to one) from the map of the clean
+image; larger means more changed.
 """
 
 import torch
@@ -39,7 +39,7 @@ def gradient_hessian(model, image, label):
 
 
 def topk_direction(model, image, label, k):
-    """H v with v = dD/dg, D = - sum_{i in top k of I(g)} I_i, I = sum_c |g| / sum |g|: the gradient of D in x.
+    """H v with v = dD/dg, D = - sum_{i in top k of I} I_i, I = sum_c |g| / sum |g|: the gradient of D in x.
 
     With s = sign(g) and total T = sum |g|: dI_i/dg_cj = s_cj (1[i = j] - I_i) / T.
     """

@@ -4,7 +4,7 @@ import torch
 
 
 def targets_of(model, x, target):
-    """The explained class of each image: `target`, or the class predicted on the image as it is (no noise, no path)."""
+    """The explained class of each image: `target`, or the one predicted on the image itself."""
     if target is None:
         with torch.no_grad():
             return [int(model(image[None])[0].argmax()) for image in x]
@@ -37,7 +37,10 @@ def gradient_x_input(model, x, target=None):
 
 
 def integrated_gradients(model, x, target=None, *, baseline=0.0, steps=50):
-    """(x - x0) * mean_k dS/dx at x0 + t_k (x - x0), t_k = (k - 1/2) / K, k = 1..K (Sundararajan et al. 2017)."""
+    """Integrated gradients (Sundararajan et al. 2017) with the mid-point rule:
+
+    (x - x0) * mean_k dS/dx at x0 + t_k (x - x0), t_k = (k - 1/2) / K, k = 1..K.
+    """
     labels = targets_of(model, x, target)
     references = torch.zeros_like(x) + baseline
     maps = []
@@ -51,7 +54,7 @@ def integrated_gradients(model, x, target=None, *, baseline=0.0, steps=50):
 
 
 def sobel(x):
-    """sqrt(gx^2 + gy^2) of each channel with the kernels [1 2 1]^T [-1 0 1] and its transpose, edge pixels repeated."""
+    """sqrt(gx^2 + gy^2) a channel, kernels [1 2 1]^T [-1 0 1] and its transpose, edge pixels repeated."""
     smooth, difference = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
     n, c, height, width = x.shape
     out = torch.zeros_like(x)
@@ -62,7 +65,10 @@ def sobel(x):
                     across = down = 0.0
                     for a in range(3):
                         for b in range(3):
-                            row, column = min(max(i + a - 1, 0), height - 1), min(max(j + b - 1, 0), width - 1)
+                            row, column = (
+                                min(max(i + a - 1, 0), height - 1),
+                                min(max(j + b - 1, 0), width - 1),
+                            )
                             value = float(x[image, channel, row, column])
                             across += smooth[a] * difference[b] * value
                             down += difference[a] * smooth[b] * value

@@ -14,7 +14,9 @@ def top(values, k):
 
 def topk_intersection(a, b, k):
     """|top_k(a) & top_k(b)| / k (Ghorbani et al. 2019, section 3)."""
-    return torch.tensor([len(top(one, k) & top(other, k)) / k for one, other in _pairs(a, b)], dtype=torch.float64)
+    return torch.tensor(
+        [len(top(one, k) & top(other, k)) / k for one, other in _pairs(a, b)], dtype=torch.float64
+    )
 
 
 def average_ranks(values):

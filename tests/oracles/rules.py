@@ -1,10 +1,11 @@
 """Slow twins of the back-propagation rules, for small nets written down as a list of layers.
 
-A layer is a tuple: ("linear", weight, bias), ("conv2d", weight, bias, stride, padding, dilation, groups), ("relu",),
-("relu6",), ("maxpool", size, stride, padding), ("avgpool", size, stride), ("flatten",), ("affine", scale, shift) with
-one scale and shift a channel, or ("skip", layers): the input plus what the layers make of it.
-`unroll` turns every weighted layer into the explicit matrix M and vector b of z = M x + b on flattened images (a zero
-padding simply has no columns), so that each rule below is its equation and nothing else. One image at a time.
+A layer is a tuple: ("linear", weight, bias), ("conv2d", weight, bias, stride, padding, dilation, groups),
+("relu",), ("relu6",), ("maxpool", size, stride, padding), ("avgpool", size, stride), ("flatten",),
+("affine", scale, shift) with one scale and shift a channel, or ("skip", layers): the input plus what the
+layers make of it. `unroll` turns every weighted layer into the explicit matrix M and vector b of z = M x + b
+on flattened images (a zero padding simply has no columns), so that each rule below is its equation and no
+more. One image at a time.
 """
 
 import copy
@@ -14,13 +15,13 @@ import numpy as np
 import torch
 
 
-# ------------------------------------------------------------------------------------------------ layers as matrices
+# ------------------------------------------------------------------------------------ layers as matrices
 def _out(size, kernel, stride, padding=0, dilation=1):
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _positions(shape, kernel, stride, padding=0, dilation=1):
-    """[(output position, [(kernel offset, input position)])] of a sliding window; positions in the padding left out."""
+    """[(output position, [(kernel offset, input position)])] of a sliding window, padding left out."""
     _, height, width = shape
     rows, columns = (_out(size, kernel, stride, padding, dilation) for size in (height, width))
     windows = []
@@ -43,7 +44,10 @@ def _conv_matrix(shape, weight, bias, stride, padding, dilation, groups):
     outputs, per_group, kernel, _ = weight.shape
     (rows, columns), windows = _positions(shape, kernel, stride, padding, dilation)
     out_shape = (outputs, rows, columns)
-    matrix, offset = np.zeros((outputs * rows * columns, int(np.prod(shape)))), np.zeros(outputs * rows * columns)
+    matrix, offset = (
+        np.zeros((outputs * rows * columns, int(np.prod(shape)))),
+        np.zeros(outputs * rows * columns),
+    )
     for channel in range(outputs):
         first = channel // (outputs // groups) * per_group
         for (i, j), inside in windows:
@@ -67,8 +71,10 @@ def _average_matrix(shape, size, stride):
 
 
 def unroll(layers, shape):
-    """(nodes, output shape): the layers as ("affine", M, b) | ("average", M, b) | ("relu", limit) | ("maxpool", windows)
-    | ("skip", nodes) on flat vectors; an element-wise affine operation at the start is folded into the first weights."""
+    """(nodes, output shape): the layers on flat vectors, an affine start folded into the first weights.
+
+    A node is ("affine", M, b), ("average", M, b), ("relu", limit), ("maxpool", windows) or ("skip", nodes).
+    """
     nodes, scale, shift = [], None, None
     for name, *arguments in layers:
         if name == "flatten":
@@ -106,12 +112,16 @@ def unroll(layers, shape):
 
 
 def _winner(values, window):
-    """The index of the largest value of the window, the lowest among equals."""
-    return max(window, key=lambda index: (float(values[index]), -index))
+    """The index of the largest value of the window, the lowest among equals (up to the order of a sum)."""
+    numbers = values.detach()[window].tolist()
+    largest = max(numbers)
+    return min(
+        index for index, number in zip(window, numbers) if number >= largest - 1e-12 * (1 + abs(largest))
+    )
 
 
 def run(nodes, values):
-    """All steps [(kind, details, input, output)] of a forward pass; of a skip, the details are the inner steps."""
+    """All steps [(kind, details, input, output)] of a forward pass; a skip's details are its inner steps."""
     steps = []
     for kind, *details in nodes:
         before = values
@@ -131,7 +141,9 @@ def run(nodes, values):
 def _each(layers, x, labels, explain):
     """Stack `explain(nodes, flat image, label)` over the batch."""
     nodes, _ = unroll(layers, tuple(x.shape[1:]))
-    return torch.stack([explain(nodes, image.flatten(), label).reshape(image.shape) for image, label in zip(x, labels)])
+    return torch.stack(
+        [explain(nodes, image.flatten(), label).reshape(image.shape) for image, label in zip(x, labels)]
+    )
 
 
 def forward(layers, x):
@@ -140,7 +152,7 @@ def forward(layers, x):
     return torch.stack([run(nodes, image.flatten())[-1][3] for image in x])
 
 
-# ------------------------------------------------------------------------------------------------- gated gradients
+# --------------------------------------------------------------------------------------- gated gradients
 def _gated(layers, x, labels, gate):
     def back(steps, signal):
         for kind, details, before, _ in reversed(steps):
@@ -165,7 +177,7 @@ def _gated(layers, x, labels, gate):
 
 
 def guided_backprop(layers, x, labels):
-    """R_in = R * 1[z > 0] * 1[R > 0] at each ReLU (Springenberg et al. 2015, figure 1); ReLU6 also needs z < 6."""
+    """R_in = R * 1[z > 0] * 1[R > 0] at each ReLU (Springenberg et al. 2015); ReLU6 also needs z < 6."""
     return _gated(layers, x, labels, lambda r, z, limit: r * (z > 0) * (z < limit) * (r > 0))
 
 
@@ -174,19 +186,23 @@ def deconvnet(layers, x, labels):
     return _gated(layers, x, labels, lambda r, z, limit: r * (r > 0))
 
 
-# -------------------------------------------------------------------------------------------------------- DeepLIFT
+# ---------------------------------------------------------------------------------------------- DeepLIFT
 def deeplift(layers, x, labels, baseline):
-    """Rescale rule: m_in = m * (out - out0) / (in - in0) at each ReLU, m_in = M^T m at each linear layer, R = m (x - x0)
-    (Shrikumar et al. 2017, section 3.5.2). Of a max-pool window, the contribution m * (out - out0) goes to the position
-    of the maximum of whichever input has the larger one, so that sum R = S(x) - S(x0)."""
+    """Rescale rule (Shrikumar et al. 2017): m_in = m * (out - out0) / (in - in0) at a ReLU, m_in = M^T m at a
+    linear layer, R = m (x - x0). Of a max-pool window, the contribution m * (out - out0) goes to the place of
+    the maximum of whichever input has the larger one, so that sum R = S(x) - S(x0)."""
 
     def back(steps, references, m):
-        for (kind, details, before, after), (_, inner, before0, after0) in zip(reversed(steps), reversed(references)):
+        for (kind, details, before, after), (_, inner, before0, after0) in zip(
+            reversed(steps), reversed(references)
+        ):
             difference, outcome = before - before0, after - after0
             if kind in ("affine", "average"):
                 m = details[0].T @ m
             elif kind == "relu":
-                slope = torch.where(difference == 0, (before > 0) * (before < details[0]) * 1.0, outcome / difference)
+                slope = torch.where(
+                    difference == 0, (before > 0) * (before < details[0]) * 1.0, outcome / difference
+                )
                 m = m * slope
             elif kind == "maxpool":
                 received = torch.zeros_like(before)
@@ -210,7 +226,7 @@ def deeplift(layers, x, labels, baseline):
     return _each(layers, x, labels, explain)
 
 
-# --------------------------------------------------------------------------------------------- relevance propagation
+# --------------------------------------------------------------------------------- relevance propagation
 def _ratio(a, b):
     return torch.where(b == 0, torch.zeros_like(a), a / torch.where(b == 0, torch.ones_like(b), b))
 
@@ -250,8 +266,10 @@ def _relevance(layers, x, labels, weighted, share):
 
 
 def lrp_epsilon(layers, x, labels, epsilon):
-    """R_i = x_i sum_j w_ji R_j / (z_j + epsilon sign(z_j)), z_j with its bias, sign(0) = 1 (Bach et al. 2015, eq. 58);
-    epsilon = 0 is the z rule (eq. 56), with 0 / 0 = 0. Average pooling and sums are linear layers like the others."""
+    """R_i = x_i sum_j w_ji R_j / (z_j + epsilon sign z_j), z_j with its bias, sign 0 = 1 (Bach et al. 2015).
+
+    epsilon = 0 is the z rule, with 0 / 0 = 0. Average pooling and sums are linear layers like the others.
+    """
 
     def stable(z):
         return z + epsilon * _sign(z)
@@ -273,14 +291,19 @@ def _z_plus(matrix, before, relevance):
 
 
 def lrp_z_plus(layers, x, labels):
-    """R_i = x_i sum_j w+_ji R_j / sum_i w+_ji x_i, for x >= 0; biases get nothing (Montavon et al. 2017, eq. 16)."""
-    return _relevance(layers, x, labels, lambda kind, details, before, after, r, is_first: _z_plus(details[0], before, r),
-                      lambda part, whole, r: part * _ratio(r, whole))
+    """R_i = x_i sum_j w+_ji R_j / sum_i w+_ji x_i, for x >= 0; biases get nothing (Montavon et al. 2017)."""
+    return _relevance(
+        layers,
+        x,
+        labels,
+        lambda kind, details, before, after, r, is_first: _z_plus(details[0], before, r),
+        lambda part, whole, r: part * _ratio(r, whole),
+    )
 
 
 def deep_taylor(layers, x, labels, low=0.0, high=1.0):
     """z+ inside; z^B at the first weights: R_i = sum_j (x_i w_ji - l w+_ji - h w-_ji) R_j / sum_i (the same)
-    (Montavon et al. 2017, eq. 18), the bounds l, h in units of x."""
+    (Montavon et al. 2017), the bounds l, h in units of x."""
 
     def weighted(kind, details, before, after, relevance, is_first):
         matrix = details[0]
@@ -292,7 +315,7 @@ def deep_taylor(layers, x, labels, low=0.0, high=1.0):
     return _relevance(layers, x, labels, weighted, lambda part, whole, r: part * _ratio(r, whole))
 
 
-# ------------------------------------------------------------------------- the same two gates in a whole torch model
+# ------------------------------------------------------------- the same two gates in a whole torch model
 class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z, limit, rule):
