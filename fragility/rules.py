@@ -89,7 +89,8 @@ _BILINEAR = {"Mul", "Div", "Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm", "Convoluti
 _WINNER_TAKES_ALL = {"MaxPool2DWithIndices", "AdaptiveMaxPool2D"}
 _ALLOWED = _LINEAR | _BILINEAR | _WINNER_TAKES_ALL
 # Which nodes an operation leaves when no rule took it. Where the table has a rule for it, these are leaks.
-_NODES_OF = {"max_pool2d": _WINNER_TAKES_ALL, "batch_norm": {"NativeBatchNorm", "CudnnBatchNorm"},
+_NODES_OF = {"relu": {"Relu", "Hardtanh", "Threshold", "Clamp", "ClampMin"},
+             "max_pool2d": _WINNER_TAKES_ALL, "batch_norm": {"NativeBatchNorm", "CudnnBatchNorm"},
              "conv2d": {"Convolution", "MkldnnConvolution", "CudnnConvolution"},
              "linear": {"Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm"}}
 # Functions that read only the shape of their argument, so that their result carries nothing of x.
@@ -103,9 +104,9 @@ class _Swap(TorchFunctionMode):
     `own` collects the autograd nodes that rules leave: they are meant, whatever they are.
     """
 
-    def __init__(self, table: Table):
+    def __init__(self, table: Table, strict: bool = True):
         super().__init__()
-        self.table, self.own = table, set()
+        self.table, self.strict, self.own = table, strict, set()
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -115,7 +116,7 @@ class _Swap(TorchFunctionMode):
             result = function(*args, **kwargs)
         else:
             result = self._follow(call)
-        if isinstance(result, Tensor) and not result.requires_grad and _traced(args) \
+        if self.strict and isinstance(result, Tensor) and not result.requires_grad and _traced(args) \
                 and function.__name__ not in _SHAPE_ONLY:
             raise ValueError(f"The model uses '{_name(function)}' on values that depend on x, which hides them "
                              "from a back-propagation rule; write it with ReLU or another named operation.")
@@ -150,6 +151,9 @@ class Twin(nn.Module):
         {operation: rule}, operations among relu, max_pool2d, conv2d, linear, batch_norm. A rule gets the
         operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
         differentiable as the method wants it.
+    strict
+        True where rules are not derivatives: whatever has no rule must be linear. False where they are
+        (a smooth twin): then only what the table names must not slip past it.
 
     Raises
     ------
@@ -158,10 +162,10 @@ class Twin(nn.Module):
         the autograd graph, or batch statistics. RuntimeError for activation checkpointing.
     """
 
-    def __init__(self, model, table: Table):
+    def __init__(self, model, table: Table, *, strict: bool = True):
         super().__init__()
-        self.model, self.table = model, table
-        self.leaks = set().union(*(nodes for name, nodes in _NODES_OF.items() if name in table))
+        self.model, self.table, self.strict = model, table, strict
+        self.leaks = frozenset().union(*(nodes for name, nodes in _NODES_OF.items() if name in table))
         self.training = getattr(model, "training", False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,31 +174,38 @@ class Twin(nn.Module):
             start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
             with (torch.autograd.graph.disable_saved_tensors_hooks(
                       "Back-propagation rules cannot follow activation checkpointing; switch it off."),
-                  _Swap(self.table) as swap):
+                  _Swap(self.table, self.strict) as swap):
                 logits = self.model(start)
             if isinstance(logits, Tensor):
-                _refuse_unknown(logits, start, swap.own, _ALLOWED - self.leaks)
+                _refuse_unknown(logits, start, swap.own, _ALLOWED - self.leaks if self.strict else None, self.leaks)
         return logits
 
 
-def _refuse_unknown(logits: Tensor, start: Tensor, own: set, allowed: set[str]) -> None:
-    """Walk the autograd graph from `logits` to `start`; raise ValueError at a node that is not allowed."""
+def _refuse_unknown(logits: Tensor, start: Tensor, own: set, allowed: set[str] | None,
+                    leaks: frozenset[str] = frozenset()) -> None:
+    """Walk the autograd graph from `logits` to `start`; raise ValueError at a node that is not allowed.
+
+    Nodes in `own` are the rules'. Where `allowed` is None, everything but `leaks` is.
+    """
     reaches = _nodes_to(start.grad_fn, logits.grad_fn)
     if not reaches.get(logits.grad_fn):
         raise ValueError("The model's output does not depend on x through differentiable operations.")
-    for node, reached in reaches.items():
-        if not reached or node is start.grad_fn or node in own:
+    for node in (node for node, reached in reaches.items() if reached and node not in own):
+        if node is start.grad_fn:
             continue
         kind = _kind(node)
-        inputs = [child is not None and reaches[child] for child, _ in node.next_functions]
-        if kind in _BILINEAR and sum(inputs) > 1:
-            raise ValueError(f"The model multiplies or divides two values that both depend on x "
-                             f"({node.name()}), which back-propagation rules do not cover.")
-        divides_by_x = kind == "Div" and len(inputs) > 1 and inputs[1]
-        if divides_by_x or kind not in allowed or getattr(node, "_saved_training", False):
-            raise ValueError(f"The model uses {kind} ({node.name()}), for which this method has no rule; "
-                             "write it with ReLU, max-pooling and linear operations, or use a method "
-                             "without rules.")
+        if kind in leaks or (allowed is not None and not _is_linear(node, kind, reaches, allowed)):
+            raise ValueError(f"The model uses {kind} ({node.name()}) on values that depend on x, for which this "
+                             "method has no rule; write it with ReLU, max-pooling and linear operations, or "
+                             "use a method without rules.")
+
+
+def _is_linear(node, kind: str, reaches: dict, allowed: set[str]) -> bool:
+    """Whether a node is linear in x: of an allowed kind, with x in one factor, and never in a divisor."""
+    inputs = [child is not None and reaches[child] for child, _ in node.next_functions]
+    one_factor = kind not in _BILINEAR or sum(inputs) <= 1
+    divided_by_x = kind == "Div" and len(inputs) > 1 and inputs[1]
+    return kind in allowed and one_factor and not divided_by_x and not getattr(node, "_saved_training", False)
 
 
 def _kind(node) -> str:
@@ -247,8 +258,9 @@ def first_weighted(model, x: Tensor) -> Call:
             raise _Reached(Call(name, arguments, False))
         return rule
 
-    start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
     try:
+        with torch.enable_grad():
+            start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
         with torch.enable_grad(), _Swap({"conv2d": stop("conv2d"), "linear": stop("linear")}):
             model(start)
     except _Reached as reached:

@@ -94,7 +94,7 @@ class DoubleBackprop:
         self.table = softplus(self.beta) if method in _NEEDS_TWIN else None
 
     def __call__(self, model, x: Tensor, output: Output, drive, maps, generator) -> Tensor:
-        twin = model if self.table is None else Twin(model, self.table)
+        twin = model if self.table is None else Twin(model, self.table, strict=False)
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             maps = self.kernel(twin, x, output, **self.arguments)

@@ -13,7 +13,7 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def forward(z, top, gated):
-        return z.clamp(0, top)
+        return relu(z, top)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -27,6 +27,11 @@ class _Gated(torch.autograd.Function):
         if ctx.gated:
             signal = signal * on(a, ctx.top)
         return signal, None, None
+
+
+def relu(z: Tensor, top: float | None = None) -> Tensor:
+    """ReLU, clipped at `top` where given."""
+    return F.relu(z) if top is None else F.hardtanh(z, 0.0, top)
 
 
 def on(a: Tensor, top: float | None) -> Tensor:

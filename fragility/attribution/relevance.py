@@ -1,8 +1,9 @@
 r"""Relevance methods: DeepLIFT, layer-wise relevance propagation, deep Taylor decomposition.
 
 All of them are gradients with other derivatives. Relevance R of a value v is carried as its multiplier
-m = R / v. In multipliers, additions, concatenations, average pooling and the z-rule itself are plain
-back-propagation; only what a method changes needs a rule.
+m = R / v. In multipliers, ReLUs, additions, concatenations, average pooling and the z-rule itself are
+plain back-propagation; what a method changes is written as (value, proxy, factor): the operation gives
+`value`, and its relevance goes back through `proxy`, scaled by `factor`.
 """
 
 from collections.abc import Callable
@@ -12,125 +13,104 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.backprop import on
+from fragility.attribution.backprop import on, relu
 from fragility.attribution.output import Output, batches, explain, forward, method
 from fragility.rules import Twin, first_weighted
 
 
-class _Gate(torch.autograd.Function):
-    """ReLU whose multiplier passes where it is on; unlike torch's, known to the rules' graph walk."""
+class _Carry(torch.autograd.Function):
+    """Has `value`; hands its multiplier, times `factor`, to `proxy`."""
 
     @staticmethod
-    def forward(z, top):
-        return z.clamp(0, top)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(output)
-        ctx.top = inputs[1]
-
-    @staticmethod
-    def backward(ctx, m):
-        a, = ctx.saved_tensors
-        return m * on(a, ctx.top), None
-
-
-class _Redistribute(torch.autograd.Function):
-    """Has `value`, and hands its relevance m * value to `proxy`, whose parts say who gets which share."""
-
-    @staticmethod
-    def forward(value, proxy):
+    def forward(value, proxy, factor):
         return value.clone()
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
+        ctx.save_for_backward(inputs[2])
 
     @staticmethod
     def backward(ctx, m):
-        value, proxy = ctx.saved_tensors
-        return None, m * quotient(value, proxy, 0.0)
+        return None, m * ctx.saved_tensors[0], None
 
 
-def quotient(a: Tensor, b: Tensor, otherwise) -> Tensor:
+def _quotient(a: Tensor, b: Tensor, otherwise) -> Tensor:
     """a / b, and `otherwise` where b is zero; finite in its derivative, too."""
     empty = b == 0
     return torch.where(empty, otherwise, a / torch.where(empty, 1.0, b))
 
 
-# DeepLIFT ------------------------------------------------------------------------------------------------
+class _Recorded:
+    """The inputs of every named operation in one ordinary forward pass, in the order of the calls."""
 
-class _RescaleReLU(torch.autograd.Function):
-    """ReLU whose multiplier is the ratio of differences from the reference, (a - a0) / (z - z0)."""
-
-    @staticmethod
-    def forward(z, z0, top):
-        return z.clamp(0, top)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        z, z0, ctx.top = inputs
-        ctx.save_for_backward(z, z0)
-
-    @staticmethod
-    def backward(ctx, m):
-        z, z0 = ctx.saved_tensors
-        a, a0 = z.clamp(0, ctx.top), z0.clamp(0, ctx.top)
-        return m * quotient(a - a0, z - z0, on(a, ctx.top).to(m.dtype)), None, None
-
-
-class _RescaleMaxPool(torch.autograd.Function):
-    """Max-pooling that hands a window's whole difference to the winner of the larger of the two inputs.
-
-    If the window rose, x's winner rose at least as much; if it fell, the reference's winner fell at
-    least as much: so the multiplier lies in [0, 1] and every window is complete.
-    """
-
-    @staticmethod
-    def forward(z, z0, window):
-        return F.max_pool2d(z, *window)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        z, z0, ctx.window = inputs
-        ctx.save_for_backward(z, z0)
-
-    @staticmethod
-    def backward(ctx, m):
-        z, z0 = ctx.saved_tensors
-        top, winner = F.max_pool2d(z, *ctx.window, return_indices=True)
-        top0, winner0 = F.max_pool2d(z0, *ctx.window, return_indices=True)
-        rise = top - top0
-        winner = torch.where(rise >= 0, winner, winner0).flatten(2)
-        change = (z - z0).flatten(2).gather(2, winner)
-        share = m.flatten(2) * quotient(rise.flatten(2), change, 1.0)
-        return torch.zeros_like(z).flatten(2).scatter_add(2, winner, share).view_as(z), None, None
-
-
-class _Reference:
-    """What the reference image gives at every ReLU and max-pooling, in the order the model calls them."""
-
-    def __init__(self, model, start: Tensor):
+    def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
         self.inputs, self.position = [], 0
-        table = {"relu": self._record(lambda z, top=None: z.clamp(0, top)),
-                 "max_pool2d": self._record(F.max_pool2d)}
-        forward(Twin(model, table), start)
+        table = {name: self._record(run) for name, run in operations.items()}
+        forward(Twin(model, table, strict=False), x)
 
     def _record(self, operation: Callable) -> Callable:
         def rule(z, *rest):
-            self.inputs.append(z.detach())
+            self.inputs.append(z)
             return operation(z, *rest)
         return rule
 
     def following(self, z: Tensor) -> Tensor:
-        """The reference's values at the call that has reached z."""
-        z0 = self.inputs[self.position]
+        """The recorded input of the call that has reached `z`."""
+        if self.position == len(self.inputs) or self.inputs[self.position].shape[1:] != z.shape[1:]:
+            raise ValueError("The model calls its operations in another order or number for another batch, so "
+                             "they cannot be compared one by one; give it a batch at once.")
         self.position += 1
-        return z0.expand_as(z)
+        return self.inputs[self.position - 1].expand_as(z)
 
-    def table(self) -> dict:
-        return {"relu": lambda z, top=None: _RescaleReLU.apply(z, self.following(z), top),
-                "max_pool2d": lambda z, *window: _RescaleMaxPool.apply(z, self.following(z), window)}
+
+class _Witness:
+    """The values that factors are made of.
+
+    For a plain map they are the values at hand. Where the map itself is differentiated, factors must
+    follow x by true derivatives, not by the rules; then they come from an ordinary pass beside.
+    """
+
+    def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
+        differentiable = x.requires_grad and torch.is_grad_enabled()
+        self.recorded = _Recorded(model, x, operations) if differentiable else None
+
+    def factor(self, z: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """make(z), carrying a derivative only where it is wanted."""
+        if self.recorded is not None:
+            return make(self.recorded.following(z))
+        with torch.no_grad():
+            return make(z.detach())
+
+
+# DeepLIFT ------------------------------------------------------------------------------------------------
+
+_RESCALED = {"relu": relu, "max_pool2d": F.max_pool2d}
+
+
+def _rescale(witness: _Witness, reference: _Recorded) -> dict:
+    """Rules of DeepLIFT: multipliers are ratios of differences from the reference."""
+    def rescale_relu(z, top=None):
+        before = reference.following(z).detach()
+
+        def ratio(now):
+            a = relu(now, top)
+            return _quotient(a - relu(before, top), now - before, on(a, top).to(a.dtype))
+        return _Carry.apply(relu(z, top), z, witness.factor(z, ratio))
+
+    def rescale_max_pool2d(z, *window):
+        # A window's whole difference goes to the winner of the larger input. If the window rose, x's winner
+        # rose at least as much; if it fell, the reference's fell at least as much: factors lie in [0, 1].
+        before = reference.following(z).detach()
+        a0, winner0 = F.max_pool2d(before, *window, return_indices=True)
+        a, winner = F.max_pool2d(z, *window, return_indices=True)
+        winner = torch.where(a >= a0, winner, winner0).flatten(2)
+
+        def ratio(now):
+            change = (now - before).flatten(2).gather(2, winner).view_as(a)
+            return _quotient(F.max_pool2d(now, *window) - a0, change, 1.0)
+        return _Carry.apply(a, z.flatten(2).gather(2, winner).view_as(a), witness.factor(z, ratio))
+
+    return {"relu": rescale_relu, "max_pool2d": rescale_max_pool2d}
 
 
 @method
@@ -139,45 +119,48 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
 
     .. math:: R = (x - x_0)\, m, \qquad m_z = m_a \frac{a(z) - a(z_0)}{z - z_0} \quad\text{at every ReLU}
 
-    The maps sum to S(x) - S(x0) exactly, through max-pooling, too: there the difference of a window goes
-    to the winner of whichever input is larger (the code of [ghorbani2019] routes to x's winner and loses
-    completeness). A baseline that all images share is passed through the model once.
+    The maps sum to S(x) - S(x0), through max-pooling, too: there the difference of a window goes to the
+    winner of whichever input is larger (the code of [ghorbani2019] routes to x's winner and loses
+    completeness). A baseline that all images share passes through the model once.
 
     Parameters
     ----------
     baseline
         Reference image x0: a number, a tensor (c, h, w), or one of x's shape; in units of x.
 
+    Notes
+    -----
     Other parameters and errors as for :func:`guided_backprop`.
     """
     start = checks.baseline(baseline, x)
     target = target.fixed(model, x, chunk)
     maps = []
     for rows in batches(len(x), x, chunk):
-        reference = _Reference(model, start[rows] if len(start) > 1 else start)
-        maps.append(explain(Twin(model, reference.table()), x[rows], target[rows])[0])
+        reference = _Recorded(model, start[rows] if len(start) > 1 else start, _RESCALED)
+        twin = Twin(model, _rescale(_Witness(model, x[rows], _RESCALED), reference))
+        maps.append(explain(twin, x[rows], target[rows], len(x))[0])
     return (x - start) * torch.cat(maps)
 
 
 # Layer-wise relevance propagation and deep Taylor ----------------------------------------------------------
 
-def _gate(z, top=None):
-    return _Gate.apply(z, top)
+_WEIGHTED = {"conv2d": F.conv2d, "linear": F.linear,
+             "batch_norm": lambda z, mean, var, weight, bias, eps: F.batch_norm(z, mean, var, weight, bias, eps=eps)}
 
 
-def _stabilised(epsilon: float) -> dict:
+def _stabilised(witness: _Witness, epsilon: float) -> dict:
     """Rules of LRP-epsilon. Batch norm is absorbed: the layer before it is not stabilised on its own."""
-    def steady(z):
-        result = _Redistribute.apply(z, z + epsilon * torch.where(z < 0, -1.0, 1.0))
-        result.unsteadied = z
-        return result
-
-    def batch_norm(z, mean, var, weight, bias, eps):
-        z = getattr(z, "unsteadied", z)
-        return steady(F.batch_norm(z, mean, var, weight, bias, eps=eps))
-
-    return {"relu": _gate, "batch_norm": batch_norm, "conv2d": lambda *a: steady(F.conv2d(*a)),
-            "linear": lambda *a: steady(F.linear(*a))}
+    def rule_of(layer: Callable, absorbs: bool):
+        def rule(z, *rest):
+            def share(now):
+                value = layer(now, *rest)
+                return _quotient(value, torch.where(value < 0, value - epsilon, value + epsilon), 0.0)
+            value = layer(getattr(z, "unsteadied", z) if absorbs else z, *rest)
+            steadied = _Carry.apply(value, value, witness.factor(z, share))
+            steadied.unsteadied = value
+            return steadied
+        return rule
+    return {"relu": relu, **{name: rule_of(layer, name == "batch_norm") for name, layer in _WEIGHTED.items()}}
 
 
 class _Positive:
@@ -187,30 +170,37 @@ class _Positive:
     into negative and is refused. Before the first layer it is part of the input's own units.
     """
 
-    def __init__(self, first: Callable):
-        self.first, self.reached = first, False
+    def __init__(self, witness: _Witness, first: Callable):
+        self.witness, self.first, self.reached = witness, first, False
 
     def table(self) -> dict:
-        return {"relu": _gate, "conv2d": self._weighted(F.conv2d), "linear": self._weighted(F.linear),
+        return {"relu": relu, "conv2d": self._weighted(F.conv2d), "linear": self._weighted(F.linear),
                 "batch_norm": self._batch_norm}
 
     def _weighted(self, layer: Callable) -> Callable:
         def rule(z, weight, bias, *rest):
-            if self.reached:
-                proxy = layer(z, weight.clamp_min(0), None, *rest)
-            else:
-                self.reached, proxy = True, self.first(lambda v, w: layer(v, w, None, *rest), z, weight)
-            return _Redistribute.apply(layer(z, weight, bias, *rest), proxy)
+            shares, self.reached = (self._positive if self.reached else self.first), True
+
+            def proxy(v):
+                return shares(lambda u, w: layer(u, w, None, *rest), v, weight)
+            factor = self.witness.factor(z, lambda now: _quotient(layer(now, weight, bias, *rest), proxy(now), 0.0))
+            return _Carry.apply(layer(z, weight, bias, *rest), proxy(z), factor)
         return rule
+
+    @staticmethod
+    def _positive(layer: Callable, v: Tensor, weight: Tensor) -> Tensor:
+        return layer(v, weight.clamp_min(0))
 
     def _batch_norm(self, z, mean, var, weight, bias, eps):
         value = F.batch_norm(z, mean, var, weight, bias, eps=eps)
-        if not self.reached:
-            return value
-        if weight is not None and (weight < 0).any():
+        if weight is not None and self.reached and (weight < 0).any():
             raise ValueError("A batch norm scales by a negative number, which the z+ rule cannot pass "
                              "relevance through; use rule='z' or 'epsilon'.")
-        return _Redistribute.apply(value, z)
+
+        def share(now):
+            return _quotient(F.batch_norm(now, mean, var, weight, bias, eps=eps), now, 0.0)
+        factor = self.witness.factor(z, share)
+        return _Carry.apply(value, z, factor) if self.reached else value
 
 
 @method
@@ -237,16 +227,19 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     """
     checks.choice("rule", rule, ("z", "epsilon", "z+"))
     checks.number("epsilon", epsilon, 0, exclusive=True)
-    if rule != "z+":
-        table = {"relu": _gate} if rule == "z" else _stabilised(epsilon)
-        return x * explain(Twin(model, table), x, target, chunk)[0]
-    zero = first_weighted(model, torch.zeros_like(x[:1])).arguments[0].detach()
+    if rule == "z":
+        return x * explain(Twin(model, {"relu": relu}), x, target, chunk)[0]
+    zero = first_weighted(model, torch.zeros_like(x[:1])).arguments[0].detach() if rule == "z+" else None
 
     def first(layer, u, weight):
         return layer(u - zero, weight.clamp_min(0))
 
-    return torch.cat([x[rows] * explain(Twin(model, _Positive(first).table()), x[rows], target[rows])[0]
-                      for rows in batches(len(x), x, chunk)])
+    maps = []
+    for rows in batches(len(x), x, chunk):
+        witness = _Witness(model, x[rows], _WEIGHTED)
+        table = _stabilised(witness, epsilon) if rule == "epsilon" else _Positive(witness, first).table()
+        maps.append(x[rows] * explain(Twin(model, table), x[rows], target[rows], len(x))[0])
+    return torch.cat(maps)
 
 
 @method
@@ -262,6 +255,8 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
         Bounds l and h of the input values: numbers or tensors that broadcast like a baseline; in units
         of x. Zero padding has the bounds 0, 0.
 
+    Notes
+    -----
     Other parameters, units and errors as for :func:`lrp`.
     """
     low, high = checks.baseline(low, x), checks.baseline(high, x)
@@ -273,15 +268,17 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
 
 def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) -> Tensor:
     """z^B relevance: the first layer's proxy is linear in x, low and high, and each gets its own share."""
-    leaves = [part if part.requires_grad else part.detach().requires_grad_() for part in (x, low, high)]
-    ends = [first_weighted(model, leaf).arguments[0] for leaf in leaves[1:]]
-
-    def first(layer, u, weight):
-        positive, negative = weight.clamp_min(0), weight.clamp_max(0)
-        return (layer(u, weight) - layer(torch.minimum(*ends), positive)
-                - layer(torch.maximum(*ends), negative))
-
+    differentiable = x.requires_grad and torch.is_grad_enabled()
     with torch.enable_grad():
-        scores = target.pick(forward(Twin(model, _Positive(first).table()), leaves[0])).sum()
-    shares = torch.autograd.grad(scores, leaves, create_graph=x.requires_grad)
-    return sum(leaf * share for leaf, share in zip(leaves, shares))
+        leaves = [x if differentiable else x.detach().requires_grad_(),
+                  *(bound.detach().clone().requires_grad_() for bound in (low, high))]
+        ends = [first_weighted(model, bound).arguments[0] for bound in leaves[1:]]
+
+        def first(layer, u, weight):
+            return (layer(u, weight) - layer(torch.minimum(*ends), weight.clamp_min(0))
+                    - layer(torch.maximum(*ends), weight.clamp_max(0)))
+
+        rules = _Positive(_Witness(model, x if differentiable else x.detach(), _WEIGHTED), first)
+        scores = target.pick(forward(Twin(model, rules.table()), leaves[0])).sum()
+        shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
+    return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))

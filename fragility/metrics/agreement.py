@@ -95,7 +95,7 @@ def _ranks(values: Tensor) -> Tensor:
     # The last place of a run of ties is one before the next run's first.
     ends = torch.where(new.roll(-1, 1).index_fill(1, place[0, -1:], True), place, values.shape[1])
     last = ends.flip(1).cummin(1).values.flip(1)
-    return torch.empty_like(values, dtype=torch.float64).scatter_(1, order, (first + last) / 2.0)
+    return torch.empty_like(values, dtype=torch.float64).scatter_(1, order, (first + last).double() / 2)
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:

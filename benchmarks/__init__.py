@@ -1,0 +1,1 @@
+"""Ratios against a peer, measured side by side in one run: `python -m benchmarks`."""

@@ -1,0 +1,57 @@
+"""Paired timing: the two sides run in turn, so that whatever slows the machine slows both."""
+import gc
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Paired(NamedTuple):
+    ratio: float            # median over the pairs of peer / ours
+    spread: float           # inter-quartile range of the same ratios
+    ours: float             # median seconds
+    peer: float
+
+    def note(self, setting=""):
+        times = f"ours {self.ours:.3g} s, peer {self.peer:.3g} s"
+        return f"{setting}; {times}" if setting else times
+
+
+def clock(call):
+    """A function that runs `call` and returns the seconds it took."""
+    def seconds():
+        gc.collect()        # neither side pays for the other's garbage
+        start = perf_counter()
+        call()
+        return perf_counter() - start
+    return seconds
+
+
+def quartile_range(values):
+    low, high = np.percentile(values, [25, 75])
+    return float(high - low)
+
+
+def paired(ours, peer, repeats):
+    """Compare two functions that return seconds: one warm-up each, then `repeats` pairs."""
+    ours(), peer()
+    pairs = []
+    for turn in range(repeats):
+        # The order alternates, so a machine that grows steadily slower favours neither side.
+        if turn % 2:
+            late, early = peer(), ours()
+            pairs.append((early, late))
+        else:
+            pairs.append((ours(), peer()))
+    mine, theirs = np.array(pairs).T
+    ratios = theirs / mine
+    middle, seconds, peer_seconds = map(float, map(np.median, (ratios, mine, theirs)))
+    return Paired(middle, quartile_range(ratios), seconds, peer_seconds)
+
+
+def fastest(calls):
+    """The key of the quickest call. All run once; those within a third of the best run once more."""
+    first = {key: clock(call)() for key, call in calls.items()}
+    close = [key for key, seconds in first.items() if seconds <= 1.33 * min(first.values())]
+    again = {key: clock(calls[key])() for key in close} if len(close) > 1 else first
+    return min(close, key=lambda key: min(first[key], again[key]))

@@ -1,0 +1,15 @@
+"""Long measurements as grids of cells; one module an experiment, each cell a record of the store."""
+
+from fragility import checks
+from fragility.experiments import fragile, networks
+from fragility.experiments.base import Experiment, collect, plan, run_cells
+
+EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (networks.EXPERIMENT, fragile.EXPERIMENT)}
+
+
+def named(name: str) -> Experiment:
+    """The experiment of a name; ValueError lists the names."""
+    return EXPERIMENTS[checks.choice("Experiment", name, EXPERIMENTS)]
+
+
+__all__ = ["EXPERIMENTS", "Experiment", "collect", "named", "plan", "run_cells"]

@@ -1,0 +1,113 @@
+"""What every experiment is: parameters, cells, and a function from one cell to a small table."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from fragility.store import Record, Store, canonical
+
+
+class Parameters(BaseModel):
+    """Parameters of an experiment: plain, flat, complete, and checked before anything runs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def of(cls, values: dict) -> "Parameters":
+        """Parameters of plain values; ValueError with one line a mistake."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc'])) or 'parameters'}: {e['msg'].removeprefix('Value error, ')}"
+                     for e in error.errors()]
+            raise ValueError("Parameters are out of order. " + "; ".join(lines)) from None
+
+
+class Outcome(NamedTuple):
+    """What a cell gives: a tidy table, and tensors worth keeping."""
+
+    table: pd.DataFrame
+    tensors: dict[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named, versioned grid.
+
+    `run(cell, store)` computes a cell; `inputs(cell, store)` gives the fingerprints of the data and weights
+    it reads. Raise `version` whenever a cell's values change. The canary is a cell of seconds whose
+    values are committed beside the version, so that a change is noticed when the version is not raised.
+    """
+
+    name: str
+    version: int
+    parameters: type[Parameters]
+    cells: Callable[[Parameters], list[dict]]
+    inputs: Callable[[dict, Store], dict]
+    run: Callable[[dict, Store], Outcome]
+    canary: dict
+    canary_values: dict = field(default_factory=dict)
+
+    def key(self, cell: dict, store: Store) -> str:
+        return store.key(self.name, self.version, cell, self.inputs(cell, store))
+
+    def record(self, cell: dict, store: Store) -> Record:
+        """The cell's record, computed where the store has none."""
+        inputs = self.inputs(cell, store)
+        found = store.get(self.name, store.key(self.name, self.version, cell, inputs))
+        if found:
+            return found
+        start = time.perf_counter()
+        table, tensors = self.run(cell, store)
+        return store.put(self.name, self.version, cell, inputs, table, tensors, time.perf_counter() - start)
+
+
+def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, progress: bool = True) -> list[Record]:
+    """Records of the cells in order, with a progress bar; what the store has is not computed again."""
+    bar = tqdm(list(cells), desc=experiment.name, unit="cell", disable=not progress)
+    return [experiment.record(cell, store) for cell in bar]
+
+
+def collect(experiment: Experiment, parameters: dict | Parameters, store: Store | None = None, *,
+            progress: bool = True) -> pd.DataFrame:
+    """One tidy frame of all cells: each cell's table, with its parameters as columns."""
+    if not isinstance(parameters, Parameters):
+        parameters = experiment.parameters.of(parameters)
+    return frame(run_cells(experiment, experiment.cells(parameters), store or Store(), progress=progress))
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One tidy frame of records; empty without any."""
+    parts = [record.table.assign(**{name: str(value) if isinstance(value, (list, dict)) else value
+                                    for name, value in record.parameters.items()}) for record in records]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+class Plan(NamedTuple):
+    """What a grid costs: all cells, those the store lacks, and their hours and gigabytes."""
+
+    cells: int
+    missing: int
+    hours: float
+    gigabytes: float
+
+
+def plan(experiment: Experiment, parameters: Parameters, store: Store, cost: Callable[[dict], float]) -> Plan:
+    """Count cells and estimate the missing ones' hours from `cost(cell)` in seconds, measured here."""
+    cells = experiment.cells(parameters)
+    missing = [cell for cell in cells if store.get(experiment.name, experiment.key(cell, store)) is None]
+    return Plan(len(cells), len(missing), sum(map(cost, missing)) / 3600, 0.0)
+
+
+def generator_for(cell: dict) -> torch.Generator:
+    """Random numbers of a cell: decided by its parameters alone, so cells can run in any order."""
+    digest = hashlib.sha256(canonical(cell).encode()).hexdigest()
+    return torch.Generator().manual_seed(int(digest[:15], 16))

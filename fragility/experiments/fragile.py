@@ -1,0 +1,144 @@
+"""How far small perturbations move a map: the comparison of attacks of [ghorbani2019, fig. 3]."""
+
+from functools import lru_cache
+
+import pandas as pd
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from fragility import attacks, attribution, checks, data, metrics
+from fragility.attribution.output import logits_of
+from fragility.experiments import networks
+from fragility.experiments.base import Experiment, Outcome, Parameters, generator_for
+from fragility.store import Store, fingerprint
+
+OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
+ATTACKS = (*OBJECTIVES, "random_sign")
+CONTROL = "other_image"          # not an attack: the map of another image, scored the same way
+METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
+
+
+class Fragility(Parameters):
+    """Parameters of the comparison; epsilon as a share of the range [0, 1]."""
+
+    data: str
+    network: str
+    epochs: int = Field(ge=0)
+    images: int = Field(ge=2)
+    methods: list[str]
+    attacks: list[str]
+    epsilons: list[float]
+    k: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    path_steps: int = Field(ge=1)
+    seed: int = 0
+
+    @field_validator("methods")
+    @classmethod
+    def known_methods(cls, names):
+        return [checks.choice("Method", name, METHODS) for name in names]
+
+    @field_validator("attacks")
+    @classmethod
+    def known_attacks(cls, names):
+        return [checks.choice("Attack", name, ATTACKS) for name in names]
+
+    @field_validator("epsilons")
+    @classmethod
+    def positive(cls, values):
+        return [checks.number("epsilon", value, 0, 1, exclusive=True) for value in values]
+
+    @field_validator("data")
+    @classmethod
+    def known_data(cls, name):
+        return checks.choice("Data set", name, data.NAMES)
+
+
+def cells(parameters: Fragility) -> list[dict]:
+    shared = {name: getattr(parameters, name)
+              for name in ("data", "network", "epochs", "images", "k", "steps", "path_steps", "seed")}
+    grid = []
+    for method in parameters.methods:
+        grid.append({**shared, "method": method, "attack": CONTROL, "epsilon": 0.0})
+        grid += [{**shared, "method": method, "attack": attack, "epsilon": epsilon}
+                 for attack in parameters.attacks for epsilon in parameters.epsilons]
+    return grid
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    _, weights = networks.trained(cell["network"], cell["data"], cell["epochs"], cell["seed"], store)
+    return {"data": fingerprint(*_sample(cell["data"])[:2]), "weights": weights}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model, x, labels = subjects(cell, store)
+    method, arguments = method_of(cell)
+    clean = attribution.pixel_map(method(model, x, labels, **arguments))
+    if cell["attack"] == CONTROL:
+        return Outcome(_scores(clean, None, cell["k"]))
+    attacked, found, steps = _attacked(model, x, cell, arguments)
+    table = _scores(clean, attribution.pixel_map(method(model, attacked, labels, **arguments)), cell["k"])
+    table["found"], table["step"] = found.tolist(), steps.tolist()
+    table["confidence"], table["confidence_after"] = (confidence(model, images, labels).tolist()
+                                                      for images in (x, attacked))
+    return Outcome(table, {"delta": (attacked - x).half()})
+
+
+def subjects(cell: dict, store: Store) -> tuple[torch.nn.Module, Tensor, Tensor]:
+    """Model, clean images in [0, 1] and labels of a cell: correctly classified, drawn by the cell's seed."""
+    model, _ = networks.trained(cell["network"], cell["data"], cell["epochs"], cell["seed"], store)
+    images, labels, _, _ = _sample(cell["data"])
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
+    x = data.unit(images[order])
+    right = logits_of(model, x).argmax(1) == labels[order]
+    if right.sum() < cell["images"] and cell["epochs"]:
+        raise ValueError(f"Only {int(right.sum())} of the images are classified correctly, fewer than the "
+                         f"{cell['images']} that were asked for.")
+    chosen = (right if cell["epochs"] else torch.ones_like(right)).nonzero().flatten()[:cell["images"]]
+    return model, x[chosen], logits_of(model, x[chosen]).argmax(1)
+
+
+def method_of(cell: dict):
+    """The cell's map function and its options; the baseline is zero, the black image."""
+    arguments = {"steps": cell["path_steps"]} if cell["method"] == "integrated_gradients" else {}
+    return attribution.METHODS[cell["method"]], arguments
+
+
+def confidence(model, x: Tensor, labels: Tensor) -> Tensor:
+    """Softmax probability (n,) of the given classes."""
+    return logits_of(model, x).softmax(1).gather(1, labels[:, None]).squeeze(1)
+
+
+def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Tensor, Tensor]:
+    """Perturbed images, whether the label was kept, and the step that was taken."""
+    generator = generator_for(cell)
+    if cell["attack"] == "random_sign":
+        moved = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
+        kept = logits_of(model, moved).argmax(1) == logits_of(model, x).argmax(1)
+        return moved, kept, torch.ones_like(kept, dtype=torch.int64)
+    result = attacks.attack(model, x, method=cell["method"], objective=OBJECTIVES[cell["attack"]](cell["k"]),
+                            epsilon=cell["epsilon"], steps=cell["steps"], generator=generator,
+                            method_args=arguments)
+    return result.x, result.found, result.steps
+
+
+def _scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
+    """The three metrics of [ghorbani2019], an image a row; against other images where `changed` is None."""
+    scores = {"topk": lambda a, b: metrics.topk_intersection(a, b, k), "spearman": metrics.spearman,
+              "center": metrics.center_shift}
+    values = {name: score(clean, changed) if changed is not None else metrics.other_image(score, clean)
+              for name, score in scores.items()}
+    return pd.DataFrame({"image": range(len(clean)), **{name: value.tolist() for name, value in values.items()}})
+
+
+@lru_cache(maxsize=2)
+def _sample(name: str) -> data.Dataset:
+    return data.load(name, "all" if name in data.WITHOUT_SPLIT else "test")
+
+
+EXPERIMENT = Experiment(
+    "fragility", 1, Fragility, cells, inputs, run,
+    canary={"data": "mnist-5k", "network": "mnist-cnn", "epochs": 0, "images": 8, "k": 50, "steps": 4,
+            "path_steps": 8, "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
+    canary_values={"topk": 0.0, "spearman": 0.0, "center": 0.0})

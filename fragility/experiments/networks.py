@@ -1,0 +1,59 @@
+"""Networks trained on the spot: each a record with its accuracy and, as companion, its weights."""
+
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import nn
+
+from fragility import data, models, training
+from fragility.experiments.base import Experiment, Outcome, Parameters, generator_for
+from fragility.store import Store, fingerprint, weights_fingerprint
+
+
+class Networks(Parameters):
+    """Which network on which data; `epochs` 0 leaves it at its random initialisation."""
+
+    network: str = "mnist-cnn"
+    data: str = "mnist-5k"
+    epochs: int = Field(8, ge=0)
+    seeds: list[int] = [0]
+
+
+def cells(parameters: Networks) -> list[dict]:
+    return [{"network": parameters.network, "data": parameters.data, "epochs": parameters.epochs, "seed": seed}
+            for seed in parameters.seeds]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    train = data.load(cell["data"], "train")
+    return {"data": fingerprint(train.images, train.labels)}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    train, test = data.load(cell["data"], "train"), data.load(cell["data"], "test")
+    with torch.random.fork_rng():
+        torch.manual_seed(cell["seed"])
+        network = models.load(cell["network"])
+    if cell["epochs"]:
+        training.train(network, train.images, train.labels, epochs=cell["epochs"], generator=generator_for(cell))
+    table = pd.DataFrame([{"accuracy": training.accuracy(network, test.images, test.labels)}])
+    return Outcome(table, dict(network.state_dict()))
+
+
+EXPERIMENT = Experiment(
+    "networks", 1, Networks, cells, inputs, run,
+    canary={"network": "mnist-cnn", "data": "mnist-5k", "epochs": 1, "seed": 0},
+    canary_values={"accuracy": 0.0})
+
+
+def trained(network: str, data_set: str, epochs: int, seed: int, store: Store) -> tuple[nn.Module, str]:
+    """A trained network and the fingerprint of its weights.
+
+    torchvision's networks come with their published ImageNet weights; ours are trained, once a store.
+    """
+    if network in models.OWN:
+        record = EXPERIMENT.record({"network": network, "data": data_set, "epochs": epochs, "seed": seed}, store)
+        model = models.load(network, weights=record.tensors())
+    else:
+        model = models.load(network, weights="DEFAULT")
+    return model, weights_fingerprint(model.state_dict())

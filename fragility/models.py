@@ -1,0 +1,127 @@
+"""The papers' networks by name; all take images in [0, 1] and normalise inside themselves."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fragility import checks, paths
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Normalised(nn.Module):
+    """A network behind the normalisation it was trained with, so that x stays in [0, 1]."""
+
+    def __init__(self, network: nn.Module, mean, std):
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network((x - self.mean) / self.std)
+
+
+def mnist_cnn() -> nn.Module:
+    """Two convolutions and two linear layers for 28 x 28 digits, about 206,000 weights."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(32 * 49, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def mnist_mlp() -> nn.Module:
+    """Three hidden layers of 1,024 ReLU, the network of [kindermans2019, section 2]."""
+    sizes = (784, 1024, 1024, 1024)
+    hidden = [part for pair in zip(sizes, sizes[1:]) for part in (nn.Linear(*pair), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(1024, 10))
+
+
+def cifar_cnn() -> nn.Module:
+    """Six convolutions and a linear layer of 1,024: the CIFAR-10 network of [ghorbani2019, appendix A]."""
+    widths = ((3, 96, 1), (96, 96, 1), (96, 96, 2), (96, 192, 1), (192, 192, 1), (192, 192, 2))
+    features = [part for c, d, stride in widths for part in (nn.Conv2d(c, d, 3, stride, 1), nn.ReLU())]
+    return nn.Sequential(*features, nn.Flatten(), nn.Linear(192 * 64, 1024), nn.ReLU(), nn.Linear(1024, 10))
+
+
+OWN: dict[str, Callable[[], nn.Module]] = {
+    "mnist-cnn": mnist_cnn, "mnist-mlp": mnist_mlp, "cifar-cnn": cifar_cnn,
+}
+#: Side in pixels of the images that ImageNet networks are shown here; 227 is [ghorbani2019]'s for SqueezeNet.
+IMAGE_SIDE = {"squeezenet1_0": 227, "squeezenet1_1": 227}
+
+
+def load(name: str, *, weights: str | Path | Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Make a network by name, in evaluation mode, for images in [0, 1].
+
+    Parameters
+    ----------
+    name
+        One of `OWN`, or any of torchvision's classifiers ("squeezenet1_0", "resnet50", …), which come
+        behind ImageNet's normalisation.
+    weights
+        None for torch's random initialisation; a state dict; a `.safetensors` file; or the name of a
+        torchvision weights enum ("DEFAULT", "IMAGENET1K_V1"). For the last, a file `<name>.safetensors`
+        in FRAGILITY_DATA is preferred to a download.
+
+    Raises
+    ------
+    ValueError
+        Unknown network or weights, a missing or damaged file, or weights that do not fit.
+    """
+    import torchvision.models
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name in OWN:
+        network = OWN[name]()
+    elif name in known:
+        network = torchvision.models.get_model(name, weights=None, **_quiet(name))
+    else:
+        raise ValueError(f"The network {name!r} is unknown; choose one of {', '.join(OWN)} or a torchvision "
+                         "classifier such as squeezenet1_0 or resnet50.")
+    if weights is not None:
+        try:
+            network.load_state_dict(_state(name, weights))
+        except RuntimeError as error:
+            raise ValueError(f"The weights do not fit the network {name}: {error}") from error
+    return (network if name in OWN else Normalised(network, IMAGENET_MEAN, IMAGENET_STD)).eval()
+
+
+def _quiet(name: str) -> dict:
+    """Two old networks warn unless told how to initialise."""
+    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _state(name: str, weights) -> Mapping[str, Tensor]:
+    if isinstance(weights, Mapping):
+        return weights
+    if isinstance(weights, Path) or str(weights).endswith(".safetensors"):
+        return read_weights(Path(weights))
+    for folder in paths.data_roots():
+        if (folder / f"{name}.safetensors").is_file():
+            return read_weights(folder / f"{name}.safetensors")
+    if name in OWN:
+        raise ValueError(f"The network {name} has no published weights; train it, or give a state dict or file.")
+    import torchvision.models
+    enum = torchvision.models.get_model_weights(name)
+    checks.choice("weights", weights, ["DEFAULT", *enum.__members__])
+    try:
+        return enum[weights].get_state_dict(progress=False, check_hash=True)
+    except OSError as error:
+        raise ValueError(f"The weights {weights} of {name} could not be downloaded ({error}). Put "
+                         f"{name}.safetensors into the folder that FRAGILITY_DATA names.") from error
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """A state dict from a `.safetensors` file; ValueError where the file is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise ValueError(f"The weights file {file} does not exist.")
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"The weights file {file} is damaged ({error}); replace it.") from error

@@ -1,0 +1,36 @@
+"""Where things are: the one module that knows."""
+
+import os
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+PARAMETERS = NOTEBOOKS / "params"
+CLAIMS = ROOT / "claims"
+RESULTS = ROOT / "results"
+BUILD = ROOT / "build"
+STAGE = BUILD / "stage"                     # the source tree of the book, with executed notebooks
+BOOK_HTML = BUILD / "book" / "_build" / "html"
+
+
+def data_roots(root: str | Path | None = None) -> list[Path]:
+    """Folders in which data sets and weights are looked for first: `root`, else FRAGILITY_DATA."""
+    folder = root or os.environ.get("FRAGILITY_DATA")
+    return [Path(folder).expanduser()] if folder else []
+
+
+def cache() -> Path:
+    """The user's cache folder for downloads and, by default, the store."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fragility"
+
+
+def store() -> Path:
+    """Root of the store: FRAGILITY_STORE, else a folder in the user's cache; never the checkout."""
+    return Path(os.environ.get("FRAGILITY_STORE") or cache() / "store")
+
+
+def fresh_store() -> Path:
+    """A new, empty, temporary store."""
+    return Path(tempfile.mkdtemp(prefix="fragility-store-"))
