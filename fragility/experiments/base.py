@@ -53,6 +53,7 @@ class Experiment:
     cells: Callable[[Parameters], list[dict]]
     inputs: Callable[[dict, Store], dict]
     run: Callable[[dict, Store], Outcome]
+    sketch: Callable[[dict], tuple[dict, "Factor"]]
     canary: dict
     canary_values: dict = field(default_factory=dict)
 
@@ -92,7 +93,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 
 
 class Plan(NamedTuple):
-    """What a grid costs: all cells, those the store lacks, and their hours and gigabytes."""
+    """What a grid costs: all cells, those the store lacks, and the missing ones' hours and gigabytes."""
 
     cells: int
     missing: int
@@ -100,11 +101,29 @@ class Plan(NamedTuple):
     gigabytes: float
 
 
-def plan(experiment: Experiment, parameters: Parameters, store: Store, cost: Callable[[dict], float]) -> Plan:
-    """Count cells and estimate the missing ones' hours from `cost(cell)` in seconds, measured here."""
+def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
+    """Estimate a grid from a short measurement: `sketch` gives a tiny version of a cell and how many times
+    dearer the cell is. Cells that differ only in what does not change their cost are measured once."""
     cells = experiment.cells(parameters)
     missing = [cell for cell in cells if store.get(experiment.name, experiment.key(cell, store)) is None]
-    return Plan(len(cells), len(missing), sum(map(cost, missing)) / 3600, 0.0)
+    seconds, size, known = 0.0, 0, {}
+    for cell in missing:
+        tiny, factor = experiment.sketch(cell)
+        kind = canonical(tiny)
+        if kind not in known:
+            start = time.perf_counter()
+            tensors = experiment.run(tiny, store).tensors or {}
+            known[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
+        seconds += factor.time * known[kind][0]
+        size += factor.size * known[kind][1]
+    return Plan(len(cells), len(missing), seconds / 3600, size / 1e9)
+
+
+class Factor(NamedTuple):
+    """How many times a cell's sketch takes to make the cell, in time and in size."""
+
+    time: float
+    size: float = 1.0
 
 
 def generator_for(cell: dict) -> torch.Generator:

@@ -10,7 +10,7 @@ from torch import Tensor
 from fragility import attacks, attribution, checks, data, metrics
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks
-from fragility.experiments.base import Experiment, Outcome, Parameters, generator_for
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
 from fragility.store import Store, fingerprint
 
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
@@ -76,12 +76,13 @@ def run(cell: dict, store: Store) -> Outcome:
     method, arguments = method_of(cell)
     clean = attribution.pixel_map(method(model, x, labels, **arguments))
     if cell["attack"] == CONTROL:
-        return Outcome(_scores(clean, None, cell["k"]))
+        missing = {"found": None, "step": None, "confidence": None, "confidence_change": None}
+        return Outcome(_scores(clean, None, cell["k"]).assign(**missing))
     attacked, found, steps = _attacked(model, x, cell, arguments)
     table = _scores(clean, attribution.pixel_map(method(model, attacked, labels, **arguments)), cell["k"])
     table["found"], table["step"] = found.tolist(), steps.tolist()
-    table["confidence"], table["confidence_after"] = (confidence(model, images, labels).tolist()
-                                                      for images in (x, attacked))
+    before, after = confidence(model, x, labels), confidence(model, attacked, labels)
+    table["confidence"], table["confidence_change"] = before.tolist(), (after - before).tolist()
     return Outcome(table, {"delta": (attacked - x).half()})
 
 
@@ -97,6 +98,17 @@ def subjects(cell: dict, store: Store) -> tuple[torch.nn.Module, Tensor, Tensor]
                          f"{cell['images']} that were asked for.")
     chosen = (right if cell["epochs"] else torch.ones_like(right)).nonzero().flatten()[:cell["images"]]
     return model, x[chosen], logits_of(model, x[chosen]).argmax(1)
+
+
+def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean pixel maps, perturbed images and their pixel maps of some of a cell's images, for a picture."""
+    model, x, labels = subjects(cell, store)
+    delta = EXPERIMENT.record(cell, store).tensors()["delta"].float()
+    attacked = (x + delta).clamp(0, 1)[rows]
+    method, arguments = method_of(cell)
+    before, after = (attribution.pixel_map(method(model, images, labels[rows], **arguments))
+                     for images in (x[rows], attacked))
+    return before, attacked, after
 
 
 def method_of(cell: dict):
@@ -129,7 +141,7 @@ def _scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
               "center": metrics.center_shift}
     values = {name: score(clean, changed) if changed is not None else metrics.other_image(score, clean)
               for name, score in scores.items()}
-    return pd.DataFrame({"image": range(len(clean)), **{name: value.tolist() for name, value in values.items()}})
+    return pd.DataFrame({"image": range(len(clean)), "pixels": clean[0].numel(), **{name: value.tolist() for name, value in values.items()}})
 
 
 @lru_cache(maxsize=2)
@@ -137,8 +149,17 @@ def _sample(name: str) -> data.Dataset:
     return data.load(name, "all" if name in data.WITHOUT_SPLIT else "test")
 
 
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """Two images and four steps; epsilon does not matter to the cost."""
+    images, steps = min(2, cell["images"]), min(4, cell["steps"])
+    tiny = {**cell, "images": images, "steps": steps, "epsilon": min(cell["epsilon"], 0.1)}
+    moves = cell["attack"] in OBJECTIVES
+    share = cell["images"] / images
+    return tiny, Factor(share * (cell["steps"] / steps if moves else 1), share)
+
+
 EXPERIMENT = Experiment(
-    "fragility", 1, Fragility, cells, inputs, run,
+    "fragility", 1, Fragility, cells, inputs, run, sketch,
     canary={"data": "mnist-5k", "network": "mnist-cnn", "epochs": 0, "images": 8, "k": 50, "steps": 4,
             "path_steps": 8, "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
     canary_values={"topk": 0.0, "spearman": 0.0, "center": 0.0})

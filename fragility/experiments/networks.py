@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import nn
 
 from fragility import data, models, training
-from fragility.experiments.base import Experiment, Outcome, Parameters, generator_for
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
 from fragility.store import Store, fingerprint, weights_fingerprint
 
 
@@ -40,8 +40,12 @@ def run(cell: dict, store: Store) -> Outcome:
     return Outcome(table, dict(network.state_dict()))
 
 
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    return {**cell, "epochs": min(1, cell["epochs"])}, Factor(max(1, cell["epochs"]))
+
+
 EXPERIMENT = Experiment(
-    "networks", 1, Networks, cells, inputs, run,
+    "networks", 1, Networks, cells, inputs, run, sketch,
     canary={"network": "mnist-cnn", "data": "mnist-5k", "epochs": 1, "seed": 0},
     canary_values={"accuracy": 0.0})
 

@@ -1,0 +1,47 @@
+# Two commands: `make book` and `make test`. Both are safe to repeat and to interrupt.
+PROFILE ?= quick
+PYTHON ?= python3
+BIN := .venv/bin
+BUILT := build/.book
+SOURCES := $(shell git ls-files -co --exclude-standard -- book notebooks fragility claims results _config.yml _toc.yml matplotlibrc 2>/dev/null)
+
+.PHONY: book test notebooks benchmarks lint clean help
+
+help:
+	@echo "make book [PROFILE=quick|edition|paper]  run every notebook and build the book"
+	@echo "make test         package, notebooks and built book (builds the book first if it is out of date)"
+	@echo "make notebooks    keep the executed quick-scale notebooks as the committed ones"
+	@echo "make benchmarks   ratios of speed against Captum and SciPy"
+	@echo "make lint         ruff"
+	@echo "make clean        remove the environment and everything built"
+
+# The stamp is written last, so an interrupted install is taken up again.
+.venv/.installed: requirements.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	@touch $@
+
+book: .venv/.installed
+	$(BIN)/python -m fragility book --profile $(PROFILE)
+	@touch $(BUILT)
+
+$(BUILT): .venv/.installed $(SOURCES)
+	$(BIN)/python -m fragility book
+	@touch $@
+
+test: $(BUILT)
+	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=1200 -p no:cacheprovider notebooks
+
+notebooks: book
+	cp build/stage/notebooks/*.ipynb notebooks/
+
+benchmarks: .venv/.installed
+	$(BIN)/python -m benchmarks
+
+lint: .venv/.installed
+	$(BIN)/ruff check fragility tests benchmarks
+
+clean:
+	rm -rf .venv build fragility.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,3 @@
+from fragility.cli import main
+
+main(prog_name="python -m fragility")

@@ -1,0 +1,118 @@
+"""Claims of the papers and their verdicts: computed from records, never typed."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from fragility import experiments, paths, results
+from fragility.store import Store
+
+REPRODUCED, PARTLY, REFUTED, UNTESTED = "reproduced", "partly", "not reproduced", "not tested here"
+
+
+class Verdict(NamedTuple):
+    """What the records say of a claim: one interval a cell, and the verdict over all cells."""
+
+    verdict: str
+    measured: str
+    interval: str
+    reason: str = ""
+
+
+def load() -> list[dict]:
+    """All claims of `claims/*.yaml`; ValueError names a claim that lacks an entry."""
+    claims = [claim for file in sorted(paths.CLAIMS.glob("*.yaml")) for claim in yaml.safe_load(file.read_text())]
+    for claim in claims:
+        lacking = {"id", "paper", "statement", "figure", "reported", "experiment", "test", "scale"} - claim.keys()
+        if lacking and "untested" not in claim:
+            raise ValueError(f"The claim {claim.get('id', claim)} lacks {', '.join(sorted(lacking))}.")
+    return claims
+
+
+def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
+    """One row a claim: id, paper, statement, figure, reported, measured, interval, verdict, reason, scale."""
+    store, rows = store or Store(), []
+    for claim in load():
+        judged = judge(claim, profile, store)
+        shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported")}
+        rows.append({**shown, **judged._asdict(), "scale": profile})
+    return pd.DataFrame(rows)
+
+
+def judge(claim: dict, profile: str, store: Store) -> Verdict:
+    """The verdict on one claim at one scale."""
+    if "untested" in claim:
+        return Verdict(UNTESTED, "", "", claim["untested"])
+    table = results.measured(experiments.named(claim["experiment"]), profile, store)
+    if table.empty:
+        return Verdict(UNTESTED, "", "", f"no complete records of {claim['experiment']} at the {profile} scale")
+    return evaluate(claim["test"], table)
+
+
+def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
+    """Apply a test to a tidy frame of records.
+
+    A test names a `column` and the cells it looks at; one interval is made for each value of `each`:
+
+    * `where` with `below` or `above`: the mean lies on that side of the number.
+    * `larger` and `smaller`: the paired difference of two selections is above zero (or `margin`).
+    * `between` (two selections) with `within`: the paired difference lies inside the tolerance.
+    """
+    groups = table.groupby(test["each"]) if test.get("each") else [((), table)]
+    cells = []
+    for name, group in groups:
+        differences = _differences(test, group)
+        if differences.size == 0:
+            return Verdict(UNTESTED, "", "", "the records hold no such cells")
+        cells.append((name if isinstance(name, tuple) else (name,), differences.mean(), bootstrap(differences)))
+    sides = [_side(test, interval) for _, _, interval in cells]
+    if all(side > 0 for side in sides):
+        verdict = REPRODUCED
+    else:
+        verdict = REFUTED if sum(side < 0 for side in sides) > len(sides) / 2 else PARTLY
+    return Verdict(verdict, _listed(cells, lambda mean, _: f"{mean:.3g}"),
+                   _listed(cells, lambda _, interval: f"{interval[0]:.3g} to {interval[1]:.3g}"))
+
+
+def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
+    """Percentile interval of the mean over images; the same draws every time."""
+    picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
+    low, high = np.quantile(values[picks].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
+    """The numbers whose mean is judged: values of a selection, or paired differences of two."""
+    if "where" in test:
+        return _select(group, test["where"])[test["column"]].to_numpy(float)
+    first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
+    values = [_select(group, selection).groupby("image")[test["column"]].mean() for selection in (first, second)]
+    return (values[0] - values[1]).dropna().to_numpy(float)
+
+
+def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
+    """Rows whose columns have the given values; epsilon may be 'largest' or 'second smallest'."""
+    for column, value in where.items():
+        if column == "epsilon" and isinstance(value, str):
+            grid = sorted(group.loc[group.epsilon > 0, "epsilon"].unique())
+            value = {"largest": grid[-1], "second smallest": grid[min(1, len(grid) - 1)]}[value]
+        group = group[group[column].isin(value if isinstance(value, list) else [value])]
+    return group
+
+
+def _side(test: dict, interval: tuple[float, float]) -> int:
+    """+1 where the interval lies on the claim's side, -1 on the other, 0 where it is open."""
+    low, high = interval
+    if "within" in test:
+        inside, outside = max(abs(low), abs(high)) <= test["within"], min(abs(low), abs(high)) > test["within"]
+        return 1 if inside else -1 if outside and low * high > 0 else 0
+    bound = test.get("below", test.get("above", test.get("margin", 0.0)))
+    for_claim, against = (high < bound, low > bound) if "below" in test else (low > bound, high < bound)
+    return 1 if for_claim else -1 if against else 0
+
+
+def _listed(cells: list, text) -> str:
+    return "; ".join((" ".join(map(str, name)) + ": " if name else "") + text(mean, interval)
+                     for name, mean, interval in cells)

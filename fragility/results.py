@@ -1,0 +1,62 @@
+"""The published edition: measured records, one file an experiment, committed in `results/`."""
+
+import json
+
+import pandas as pd
+
+from fragility import paths, profiles
+from fragility.experiments.base import Experiment, frame
+from fragility.store import Damaged, Record, Store, canonical, from_body, seal, unseal
+
+
+def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, int]:
+    """Write the profile's finished records to `results/`; returns how many, and how many are missing."""
+    cells = experiment.cells(experiment.parameters.of(profiles.parameters(experiment.name, profile)))
+    found = [record for cell in cells if (record := store.get(experiment.name, experiment.key(cell, store)))]
+    if found:
+        bodies = [{**record.about, "parameters": record.parameters, "companion": None,
+                   "table": {"columns": list(record.table.columns), "rows": _rows(record.table)}}
+                  for record in found]
+        text = "[\n" + ",\n".join(seal(body).rstrip() for body in bodies) + "\n]\n"
+        paths.RESULTS.mkdir(exist_ok=True)
+        (paths.RESULTS / f"{experiment.name}.json").write_text(text)
+    return len(found), len(cells) - len(found)
+
+
+def _rows(table: pd.DataFrame) -> list[list]:
+    return table.astype(object).where(table.notna(), None).values.tolist()
+
+
+def published(experiment: Experiment) -> list[Record]:
+    """The published records of an experiment's current version; ValueError for a damaged file."""
+    file = paths.RESULTS / f"{experiment.name}.json"
+    if not file.is_file():
+        return []
+    try:
+        bodies = [unseal(body) for body in json.loads(file.read_text())]
+    except (Damaged, ValueError) as error:
+        raise ValueError(f"The published file {file.name} is damaged ({error}); restore it from git.") from error
+    return [from_body(body, "") for body in bodies if body["version"] == experiment.version]
+
+
+def measured(experiment: Experiment, profile: str, store: Store) -> pd.DataFrame:
+    """What is known of a profile's cells without computing: from the store, else from `results/`.
+
+    Empty where a cell is missing in both.
+    """
+    try:
+        parameters = experiment.parameters.of(profiles.parameters(experiment.name, profile))
+    except ValueError:
+        return pd.DataFrame()
+    cells = experiment.cells(parameters)
+    known = {canonical(record.parameters): record for record in [*published(experiment),
+                                                                 *store.records(experiment.name)]}
+    found = [known.get(canonical(cell)) for cell in cells]
+    return frame(found) if all(found) else pd.DataFrame()
+
+
+def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:
+    """Recompute a record; largest difference of each numeric column's mean, relative to its spread."""
+    again = experiment.run(record.parameters, store).table
+    spread = record.table.std(numeric_only=True).clip(lower=1e-9)
+    return ((again.mean(numeric_only=True) - record.table.mean(numeric_only=True)).abs() / spread).to_dict()
