@@ -49,9 +49,10 @@ def paired(ours, peer, repeats):
     return Paired(middle, quartile_range(ratios), seconds, peer_seconds)
 
 
-def fastest(calls):
-    """The key of the quickest call. All run once; those within a third of the best run once more."""
-    first = {key: clock(call)() for key, call in calls.items()}
-    close = [key for key, seconds in first.items() if seconds <= 1.33 * min(first.values())]
-    again = {key: clock(calls[key])() for key in close} if len(close) > 1 else first
-    return min(close, key=lambda key: min(first[key], again[key]))
+def fastest(calls, rounds=3):
+    """The key of the call with the shortest best time; the rounds alternate between the calls."""
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(rounds):
+        for key, call in calls.items():
+            best[key] = min(best[key], clock(call)())
+    return min(best, key=best.get)

@@ -64,9 +64,10 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     cells = []
     for name, group in groups:
         differences = _differences(test, group)
-        if differences.size == 0:
-            return Verdict(UNTESTED, "", "", "the records hold no such cells")
-        cells.append((name if isinstance(name, tuple) else (name,), differences.mean(), bootstrap(differences)))
+        if differences.size:   # a group may hold only cells the test does not look at
+            cells.append((name if isinstance(name, tuple) else (name,), differences.mean(), bootstrap(differences)))
+    if not cells:
+        return Verdict(UNTESTED, "", "", "the records hold no such cells")
     sides = [_side(test, interval) for _, _, interval in cells]
     if all(side > 0 for side in sides):
         verdict = REPRODUCED
@@ -97,7 +98,7 @@ def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
     for column, value in where.items():
         if column == "epsilon" and isinstance(value, str):
             grid = sorted(group.loc[group.epsilon > 0, "epsilon"].unique())
-            value = {"largest": grid[-1], "second smallest": grid[min(1, len(grid) - 1)]}[value]
+            value = grid[{"largest": -1, "second smallest": 1}[value]] if len(grid) > 1 else grid
         group = group[group[column].isin(value if isinstance(value, list) else [value])]
     return group
 

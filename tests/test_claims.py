@@ -1,0 +1,64 @@
+"""Verdicts: decided by intervals over images, and by nothing else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fragility import claims, experiments, results
+from fragility.claims import PARTLY, REFUTED, REPRODUCED, UNTESTED, bootstrap, evaluate
+from fragility.store import Store
+
+
+def frame(**means) -> pd.DataFrame:
+    """Fifty images a method and attack, spread 0.05 about the mean that is given as method_attack=mean."""
+    noise = np.random.default_rng(0).normal(0, 0.05, 50)
+    return pd.concat([pd.DataFrame({"image": range(50), "method": name.split("_")[0], "attack": name.split("_")[1],
+                                    "epsilon": 0.3, "topk": mean + noise}) for name, mean in means.items()])
+
+
+BELOW = {"column": "topk", "where": {"attack": "random", "epsilon": "largest"}, "below": 0.3, "each": ["method"]}
+
+
+@pytest.mark.parametrize("means, verdict", [
+    ({"a_random": 0.1, "b_random": 0.2}, REPRODUCED), ({"a_random": 0.1, "b_random": 0.5}, PARTLY),
+    ({"a_random": 0.4, "b_random": 0.5}, REFUTED), ({"a_random": 0.3, "b_random": 0.3}, PARTLY)])
+def test_a_bound(means, verdict):
+    assert evaluate(BELOW, frame(**means)).verdict == verdict
+
+
+@pytest.mark.parametrize("gap, verdict", [(0.2, REPRODUCED), (-0.2, REFUTED), (0.0, REFUTED)])
+def test_an_ordering_with_a_margin(gap, verdict):
+    test = {"column": "topk", "larger": {"attack": "random"}, "smaller": {"attack": "topk"}, "margin": 0.03}
+    judged = evaluate(test, frame(a_topk=0.3, a_random=0.3 + gap))
+    assert judged.verdict == verdict
+    assert judged.measured == f"{gap:.3g}".replace("-0", "-0") or abs(float(judged.measured) - gap) < 1e-9
+
+
+@pytest.mark.parametrize("gap, verdict", [(0.005, REPRODUCED), (0.2, REFUTED)])
+def test_an_equality(gap, verdict):
+    test = {"column": "topk", "between": [{"attack": "random"}, {"attack": "topk"}], "within": 0.02}
+    assert evaluate(test, frame(a_topk=0.3, a_random=0.3 + gap)).verdict == verdict
+
+
+def test_bootstrap_interval_covers_the_mean_and_shrinks():
+    values = np.random.default_rng(1).normal(0.5, 0.1, 400)
+    low, high = bootstrap(values)
+    assert low < values.mean() < high and high - low == pytest.approx(4 * 0.1 / 20, rel=0.15)
+
+
+def test_cells_that_are_not_there_are_not_tested():
+    assert evaluate(BELOW, frame(a_topk=0.1)).verdict == UNTESTED
+
+
+def test_the_ledger_without_records_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "published", lambda experiment: [])
+    ledger = claims.ledger("quick", Store(tmp_path))
+    assert set(ledger.verdict) == {UNTESTED} and ledger.reason.str.len().min() > 10
+
+
+def test_claims_are_complete_and_their_experiments_exist():
+    loaded = claims.load()
+    assert len({claim["id"] for claim in loaded}) == len(loaded) >= 9
+    assert all(claim["experiment"] in experiments.EXPERIMENTS for claim in loaded)
+    kinds = [sum(kind in claim["test"] for kind in ("where", "larger", "between")) for claim in loaded]
+    assert set(kinds) == {1}
