@@ -2,7 +2,7 @@
 import json
 import platform
 import warnings
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
@@ -45,7 +45,7 @@ def installed(package):
 
 def surroundings(setup):
     """Where the numbers come from: a ratio is read with its machine."""
-    return {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    return {"date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES},
             "threads": torch.get_num_threads(), "machine": platform.machine(),
             "capability": torch.backends.cpu.get_cpu_capability(), "quick": setup.quick,

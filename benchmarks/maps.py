@@ -1,6 +1,7 @@
 """Path methods and noise ensembles: against Captum, and against the bare cost of their gradients."""
 import torch
 from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
+
 from fragility import attribution
 
 from .registry import Outcome, benchmark

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from fragility import attribution
 
 from .registry import Outcome, benchmark

@@ -1,5 +1,6 @@
 """The attack on a gradient map: finite differences against the published double backprop."""
 import numpy as np
+
 from fragility import attacks, attribution, metrics
 
 from .registry import Outcome, benchmark

@@ -1,7 +1,8 @@
 """Rank correlation of a batch of maps against a loop over SciPy."""
 import torch
-from fragility import metrics
 from scipy.stats import spearmanr
+
+from fragility import metrics
 
 from .registry import Outcome, benchmark
 from .setup import require_same

@@ -1,5 +1,6 @@
 """The table of benchmarks: what is compared, and the ratio it has to reach."""
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 
 class Outcome(NamedTuple):

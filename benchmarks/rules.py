@@ -1,5 +1,6 @@
 """Back-propagation rules: the function mode against Captum's module hooks."""
 from captum.attr import GuidedBackprop
+
 from fragility import attribution
 
 from .registry import Outcome, benchmark

@@ -113,10 +113,12 @@ def stage() -> None:
 
 def build() -> None:
     """Build the staged tree; every warning is an error. ValueError where it fails."""
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(paths.STAGE), "--path-output",
-               str(paths.BUILD / "book"), "-W", "-n", "--all", "-q"]
+    # Not the script on the PATH: this environment's own, however Python was started.
+    start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "build", str(paths.STAGE), "--path-output",
+               str(paths.BUILD / "book"), "-W", "-n", "--keep-going", "--all", "-q"]
     shutil.rmtree(paths.BUILD / "book", ignore_errors=True)
-    if subprocess.run(command).returncode:
+    if subprocess.run(command).returncode or not (paths.BOOK_HTML / "index.html").is_file():
         raise ValueError("The book did not build; the messages above say why.")
 
 

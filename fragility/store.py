@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 class Record(NamedTuple):
     """One finished cell."""
 
-    key: str                    #: hash of experiment, version, parameters and fingerprints
+    key: str                    #: Hash of experiment, version, parameters and fingerprints.
     parameters: dict
     table: pd.DataFrame
-    about: dict                 #: experiment, version, fingerprints, device, library versions, commit, seconds
-    companion: Path | None      #: tensors that belong to the record
+    about: dict                 #: Version, fingerprints, device, library versions, commit, seconds.
+    companion: Path | None      #: File of tensors that belong to the record.
 
     def tensors(self) -> dict[str, Tensor]:
         """The companion's tensors; ValueError where the record has none at hand."""

@@ -71,7 +71,8 @@ def test_wrong_arrays_are_named(tmp_path):
         data.load("mnist", "test", root=tmp_path)
 
 
-@pytest.mark.skipif(not (data.SYSTEM / "fashion-mnist").is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not (data.SYSTEM / "fashion-mnist").is_dir(),
+                    reason="Debian's dataset-fashion-mnist is not installed")
 def test_system_copy(monkeypatch, tmp_path):
     monkeypatch.delenv("FRAGILITY_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

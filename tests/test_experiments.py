@@ -97,7 +97,8 @@ def test_commands_from_plan_to_verify(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("arguments, said", [
     (("plan", "roaring"), "roaring"), (("sweep", "fragility", "--cells", "5:2"), "FIRST:LAST"),
-    (("sweep", "fragility", "--cells", "x"), "FIRST:LAST"), (("publish", "fragility"), "sweep"),
+    (("sweep", "fragility", "--cells", "x"), "FIRST:LAST"),
+    (("publish", "fragility", "--profile", "quick"), "sweep"),
     (("book", "--only", "nothing"), "nothing"), (("book", "--profile", "huge"), "huge")])
 def test_commands_say_what_is_wrong(arguments, said, tmp_path, monkeypatch):
     monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path))

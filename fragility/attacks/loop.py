@@ -16,10 +16,10 @@ from fragility.attribution.output import Output, explain, kernel_of, logits_of, 
 class Attacked(NamedTuple):
     """What :func:`attack` gives for a batch of n images."""
 
-    x: Tensor           #: images (n, c, h, w); the clean image where nothing was found
-    found: Tensor       #: (n,) bool: some iterate kept the label
-    objective: Tensor   #: (n,) the objective, or `select`'s score, of x
-    steps: Tensor       #: (n,) int64: the step that gave x, 0 where nothing was found
+    x: Tensor           #: Images (n, c, h, w); the clean image where nothing was found.
+    found: Tensor       #: Whether some iterate kept the label, (n,) bool.
+    objective: Tensor   #: The objective of x, or the score of `select`, (n,).
+    steps: Tensor       #: The step that gave x, (n,) int64; 0 where nothing was found.
 
 
 def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, epsilon: float,
@@ -65,7 +65,8 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     Raises
     ------
     ValueError
-        Bad input, a method that `curvature` does not cover, or a model outside :class:`Twin`'s rules.
+        Bad input, a method that `curvature` does not cover, or a model outside the rules of
+        :class:`fragility.rules.Twin`.
     """
     checks.model(model)
     checks.images(x, unit_range=True)

@@ -22,7 +22,7 @@ def _control(function):
     return lambda model, x, target=None, **options: function(x, **options)
 
 
-#: Methods that need no fitted state, by name: callable(model, x, target=None, **options).
+#: The methods that need no fitted state, each by its name. Called as ``METHODS[name](model, x, target)``.
 METHODS = {
     "gradient": gradient,
     "gradient_x_input": gradient_x_input,

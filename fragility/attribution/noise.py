@@ -13,9 +13,9 @@ from fragility.attribution.output import kernel_of, method, repeats
 class NoiseEnsembles(NamedTuple):
     """The maps of :func:`noise_ensembles`, each of x's shape."""
 
-    smoothgrad: Tensor
-    smoothgrad_squared: Tensor
-    vargrad: Tensor
+    smoothgrad: Tensor           #: Mean of the noisy maps.
+    smoothgrad_squared: Tensor   #: Mean of their squares.
+    vargrad: Tensor              #: Their population variance.
 
 
 @method
@@ -90,5 +90,5 @@ def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
 
 def named(method: str | Callable) -> Callable:
     """The callable of a `METHODS` name; a callable is its own."""
-    from fragility.attribution import METHODS   # the table is made of this module's functions, too
+    from fragility.attribution import METHODS  # the table is made of this module's functions, too
     return method if callable(method) else METHODS[checks.choice("Method", method, METHODS)]
