@@ -65,7 +65,7 @@ class Setup:
 
     @property
     def repeats(self):
-        return 2 if self.quick else 7
+        return 2 if self.quick else 5
 
     @property
     def size(self):

@@ -16,9 +16,10 @@ class Verdict(NamedTuple):
     """What the records say of a claim: one interval a cell, and the verdict over all cells."""
 
     verdict: str
-    measured: str
-    interval: str
+    measured: str = ""
+    interval: str = ""
     reason: str = ""
+    measured_with_interval: str = ""
 
 
 def load() -> list[dict]:
@@ -44,10 +45,10 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
 def judge(claim: dict, profile: str, store: Store) -> Verdict:
     """The verdict on one claim at one scale."""
     if "untested" in claim:
-        return Verdict(UNTESTED, "", "", claim["untested"])
+        return Verdict(UNTESTED, reason=claim["untested"])
     table = results.measured(experiments.named(claim["experiment"]), profile, store)
     if table.empty:
-        return Verdict(UNTESTED, "", "", f"no complete records of {claim['experiment']} at the {profile} scale")
+        return Verdict(UNTESTED, reason=f"no complete records of {claim['experiment']} at the {profile} scale")
     return evaluate(claim["test"], table)
 
 
@@ -60,21 +61,22 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     * `larger` and `smaller`: the paired difference of two selections is above zero (or `margin`).
     * `between` (two selections) with `within`: the paired difference lies inside the tolerance.
     """
-    groups = table.groupby(test["each"]) if test.get("each") else [((), table)]
+    groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
     cells = []
     for name, group in groups:
         differences = _differences(test, group)
         if differences.size:   # a group may hold only cells the test does not look at
             cells.append((name if isinstance(name, tuple) else (name,), differences.mean(), bootstrap(differences)))
     if not cells:
-        return Verdict(UNTESTED, "", "", "the records hold no such cells")
+        return Verdict(UNTESTED, reason="the records hold no such cells")
     sides = [_side(test, interval) for _, _, interval in cells]
     if all(side > 0 for side in sides):
         verdict = REPRODUCED
     else:
         verdict = REFUTED if sum(side < 0 for side in sides) > len(sides) / 2 else PARTLY
     return Verdict(verdict, _listed(cells, lambda mean, _: f"{mean:.3g}"),
-                   _listed(cells, lambda _, interval: f"{interval[0]:.3g} to {interval[1]:.3g}"))
+                   _listed(cells, lambda _, interval: f"{interval[0]:.3g} to {interval[1]:.3g}"), "",
+                   _listed(cells, lambda mean, interval: f"{mean:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]"))
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
@@ -115,5 +117,5 @@ def _side(test: dict, interval: tuple[float, float]) -> int:
 
 
 def _listed(cells: list, text) -> str:
-    return "; ".join((" ".join(map(str, name)) + ": " if name else "") + text(mean, interval)
+    return "; ".join((" ".join(map(str, name)).replace("_", " ") + ": " if any(name) else "") + text(mean, interval)
                      for name, mean, interval in cells)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from html import escape
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -18,10 +19,11 @@ from fragility.claims import bootstrap
 NAMES = {"gradient": "simple gradient", "integrated_gradients": "integrated gradients", "deeplift": "DeepLIFT",
          "deep_taylor": "deep Taylor", "topk": "top-k attack", "center": "mass-centre attack",
          "random_sign": "random sign"}
-AXES = {"topk": "top-{k} overlap", "spearman": "Spearman rank correlation", "center": "centre shift (pixels)"}
+AXES = {"topk": "top-{k} overlap", "spearman": "Spearman rank correlation", "center": "centre shift (% of image width)"}
 _PALETTE = sns.color_palette("colorblind")
 STYLE = {"topk": {"color": _PALETTE[0], "marker": "s"}, "center": {"color": _PALETTE[3], "marker": "o"},
          "random_sign": {"color": _PALETTE[2], "marker": "^"}}
+REPORTED_WIDTH = 227      # pixels, of the photographs in [ghorbani2019]
 # How the digitised curves name what our frames name.
 _REPORTED_METHOD = {"gradient": "SimpleGradient", "integrated_gradients": "IntegratedGradients",
                     "deeplift": "DeepLIFT", "deep_taylor": "DeepTaylor"}
@@ -49,6 +51,7 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
     of another image.
     """
     methods = list(dict.fromkeys(table.method))
+    table = table.assign(center=100 * table.center / table.pixels**0.5)
     k, epsilons = int(table.k.iloc[0]), sorted(table.epsilon[table.epsilon > 0].unique())
     figure, axes = plt.subplots(len(AXES), len(methods), figsize=(1 + 3.4 * len(methods), 8.2), squeeze=False,
                                 sharex=True, sharey="row")
@@ -94,7 +97,8 @@ def _controls(axis, part: pd.DataFrame, metric: str, k: int) -> None:
 
 def _paper_curves(axis, reported: dict, metric: str, method: str, positions: int) -> None:
     for attack, style in STYLE.items():
-        values = reported[_REPORTED_METRIC[metric]][_REPORTED_METHOD[method]][_REPORTED_ATTACK[attack]][1:]
+        values = np.array(reported[_REPORTED_METRIC[metric]][_REPORTED_METHOD[method]][_REPORTED_ATTACK[attack]][1:])
+        values = 100 * values / REPORTED_WIDTH if metric == "center" else values
         axis.plot(values[:positions], linestyle=":", linewidth=1.2, color=style["color"],
                   label="paper, same colour" if attack == "topk" else None)
 
@@ -156,11 +160,15 @@ VERDICT_MARKS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", 
 
 def ledger_table(ledger: pd.DataFrame) -> Styler:
     """Claims, one a row; a mark beside each verdict, so that it does not hang on colour."""
-    shown = ledger.assign(verdict=[f"{VERDICT_MARKS[v]} {v}" for v in ledger.verdict],
-                          measured=[f"{m}" if m else r for m, r in zip(ledger.measured, ledger.reason)])
-    columns = {"id": "claim", "statement": "statement", "figure": "where", "reported": "paper reports",
-               "measured": "measured", "interval": "95 % interval", "verdict": "verdict", "scale": "scale"}
-    return plain_table(shown[list(columns)].rename(columns=columns))
+    def lines(text: str) -> str:
+        return escape(text).replace("; ", "<br>")
+
+    rows = [{"verdict": f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale",
+             "claim": f"<b>{row.id}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
+             "the paper reports": lines(row.reported),
+             "measured [95 % interval]": lines(row.measured_with_interval or row.reason)}
+            for row in ledger.itertuples()]
+    return plain_table(pd.DataFrame(rows))
 
 
 def plain_table(table: pd.DataFrame) -> Styler:
