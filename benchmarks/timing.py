@@ -49,7 +49,7 @@ def paired(ours, peer, repeats):
     return Paired(middle, quartile_range(ratios), seconds, peer_seconds)
 
 
-def fastest(calls, rounds=3):
+def fastest(calls, rounds=2):
     """The key of the call with the shortest best time; the rounds alternate between the calls."""
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):

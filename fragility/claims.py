@@ -7,6 +7,7 @@ import pandas as pd
 import yaml
 
 from fragility import experiments, paths, results
+from fragility.profiles import PROFILES
 from fragility.store import Store
 
 REPRODUCED, PARTLY, REFUTED, UNTESTED = "reproduced", "partly", "not reproduced", "not tested here"
@@ -49,7 +50,11 @@ def judge(claim: dict, profile: str, store: Store) -> Verdict:
     table = results.measured(experiments.named(claim["experiment"]), profile, store)
     if table.empty:
         return Verdict(UNTESTED, reason=f"no complete records of {claim['experiment']} at the {profile} scale")
-    return evaluate(claim["test"], table)
+    verdict = evaluate(claim["test"], table)
+    if PROFILES.index(profile) < PROFILES.index(claim["scale"]) and verdict.verdict != UNTESTED:
+        reason = f"needs the {claim['scale']} scale; for comparison, at the {profile} scale: "
+        return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval)
+    return verdict
 
 
 def evaluate(test: dict, table: pd.DataFrame) -> Verdict:

@@ -8,70 +8,19 @@ is refused by name.
 """
 
 import re
+import threading
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
+
+from fragility.operations import WEIGHTED, Call, recognise
 
 Rule = Callable[..., Tensor]
 Table = Mapping[str, Rule]
 
-
-class Call(NamedTuple):
-    """One operation as a rule sees it: its canonical arguments and how the model called it."""
-
-    name: str
-    arguments: tuple
-    in_place: bool
-
-
-def _relu(z, inplace=False):
-    return Call("relu", (z,), inplace)
-
-
-def _relu_in_place(z):
-    return Call("relu", (z,), True)
-
-
-def _hardtanh(z, min_val=-1.0, max_val=1.0, inplace=False):
-    # Only the clipped ReLU (ReLU6 and its kin) gates like a ReLU; other limits stay unknown and are refused.
-    return Call("relu", (z, max_val), inplace) if min_val == 0 and max_val > 0 else None
-
-
-def _relu6(z, inplace=False):
-    return Call("relu", (z, 6.0), inplace)
-
-
-def _max_pool2d(z, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-    return Call("max_pool2d", (z, kernel_size, stride or kernel_size, padding, dilation, ceil_mode), False)
-
-
-def _conv2d(z, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    return Call("conv2d", (z, weight, bias, stride, padding, dilation, groups), False)
-
-
-def _linear(z, weight, bias=None):
-    return Call("linear", (z, weight, bias), False)
-
-
-def _batch_norm(z, running_mean, running_var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5):
-    if training:
-        raise ValueError("The model normalises by the statistics of the batch (batch norm without running "
-                         "statistics), so a map of one image would depend on the others.")
-    return Call("batch_norm", (z, running_mean, running_var, weight, bias, eps), False)
-
-
-# Every spelling of the operations that rules can name.
-_SPELLINGS = {
-    torch.relu: _relu, Tensor.relu: _relu, F.relu: _relu,
-    torch.relu_: _relu_in_place, Tensor.relu_: _relu_in_place,
-    F.relu6: _relu6, F.hardtanh: _hardtanh,
-    torch.max_pool2d: _max_pool2d, F.max_pool2d: _max_pool2d,
-    torch.conv2d: _conv2d, F.linear: _linear, F.batch_norm: _batch_norm,
-}
 
 # Autograd nodes that are linear in what reaches them from x, or only move values about.
 _LINEAR = {
@@ -106,12 +55,21 @@ class _Swap(TorchFunctionMode):
 
     def __init__(self, table: Table, strict: bool = True):
         super().__init__()
-        self.table, self.strict, self.own = table, strict, set()
+        self.table, self.strict, self.own, self.paused = table, strict, set(), False
+
+    def __enter__(self):
+        _running().append(self)
+        return super().__enter__()
+
+    def __exit__(self, *exception):
+        _running().remove(self)
+        return super().__exit__(*exception)
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        spelling = _SPELLINGS.get(function)
-        call = spelling(*args, **kwargs) if spelling and _traced(args[:1]) else None
+        if self.paused:
+            return function(*args, **kwargs)
+        call = recognise(function, args, kwargs) if _traced(args[:1]) else None
         if call is None or call.name not in self.table:
             result = function(*args, **kwargs)
         else:
@@ -123,13 +81,42 @@ class _Swap(TorchFunctionMode):
         return result
 
     def _follow(self, call: Call) -> Tensor:
-        z, *rest = call.arguments
-        # An in-place call works on a copy and writes the result back into the model's own tensor: code
-        # that goes on using that tensor must see the new values, or the logits change.
-        source = z.clone() if call.in_place else z
-        result = self.table[call.name](source, *rest)
-        self.own |= _nodes_between(result.grad_fn, source.grad_fn)
-        return z.copy_(result) if call.in_place else result
+        rule, (z, *rest) = self.table[call.name], call.arguments
+        if not call.in_place:
+            return self._own(rule(z, *rest), z.grad_fn)
+        # The model goes on with the tensor it called this on: it must hold the new values, or the logits change.
+        if hasattr(rule, "in_place") and not z._is_view():   # views share one history, which a copy leaves whole
+            before = z.grad_fn
+            return self._own(rule.in_place(z, *rest), before)
+        source = z.clone()
+        return z.copy_(self._own(rule(source, *rest), source.grad_fn))
+
+    def _own(self, result: Tensor, before) -> Tensor:
+        self.own |= _nodes_between(result.grad_fn, before)
+        return result
+
+
+_LOCAL = threading.local()      # like torch's own stack of modes, one a thread
+
+
+def _running() -> list[_Swap]:
+    """The rule passes that this thread is in, outermost first."""
+    if not hasattr(_LOCAL, "passes"):
+        _LOCAL.passes = []
+    return _LOCAL.passes
+
+
+@contextmanager
+def aside():
+    """Suspend the rules of the passes around: for side computations that a model makes of its own."""
+    suspended = [one for one in _running() if not one.paused]
+    for one in suspended:
+        one.paused = True
+    try:
+        yield
+    finally:
+        for one in suspended:
+            one.paused = False
 
 
 def _traced(args) -> bool:
@@ -150,7 +137,8 @@ class Twin(nn.Module):
     table
         {operation: rule}, operations among relu, max_pool2d, conv2d, linear, batch_norm. A rule gets the
         operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
-        differentiable as the method wants it.
+        differentiable as the method wants it. A rule's attribute `in_place`, where it has one, is a
+        version that overwrites its input; else an in-place call works on a copy.
     strict
         True where rules are not derivatives: whatever has no rule must be linear. False where they are
         (a smooth twin): then only what the table names must not slip past it.
@@ -268,3 +256,23 @@ def first_weighted(model, x: Tensor) -> Call:
         _refuse_unknown(call.arguments[0], start, set(), _LINEAR | {"Mul", "Div"})
         return call
     raise ValueError("The model calls no convolution (conv2d) and no linear layer on x.")
+
+
+def refuse_bypass(model, x: Tensor) -> None:
+    """Raise ValueError where x reaches the model's output other than through its first weighted operation."""
+    first = []
+
+    def cut(layer):
+        def rule(*arguments):
+            # The first call passes its value on without its history: what still leads to x went around it.
+            first.append(layer(*arguments))
+            return first[0].detach() if len(first) == 1 else first[-1]
+        return rule
+
+    with torch.enable_grad():
+        start = x.detach().requires_grad_().view_as(x)
+        with _Swap({name: cut(layer) for name, layer in WEIGHTED.items()}, strict=False):
+            logits = model(start)
+        if logits.grad_fn is not None and _nodes_to(start.grad_fn, logits.grad_fn)[logits.grad_fn]:
+            raise ValueError("The model uses x in more than one place (a branch beside the first layer), so no bias "
+                             "of the first layer alone can undo a shift.")

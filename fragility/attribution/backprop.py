@@ -12,21 +12,35 @@ class _Gated(torch.autograd.Function):
     """ReLU, clipped at `top` where given; backward lets positive signals pass, where `gated` only if it was on."""
 
     @staticmethod
-    def forward(z, top, gated):
+    def forward(z, top, gated, in_place):
+        if in_place:
+            return z.clamp_(0, top)
         return relu(z, top)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        z, ctx.top, ctx.gated = inputs
-        ctx.save_for_backward(output)
+        z, ctx.top, ctx.gated, in_place = inputs
+        if in_place:
+            ctx.mark_dirty(z)
+        if ctx.gated:
+            ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx, signal):
+        if not ctx.gated:
+            return signal.clamp_min(0), None, None, None
         a, = ctx.saved_tensors
-        signal = signal.clamp_min(0)
-        if ctx.gated:
-            signal = signal * on(a, ctx.top)
-        return signal, None, None
+        signal = torch.ops.aten.threshold_backward(signal, a, 0)
+        if ctx.top is not None:
+            signal = signal * (a < ctx.top)
+        return signal.clamp_min_(0), None, None, None
+
+
+def _gated(gated: bool):
+    def rule(z, top=None):
+        return _Gated.apply(z, top, gated, False)
+    rule.in_place = lambda z, top=None: _Gated.apply(z, top, gated, True)
+    return rule
 
 
 def relu(z: Tensor, top: float | None = None) -> Tensor:
@@ -39,8 +53,7 @@ def on(a: Tensor, top: float | None) -> Tensor:
     return a > 0 if top is None else (a > 0) & (a < top)
 
 
-GUIDED = {"relu": lambda z, top=None: _Gated.apply(z, top, True)}
-DECONVNET = {"relu": lambda z, top=None: _Gated.apply(z, top, False)}
+GUIDED, DECONVNET = {"relu": _gated(True)}, {"relu": _gated(False)}
 
 
 def softplus(beta: float) -> dict:

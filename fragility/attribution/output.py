@@ -9,7 +9,7 @@ from torch import Tensor
 from fragility import checks
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
-CPU_BUDGET = 2**21
+CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
 GPU_BUDGET = 2**25
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from fragility import checks
 from fragility.attribution.backprop import on, relu
 from fragility.attribution.output import Output, batches, explain, forward, method
+from fragility.operations import conv2d, linear
 from fragility.rules import Twin, first_weighted
 
 
@@ -144,7 +145,7 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
 
 # Layer-wise relevance propagation and deep Taylor ----------------------------------------------------------
 
-_WEIGHTED = {"conv2d": F.conv2d, "linear": F.linear,
+_WEIGHTED = {"conv2d": conv2d, "linear": linear,
              "batch_norm": lambda z, mean, var, weight, bias, eps: F.batch_norm(z, mean, var, weight, bias, eps=eps)}
 
 
@@ -174,7 +175,7 @@ class _Positive:
         self.witness, self.first, self.reached = witness, first, False
 
     def table(self) -> dict:
-        return {"relu": relu, "conv2d": self._weighted(F.conv2d), "linear": self._weighted(F.linear),
+        return {"relu": relu, "conv2d": self._weighted(conv2d), "linear": self._weighted(linear),
                 "batch_norm": self._batch_norm}
 
     def _weighted(self, layer: Callable) -> Callable:

@@ -1,0 +1,56 @@
+"""Figures: what is drawn is what the frame says."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fragility import figures
+
+
+@pytest.fixture
+def table():
+    rows = [{"image": i, "pixels": 784, "method": method, "attack": attack, "epsilon": epsilon, "k": 50,
+             "topk": 0.9 - epsilon, "spearman": 0.8 - epsilon, "center": 28 * epsilon / 10, "found": i > 0,
+             "confidence": 0.9, "confidence_change": -0.1}
+            for method in ("gradient", "integrated_gradients") for i in range(4)
+            for attack, epsilons in {"topk": (0.1, 0.2), "center": (0.1, 0.2), "random_sign": (0.1, 0.2),
+                                     "other_image": (0.0,)}.items() for epsilon in epsilons]
+    yield pd.DataFrame(rows)
+    plt.close("all")
+
+
+def line(axis, label):
+    return next(line for line in axis.get_lines() if line.get_label() == label)
+
+
+def test_comparison_draws_means_controls_and_the_paper(table):
+    figure = figures.comparison(table, figures.reported_comparison())
+    overlap, _, center = np.array(figure.axes[:6]).reshape(3, 2)[:, 0]
+    assert np.allclose(line(overlap, "top-k attack").get_ydata(), [0.8, 0.7])
+    assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
+    assert np.allclose(line(overlap, "map of another image").get_ydata(), 0.9)
+    assert np.allclose(line(overlap, "paper, same colour").get_ydata(), [0.059, 0.005])
+    assert np.allclose(line(center, "mass-centre attack").get_ydata(), [1.0, 2.0])      # % of 28 pixels
+    assert np.allclose(line(center, "paper, same colour").get_ydata(), [100 * 15.3 / 227, 100 * 21.0 / 227])
+    assert all(axis.get_ylabel() for axis in (overlap, center)) and "ε" in center.get_xlabel()
+
+
+def test_validity_draws_percent(table):
+    lost, _, change, _ = figures.validity(table).axes[:4]
+    assert np.allclose(line(lost, "top-k attack").get_ydata(), 25)
+    assert np.allclose(line(change, "top-k attack").get_ydata(), -10)
+
+
+def test_map_rows_shows_every_image_beside_its_map():
+    figure = figures.map_rows(torch.rand(3, 2, 1, 8, 8), torch.rand(3, 2, 8, 8), [["a", "b"]] * 3, ["x", "y"])
+    assert len(figure.axes) == 12 and all(axis.images for axis in figure.axes)
+    plt.close(figure)
+
+
+def test_ledger_table_escapes_and_marks():
+    ledger = pd.DataFrame([{"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
+                            "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick"}])
+    html = figures.ledger_table(ledger).to_html()
+    assert "✓ reproduced" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "1<br>2" in html
