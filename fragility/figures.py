@@ -178,11 +178,11 @@ def plain_table(table: pd.DataFrame) -> Styler:
 
 
 def benchmark_table(measured: dict) -> Styler:
-    """Ratios of the committed benchmark run."""
-    rows = [{"benchmark": row["name"], "ratio": f"{row['ratio']:.2f}", "bar": f"{row['bar']:g}",
-             "quartiles": row["spread"] if isinstance(row["spread"], str) else
-             " to ".join(f"{q:.2f}" for q in np.atleast_1d(row["spread"])),
-             "": "✓" if row["passed"] else "✗ below the bar"} for row in measured["benchmarks"]]
+    """Ratios of the committed benchmark run, with what each compares."""
+    rows = [{"benchmark": f"<b>{row['name']}</b><br>{escape(row['description'])}", "ratio": f"{row['ratio']:.2f}",
+             "quartile range": f"{row['spread']:.2f}", "bar": f"{'≤' if row['at_most'] else '≥'} {row['bar']:g}",
+             "": "✓" if row["passed"] else "✗ not reached", "seconds and settings": escape(row["note"])}
+            for row in measured["benchmarks"]]
     return plain_table(pd.DataFrame(rows))
 
 

@@ -9,7 +9,8 @@ from fragility import paths
 
 
 def call(*arguments):
-    return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=paths.ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
 
 
 def test_every_benchmark_runs():
