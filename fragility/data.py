@@ -230,4 +230,4 @@ def _unpacked(file: Path) -> str:
     from torchvision.datasets.utils import extract_archive
     target = paths.cache() / "idx"
     target.mkdir(parents=True, exist_ok=True)
-    return extract_archive(str(file), str(target / file.stem))
+    return extract_archive(str(file), str(target))
