@@ -32,7 +32,8 @@ $(BUILT): .venv/.installed $(SOURCES)
 
 test: $(BUILT)
 	$(BIN)/python -m pytest --durations=10
-	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=1200 -p no:cacheprovider notebooks
+	FRAGILITY_STORE="$${FRAGILITY_STORE:-$$(mktemp -d)}" $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=1200 \
+		-p no:cacheprovider $$($(BIN)/python -c "from fragility.book import notebooks; print(*(f'notebooks/{n}.ipynb' for n in notebooks()))")
 
 notebooks: book
 	cp build/stage/notebooks/*.ipynb notebooks/

@@ -93,11 +93,7 @@ def _tidy(notebook, seconds: float) -> None:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.execution_count = None
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-            for out in cell.outputs:
-                if "execution_count" in out:
-                    out["execution_count"] = None
 
 
 def stage() -> None:

@@ -33,6 +33,8 @@ def test_quick_outputs_are_stored_and_clean(name):
     outputs = [output for cell in code(notebook) for output in cell.outputs]
     assert outputs and not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
     assert "papermill" not in notebook.metadata
+    # nbval takes a cell with outputs and no number for one that was never run.
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
     assert not any("papermill" in cell.metadata or "execution" in cell.metadata for cell in notebook.cells)
 
 
