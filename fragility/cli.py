@@ -50,7 +50,7 @@ def _opener() -> str:
 
 def _grid(name: str, profile: str):
     experiment = experiments.named(name)
-    parameters = experiment.parameters.of(profiles.parameters(name, profile))
+    parameters = experiment.at(profile)
     return experiment, parameters, experiment.cells(parameters)
 
 

@@ -39,6 +39,26 @@ def mnist_mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(1024, 10))
 
 
+class Residual(nn.Module):
+    """x + two convolutions of x, with batch norm, as in a ResNet; a strided one where the width changes."""
+
+    def __init__(self, width_in: int, width: int):
+        super().__init__()
+        stride = 1 if width_in == width else 2
+        self.body = nn.Sequential(nn.Conv2d(width_in, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width),
+                                  nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+        self.shortcut = nn.Identity() if stride == 1 else nn.Conv2d(width_in, width, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.shortcut(x) + self.body(x))
+
+
+def mnist_resnet() -> nn.Module:
+    """A small ResNet for 28 x 28 digits: three residual blocks of 8, 16 and 32 channels, batch norm."""
+    return nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), Residual(8, 8),
+                         Residual(8, 16), Residual(16, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+
+
 def cifar_cnn() -> nn.Module:
     """Six convolutions and a linear layer of 1,024: the CIFAR-10 network of [ghorbani2019, appendix A]."""
     widths = ((3, 96, 1), (96, 96, 1), (96, 96, 2), (96, 192, 1), (192, 192, 1), (192, 192, 2))
@@ -47,7 +67,7 @@ def cifar_cnn() -> nn.Module:
 
 
 OWN: dict[str, Callable[[], nn.Module]] = {
-    "mnist-cnn": mnist_cnn, "mnist-mlp": mnist_mlp, "cifar-cnn": cifar_cnn,
+    "mnist-cnn": mnist_cnn, "mnist-mlp": mnist_mlp, "mnist-resnet": mnist_resnet, "cifar-cnn": cifar_cnn,
 }
 #: Side in pixels of the images that ImageNet networks are shown here; 227 is [ghorbani2019]'s for SqueezeNet.
 IMAGE_SIDE = {"squeezenet1_0": 227, "squeezenet1_1": 227}

@@ -26,6 +26,11 @@ def parameters(notebook: str, profile: str) -> dict:
     return {**values, **changes}
 
 
+def chosen(notebook: str, variables: dict) -> dict:
+    """The parameters a running notebook was started with: give it the notebook's `globals()`."""
+    return {name: variables[name] for name in defaults(notebook)}
+
+
 def overrides(notebook: str, profile: str) -> dict:
     """What a profile changes of the notebook's defaults: nothing at the quick profile."""
     if profile == "quick":

@@ -4,14 +4,14 @@ import json
 
 import pandas as pd
 
-from fragility import paths, profiles
+from fragility import paths
 from fragility.experiments.base import Experiment, frame
 from fragility.store import Damaged, Record, Store, canonical, from_body, seal, unseal
 
 
 def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, int]:
     """Write the profile's finished records to `results/`; returns how many, and how many are missing."""
-    cells = experiment.cells(experiment.parameters.of(profiles.parameters(experiment.name, profile)))
+    cells = experiment.cells(experiment.at(profile))
     found = [record for cell in cells if (record := store.get(experiment.name, experiment.key(cell, store)))]
     if found:
         bodies = [{**record.about, "parameters": record.parameters, "companion": None,
@@ -45,7 +45,7 @@ def measured(experiment: Experiment, profile: str, store: Store) -> pd.DataFrame
     Empty where a cell is missing in both.
     """
     try:
-        parameters = experiment.parameters.of(profiles.parameters(experiment.name, profile))
+        parameters = experiment.at(profile)
     except ValueError:
         return pd.DataFrame()
     cells = experiment.cells(parameters)

@@ -10,8 +10,9 @@ from fragility.cli import main
 from fragility.experiments import fragile
 from fragility.store import Store
 
-SMALL = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 4, "methods": ["gradient"],
-         "attacks": ["topk", "random_sign"], "epsilons": [0.1], "k": 20, "steps": 2, "path_steps": 4}
+SMALL = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": {"gradient": 4},
+         "steps": {"gradient": 2}, "attacks": ["topk", "random_sign"], "epsilons": [0.1], "k": 20, "path_steps": 4,
+         "path_points": 2}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,8 @@ def test_the_stored_perturbation_gives_the_stored_scores(store):
 
 
 @pytest.mark.parametrize("change, said", [
-    ({"methods": ["gradiant"]}, "gradiant"), ({"attacks": ["pgd"]}, "pgd"), ({"epsilons": [0.0]}, "epsilon"),
-    ({"images": 1}, "images"), ({"steps": 0}, "steps"), ({"data_set": "mnist-50k"}, "mnist-50k"),
+    ({"images": {"gradiant": 4}}, "gradiant"), ({"attacks": ["pgd"]}, "pgd"), ({"epsilons": [0.0]}, "epsilon"),
+    ({"images": {"gradient": 1}}, "images"), ({"steps": {"gradient": 0}}, "steps"), ({"steps": {}}, "same methods"), ({"data_set": "mnist-50k"}, "mnist-50k"),
     ({"colour": 1}, "colour"), ({"k": "many"}, "k")])
 def test_parameters_are_checked_before_anything_runs(change, said):
     with pytest.raises(ValueError, match=said):

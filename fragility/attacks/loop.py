@@ -40,7 +40,7 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     method
         Map that is attacked: a name in `attribution.METHODS` or a callable (model, x, target).
     objective
-        `TopK(k)`, `MassCenter()` or `Target(mask)`.
+        `TopK(k)`, `LensTopK(k, window)`, `MassCenter()` or `Target(mask)`.
     epsilon, step_size
         Radius of the ball and length of a step, as shares of the range [0, 1]; the step is epsilon / 16
         where None.
@@ -75,7 +75,8 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     if step_size is not None:
         checks.number("step_size", step_size, 0, 1, exclusive=True)
     if not hasattr(objective, "prepare"):
-        raise ValueError(f"objective must be TopK(k), MassCenter() or Target(mask), not {objective!r}.")
+        raise ValueError(f"objective must be TopK(k), LensTopK(k, window), MassCenter() or Target(mask), "
+                         f"not {objective!r}.")
     method, method_args = named(method), dict(method_args or {})
     direction = _curvature(curvature, method)
     direction.prepare(method, epsilon, method_args)

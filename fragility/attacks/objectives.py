@@ -8,6 +8,7 @@ from torch import Tensor
 from fragility import checks
 from fragility.attribution.noise import normal_like
 from fragility.metrics.agreement import center, topk_mask
+from fragility.metrics.lens import dilate
 
 
 class Goal(NamedTuple):
@@ -34,6 +35,32 @@ class TopK:
 
         def score(maps):
             return -(maps * top).sum((1, 2))
+        return Goal(score, score)
+
+
+class LensTopK:
+    r"""Push importance out of the neighbourhood of the clean map's top k [kamath2024].
+
+    .. math:: D = -\sum_{i \in N_w(B)} I(x)_i
+
+    B as for :class:`TopK`; N_w adds all pixels within `window` rows and columns. A small shift, which
+    :func:`fragility.metrics.lens_recall` forgives, gains nothing here. ValueError unless k is at least 1
+    and less than the pixels of a map, and window at least 0, or where N_w(B) covers a whole map.
+    """
+
+    def __init__(self, k: int, window: int):
+        self.k, self.window = checks.whole("k", k, 1), checks.whole("window", window, 0)
+
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
+        checks.whole("k", self.k, 1, clean[0].numel() - 1)
+        near = dilate(topk_mask(clean, self.k), self.window)
+        covered = near.flatten(1).all(1)
+        if covered.any():
+            raise ValueError(f"LensTopK(k={self.k}, window={self.window}) covers the whole map in "
+                             f"{checks.listing(covered)} and leaves nowhere to push to; use a smaller k or window.")
+
+        def score(maps):
+            return -(maps * near).sum((1, 2))
         return Goal(score, score)
 
 

@@ -14,6 +14,7 @@ from fragility.attribution.noise import (
     vargrad,
 )
 from fragility.attribution.paths import integrated_gradients
+from fragility.attribution.patterns import fit_patterns, pattern_attribution, pattern_net
 from fragility.attribution.relevance import deep_taylor, deeplift, lrp
 
 
@@ -40,7 +41,7 @@ METHODS = {
 }
 
 __all__ = [
-    "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift", "gradient", "gradient_x_input",
-    "guided_backprop", "integrated_gradients", "lrp", "noise_ensembles", "pixel_map", "random", "smoothgrad",
-    "smoothgrad_squared", "sobel", "vargrad",
+    "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift", "fit_patterns", "gradient",
+    "gradient_x_input", "guided_backprop", "integrated_gradients", "lrp", "noise_ensembles", "pattern_attribution",
+    "pattern_net", "pixel_map", "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
 ]

@@ -20,7 +20,7 @@ class NoiseEnsembles(NamedTuple):
 
 @method
 def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gradient", samples: int = 15,
-                    sigma: float = 0.15, generator: torch.Generator | None = None,
+                    sigma: float | Tensor = 0.15, generator: torch.Generator | None = None,
                     chunk: int | None = None) -> NoiseEnsembles:
     r"""SmoothGrad [smilkov2017], its squared form and VarGrad [adebayo2018] from the same noisy maps.
 
@@ -36,7 +36,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     samples
         Noise draws J an image; 15 in [hooker2019].
     sigma
-        Noise level as a share of each image's range max - min.
+        Noise level as a share of each image's range max - min: a number, or one an image (n,).
     generator
         Source of the noise; None takes torch's global one. Draw j covers the whole batch,
         so the noise does not depend on `chunk`.
@@ -47,7 +47,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     variance does not suffer from cancellation. Other parameters as for :func:`gradient`.
     """
     checks.whole("samples", samples, 1)
-    checks.number("sigma", sigma, 0)
+    sigma = _level(sigma, x)
     kernel = kernel_of(named(base))
     target = target.fixed(model, x, chunk)
     scale = sigma * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
@@ -65,6 +65,15 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
             spread[rows] += step * (part - mean[rows])
     variance = spread / samples
     return NoiseEnsembles(mean, variance + mean.square(), variance)
+
+
+def _level(sigma: float | Tensor, x: Tensor) -> Tensor | float:
+    """The noise level, broadcastable over images."""
+    if not isinstance(sigma, Tensor):
+        return checks.number("sigma", sigma, 0)
+    if sigma.shape != x.shape[:1] or not (torch.isfinite(sigma) & (sigma >= 0)).all():
+        raise ValueError(f"sigma must be a number of at least 0 or a finite tensor of such, of shape ({len(x)},).")
+    return sigma.to(x)[:, None, None, None]
 
 
 def smoothgrad(model, x: Tensor, target=None, **options) -> Tensor:

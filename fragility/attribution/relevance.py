@@ -19,7 +19,7 @@ from fragility.operations import conv2d, linear
 from fragility.rules import Twin, first_weighted
 
 
-class _Carry(torch.autograd.Function):
+class Carry(torch.autograd.Function):
     """Has `value`; hands its multiplier, times `factor`, to `proxy`."""
 
     @staticmethod
@@ -96,7 +96,7 @@ def _rescale(witness: _Witness, reference: _Recorded) -> dict:
         def ratio(now):
             a = relu(now, top)
             return _quotient(a - relu(before, top), now - before, on(a, top).to(a.dtype))
-        return _Carry.apply(relu(z, top), z, witness.factor(z, ratio))
+        return Carry.apply(relu(z, top), z, witness.factor(z, ratio))
 
     def rescale_max_pool2d(z, *window):
         # A window's whole difference goes to the winner of the larger input. If the window rose, x's winner
@@ -109,7 +109,7 @@ def _rescale(witness: _Witness, reference: _Recorded) -> dict:
         def ratio(now):
             change = (now - before).flatten(2).gather(2, winner).view_as(a)
             return _quotient(F.max_pool2d(now, *window) - a0, change, 1.0)
-        return _Carry.apply(a, z.flatten(2).gather(2, winner).view_as(a), witness.factor(z, ratio))
+        return Carry.apply(a, z.flatten(2).gather(2, winner).view_as(a), witness.factor(z, ratio))
 
     return {"relu": rescale_relu, "max_pool2d": rescale_max_pool2d}
 
@@ -157,7 +157,7 @@ def _stabilised(witness: _Witness, epsilon: float) -> dict:
                 value = layer(now, *rest)
                 return _quotient(value, torch.where(value < 0, value - epsilon, value + epsilon), 0.0)
             value = layer(getattr(z, "unsteadied", z) if absorbs else z, *rest)
-            steadied = _Carry.apply(value, value, witness.factor(z, share))
+            steadied = Carry.apply(value, value, witness.factor(z, share))
             steadied.unsteadied = value
             return steadied
         return rule
@@ -185,7 +185,7 @@ class _Positive:
             def proxy(v):
                 return shares(lambda u, w: layer(u, w, None, *rest), v, weight)
             factor = self.witness.factor(z, lambda now: _quotient(layer(now, weight, bias, *rest), proxy(now), 0.0))
-            return _Carry.apply(layer(z, weight, bias, *rest), proxy(z), factor)
+            return Carry.apply(layer(z, weight, bias, *rest), proxy(z), factor)
         return rule
 
     @staticmethod
@@ -201,7 +201,7 @@ class _Positive:
         def share(now):
             return _quotient(F.batch_norm(now, mean, var, weight, bias, eps=eps), now, 0.0)
         factor = self.witness.factor(z, share)
-        return _Carry.apply(value, z, factor) if self.reached else value
+        return Carry.apply(value, z, factor) if self.reached else value
 
 
 @method

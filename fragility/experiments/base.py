@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from fragility import profiles
 from fragility.store import Record, Store, canonical
 
 
@@ -45,6 +46,7 @@ class Experiment:
     `run(cell, store)` computes a cell; `inputs(cell, store)` gives the fingerprints of the data and weights
     it reads. Raise `version` whenever a cell's values change. The canary is a cell of seconds whose
     values are committed beside the version, so that a change is noticed when the version is not raised.
+    Its parameters at a profile are those of the same names in `notebook`; without one, their defaults.
     """
 
     name: str
@@ -56,6 +58,15 @@ class Experiment:
     sketch: Callable[[dict], tuple[dict, "Factor"]]
     canary: dict
     canary_values: dict = field(default_factory=dict)
+    notebook: str | None = None
+
+    def pick(self, values: dict) -> Parameters:
+        """The experiment's parameters out of a notebook's, which may hold others' too."""
+        return self.parameters.of({name: values[name] for name in self.parameters.model_fields if name in values})
+
+    def at(self, profile: str) -> Parameters:
+        """The experiment's parameters at a profile."""
+        return self.pick(profiles.parameters(self.notebook, profile)) if self.notebook else self.parameters.of({})
 
     def key(self, cell: dict, store: Store) -> str:
         return store.key(self.name, self.version, cell, self.inputs(cell, store))
@@ -79,9 +90,12 @@ def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, pr
 
 def collect(experiment: Experiment, parameters: dict | Parameters, store: Store | None = None, *,
             progress: bool = True) -> pd.DataFrame:
-    """One tidy frame of all cells: each cell's table, with its parameters as columns."""
+    """One tidy frame of all cells: each cell's table, with its parameters as columns.
+
+    `parameters` may be a notebook's whole set; the experiment takes its own.
+    """
     if not isinstance(parameters, Parameters):
-        parameters = experiment.parameters.of(parameters)
+        parameters = experiment.pick(parameters)
     return frame(run_cells(experiment, experiment.cells(parameters), store or Store(), progress=progress))
 
 

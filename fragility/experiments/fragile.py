@@ -1,10 +1,11 @@
 """How far small perturbations move a map: the comparison of attacks of [ghorbani2019, fig. 3]."""
 
 from functools import lru_cache
+from typing import Annotated
 
 import pandas as pd
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop
 
@@ -26,19 +27,25 @@ class Fragility(Parameters):
     data_set: str
     network: str
     epochs: int = Field(ge=0)
-    images: int = Field(ge=2)
-    methods: list[str]
+    images: dict[str, Annotated[int, Field(ge=2)]]       # by method; its keys are the methods
+    steps: dict[str, Annotated[int, Field(ge=1)]]
     attacks: list[str]
     epsilons: list[float]
     k: int = Field(ge=1)
-    steps: int = Field(ge=1)
     path_steps: int = Field(ge=1)
+    path_points: int = Field(ge=1)
     seed: int = 0
 
-    @field_validator("methods")
+    @field_validator("images", "steps")
     @classmethod
-    def known_methods(cls, names):
-        return [checks.choice("Method", name, METHODS) for name in names]
+    def known_methods(cls, by_method):
+        return {checks.choice("Method", name, METHODS): count for name, count in by_method.items()}
+
+    @model_validator(mode="after")
+    def same_methods(self):
+        if self.images.keys() != self.steps.keys():
+            raise ValueError("images and steps must name the same methods.")
+        return self
 
     @field_validator("attacks")
     @classmethod
@@ -57,12 +64,14 @@ class Fragility(Parameters):
 
 
 def cells(parameters: Fragility) -> list[dict]:
-    shared = {name: getattr(parameters, name)
-              for name in ("data_set", "network", "epochs", "images", "k", "steps", "path_steps", "seed")}
+    shared = {name: getattr(parameters, name) for name in ("data_set", "network", "epochs", "k", "seed")}
     grid = []
-    for method in parameters.methods:
-        grid.append({**shared, "method": method, "attack": CONTROL, "epsilon": 0.0})
-        grid += [{**shared, "method": method, "attack": attack, "epsilon": epsilon}
+    for method, images in parameters.images.items():
+        one = {**shared, "method": method, "images": images, "steps": parameters.steps[method]}
+        if method == "integrated_gradients":
+            one |= {"path_steps": parameters.path_steps, "path_points": parameters.path_points}
+        grid.append({**one, "attack": CONTROL, "epsilon": 0.0})
+        grid += [{**one, "attack": attack, "epsilon": epsilon}
                  for attack in parameters.attacks for epsilon in parameters.epsilons]
     return grid
 
@@ -89,13 +98,19 @@ def run(cell: dict, store: Store) -> Outcome:
 
 def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor]:
     """Model, clean images in [0, 1] and labels of a cell: correctly classified, drawn by the cell's seed."""
-    model, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
-    x = _chosen(cell["data_set"], cell["network"], cell["seed"], weights, model)
+    model, _ = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    x = candidates(cell, store)
     if len(x) < cell["images"]:
         raise ValueError(f"Only {len(x)} images of {cell['data_set']} are classified correctly, fewer than the "
                          f"{cell['images']} that were asked for.")
     x = x[:cell["images"]]
     return model, x, logits_of(model, x).argmax(1)
+
+
+def candidates(cell: dict, store: Store) -> Tensor:
+    """All images (n, c, h, w) that the cell's network classifies correctly, in the order of the cell's seed."""
+    model, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    return _chosen(cell["data_set"], cell["network"], cell["seed"], weights, model)
 
 
 _CHOSEN: dict[tuple, Tensor] = {}
@@ -131,6 +146,11 @@ def method_of(cell: dict):
     return attribution.METHODS[cell["method"]], arguments
 
 
+def curvature_of(cell: dict):
+    """How the cell's attack finds its direction; None leaves it to the method's default."""
+    return attacks.FiniteDifference(cell["path_points"]) if "path_points" in cell else None
+
+
 def confidence(model, x: Tensor, labels: Tensor) -> Tensor:
     """Softmax probability (n,) of the given classes."""
     return logits_of(model, x).softmax(1).gather(1, labels[:, None]).squeeze(1)
@@ -144,8 +164,8 @@ def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Te
         kept = logits_of(model, moved).argmax(1) == logits_of(model, x).argmax(1)
         return moved, kept, torch.ones_like(kept, dtype=torch.int64)
     result = attacks.attack(model, x, method=cell["method"], objective=OBJECTIVES[cell["attack"]](cell["k"]),
-                            epsilon=cell["epsilon"], steps=cell["steps"], generator=generator,
-                            method_args=arguments)
+                            epsilon=cell["epsilon"], steps=cell["steps"], curvature=curvature_of(cell),
+                            generator=generator, method_args=arguments)
     return result.x, result.found, result.steps
 
 
@@ -176,5 +196,5 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 EXPERIMENT = Experiment(
     "fragility", 1, Fragility, cells, inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 64, "k": 50, "steps": 4,
-            "path_steps": 8, "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
-    canary_values={"topk": 0.6931, "spearman": 0.6712, "center": 0.2151})
+            "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
+    canary_values={"topk": 0.6931, "spearman": 0.6712, "center": 0.2151}, notebook="fragility")

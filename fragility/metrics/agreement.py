@@ -39,7 +39,7 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     constant, since it then has no ranks.
     """
     a, b = checks.map_pair(a, b)
-    return _correlation(_ranks(_varied(a, "a")), _ranks(_varied(b, "b")))
+    return correlation(ranks(_varied(a, "a")), ranks(_varied(b, "b")))
 
 
 def kendall(a: Tensor, b: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def _varied(a: Tensor, name: str) -> Tensor:
     return values
 
 
-def _ranks(values: Tensor) -> Tensor:
+def ranks(values: Tensor) -> Tensor:
     """Average ranks (n, p) of values (n, p), from 0, in float64."""
     ordered, order = values.sort(dim=1)
     place = torch.arange(values.shape[1], device=values.device).expand_as(order)
@@ -100,7 +100,7 @@ def _ranks(values: Tensor) -> Tensor:
     return torch.empty_like(values, dtype=torch.float64).scatter_(1, order, (first + last).double() / 2)
 
 
-def _correlation(a: Tensor, b: Tensor) -> Tensor:
+def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation (n,) of rows, centred in place."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))

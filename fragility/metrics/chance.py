@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from fragility import checks
+from fragility.metrics.lens import dilate, top_pixels
+
+SATURATED = 0.98    #: Chance above this leaves a metric no room to say anything.
 
 
 def topk_chance(a: Tensor, k: int) -> Tensor:
@@ -17,6 +20,34 @@ def topk_chance(a: Tensor, k: int) -> Tensor:
     checks.maps(a)
     pixels = a[0].numel()
     return torch.full((len(a),), checks.whole("k", k, 1, pixels) / pixels, dtype=a.dtype, device=a.device)
+
+
+def lens_chance(a: Tensor, k: int, window: int, *, diverse: bool = False) -> Tensor:
+    r"""Expected :func:`lens_recall` of each map (n, h, w) with an unrelated one, as (n,) in (0, 1].
+
+    .. math:: |N_w(\mathrm{top}_k(a))| \,/\, (h w)
+
+    That is the share of the map that counts as near, since each top pixel of an unrelated map falls
+    anywhere alike. For the chance of :func:`lens_precision` of (a, b) pass b. Raises as :func:`lens_recall`.
+    """
+    checks.maps(a)
+    (top,) = top_pixels((a,), k, window, diverse)
+    return dilate(top, window).to(a.dtype).mean((1, 2))
+
+
+def above_chance(observed: Tensor, chance: Tensor) -> Tensor:
+    """How far a score lies above chance, as a share of the way to 1: (observed - chance) / (1 - chance).
+
+    Tensors (n,) in and out: 0 is chance, 1 is agreement, below 0 is less than chance. NaN stands for
+    "saturated": where chance exceeds 0.98 (`SATURATED`) the score says nothing. Raises ValueError for a
+    chance outside [0, 1] and for scores that are not finite.
+    """
+    observed, chance = torch.as_tensor(observed), torch.as_tensor(chance)
+    if not ((chance >= 0) & (chance <= 1)).all():
+        raise ValueError("Chance must lie in [0, 1] for every image.")
+    if not torch.isfinite(observed).all():
+        raise ValueError("The observed scores must be finite; NaN is how above_chance marks saturated ones.")
+    return torch.where(chance > SATURATED, torch.nan, (observed - chance) / (1 - chance))
 
 
 def other_image(metric: Callable[[Tensor, Tensor], Tensor], a: Tensor, *, others: int = 8) -> Tensor:

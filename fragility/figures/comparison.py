@@ -1,41 +1,26 @@
-"""Drawing: every figure of the book from a tidy frame or a batch of maps, in one house style."""
+"""Agreement of clean and perturbed maps over the size of the perturbation."""
 
 import json
 from collections.abc import Sequence
-from html import escape
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
-from torch import Tensor
 
 from fragility import paths
 from fragility.claims import bootstrap
+from fragility.figures.style import NAMES, PALETTE
 
-NAMES = {"gradient": "simple gradient", "integrated_gradients": "integrated gradients", "deeplift": "DeepLIFT",
-         "deep_taylor": "deep Taylor", "topk": "top-k attack", "center": "mass-centre attack",
-         "random_sign": "random sign"}
 AXES = {"topk": "top-{k} overlap", "spearman": "Spearman rank correlation", "center": "centre shift (% of image width)"}
-_PALETTE = sns.color_palette("colorblind")
-STYLE = {"topk": {"color": _PALETTE[0], "marker": "s"}, "center": {"color": _PALETTE[3], "marker": "o"},
-         "random_sign": {"color": _PALETTE[2], "marker": "^"}}
+STYLE = {"topk": {"color": PALETTE[0], "marker": "s"}, "center": {"color": PALETTE[3], "marker": "o"},
+         "random_sign": {"color": PALETTE[2], "marker": "^"}}
 REPORTED_WIDTH = 227      # pixels, of the photographs in [ghorbani2019]
 # How the digitised curves name what our frames name.
 _REPORTED_METHOD = {"gradient": "SimpleGradient", "integrated_gradients": "IntegratedGradients",
                     "deeplift": "DeepLIFT", "deep_taylor": "DeepTaylor"}
 _REPORTED_METRIC = {"topk": "top1000_intersection", "spearman": "spearman", "center": "center_shift_px"}
 _REPORTED_ATTACK = {"topk": "topk", "center": "center", "random_sign": "random"}
-
-
-def use_style() -> None:
-    """Take the house style of the repository's `matplotlibrc`."""
-    style = paths.ROOT / "matplotlibrc"
-    if style.is_file():
-        mpl.rc_file(style)
 
 
 def reported_comparison() -> dict:
@@ -127,70 +112,3 @@ def validity(table: pd.DataFrame) -> Figure:
         bottom.set_xlabel("ε")
     _legend_below(figure, axes[0, 0])
     return figure
-
-
-def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], columns: Sequence[str]) -> Figure:
-    """Images and their maps in pairs: images (rows, columns, c, h, w) in [0, 1], maps (rows, columns, h, w).
-
-    `titles[row][column]` stands over each image, `columns` over the pairs. Each map has its own scale.
-    """
-    rows, pairs = images.shape[:2]
-    figure, axes = plt.subplots(rows, 2 * pairs, figsize=(1.55 * 2 * pairs, 1.85 * rows + 0.3), squeeze=False)
-    for row in range(rows):
-        for pair in range(pairs):
-            left, right = axes[row, 2 * pair], axes[row, 2 * pair + 1]
-            left.imshow(_picture(images[row, pair]), cmap="gray", vmin=0, vmax=1)
-            right.imshow(maps[row, pair].cpu().numpy())
-            left.set_title(titles[row][pair], fontsize=7.5)
-            if row == 0:
-                right.set_title(columns[pair], fontsize=7.5, fontweight="bold")
-    for axis in axes.flat:
-        axis.axis("off")
-    return figure
-
-
-def _picture(image: Tensor) -> np.ndarray:
-    image = image.cpu().numpy()
-    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-
-
-
-VERDICT_MARKS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not tested here": "–"}
-
-
-def ledger_table(ledger: pd.DataFrame) -> Styler:
-    """Claims, one a row; a mark beside each verdict, so that it does not hang on colour."""
-    def lines(text: str) -> str:
-        return escape(text).replace("; ", "<br>")
-
-    rows = [{"verdict": f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale",
-             "claim": f"<b>{row.id}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
-             "the paper reports": lines(row.reported),
-             "measured [95 % interval]": lines(row.measured_with_interval or row.reason)}
-            for row in ledger.itertuples()]
-    return plain_table(pd.DataFrame(rows))
-
-
-def plain_table(table: pd.DataFrame) -> Styler:
-    """A table without row numbers, its text set to the left and wrapped."""
-    wrapped = [{"selector": "td, th", "props": "text-align: left; white-space: normal; vertical-align: top"}]
-    return table.style.hide(axis="index").set_table_styles(wrapped).set_uuid("table").format(na_rep="")
-
-
-def benchmark_table(measured: dict) -> Styler:
-    """Ratios of the committed benchmark run, with what each compares."""
-    rows = [{"benchmark": f"<b>{row['name']}</b><br>{escape(row['description'])}", "ratio": f"{row['ratio']:.2f}",
-             "quartile range": f"{row['spread']:.2f}", "bar": f"{'≤' if row['at_most'] else '≥'} {row['bar']:g}",
-             "": "✓" if row["passed"] else "✗ not reached", "seconds and settings": escape(row["note"])}
-            for row in measured["benchmarks"]]
-    return plain_table(pd.DataFrame(rows))
-
-
-def benchmark_setting(measured: dict) -> Styler:
-    """Versions, threads and date of the committed benchmark run."""
-    setting = {name: value for name, value in measured.items() if name not in ("benchmarks", "versions")}
-    rows = {**setting, **measured.get("versions", {})}
-    return plain_table(pd.DataFrame({"what": list(rows), "value": [str(value) for value in rows.values()]}))
-
-
-use_style()

@@ -1,0 +1,149 @@
+r"""The Hessian of the explained logit in the input: where maps change fastest.
+
+A map's change is :math:`\nabla S(x + \delta) - \nabla S(x) \approx H \delta`, so the dominant eigenvector of H
+is the direction in which a gradient map is most fragile [ghorbani2019, section 5]. A network of ReLUs has
+H = 0 almost everywhere; its smooth twin has not.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from fragility import checks
+from fragility.attribution.backprop import softplus
+from fragility.attribution.noise import normal_like
+from fragility.attribution.output import Output, batches, explain, method, predict
+from fragility.rules import Twin
+
+WAYS = ("forward-over-reverse", "finite-difference")
+
+
+def smoothed(model, beta: float = 1.0) -> nn.Module:
+    """The twin of a model whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
+    return Twin(model, softplus(checks.number("beta", beta, 0, exclusive=True)), strict=False)
+
+
+def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "forward-over-reverse",
+                    reach: float = 1e-3, chunk: int | None = None) -> Tensor:
+    r"""H v of each image's explained logit.
+
+    .. math:: H v = \frac{\mathrm d}{\mathrm dt} \nabla S(x + t v), \qquad
+              H v \approx \frac{\nabla S(x + h \hat v) - \nabla S(x - h \hat v)}{2 h / \lVert v \rVert_\infty}
+
+    Parameters
+    ----------
+    model
+        Callable from images to logits; see :func:`smoothed` for networks of ReLUs.
+    x, v
+        Images and directions (n, c, h, w).
+    way
+        "forward-over-reverse": exact, the derivative along v of the gradient. "finite-difference": central,
+        of gradients a step of max-norm `reach` to either side; `reach` in units of x.
+
+    Returns
+    -------
+    Tensor
+        (n, c, h, w), in logits per squared unit of x and unit of v.
+    """
+    checks.choice("way", way, WAYS)
+    checks.number("reach", reach, 0, exclusive=True)
+    checks.images(v, name="v")
+    if not isinstance(x, Tensor) or v.shape != x.shape:
+        raise ValueError(f"v must have the shape of x, but it has {tuple(v.shape)}.")
+    return _product(model, x, target, v=v, way=way, reach=reach, chunk=chunk)
+
+
+@method
+def _product(model, x: Tensor, output, *, v: Tensor, way: str, reach: float, chunk: int | None = None) -> Tensor:
+    output = output.fixed(model, x, chunk)
+    kernel = _exact if way == WAYS[0] else _difference
+    return torch.cat([kernel(model, x[rows].detach(), v[rows].detach(), output[rows], reach)
+                      for rows in batches(len(x), x, chunk)])
+
+
+def _exact(model, x: Tensor, v: Tensor, output: Output, reach: float) -> Tensor:
+    with warnings.catch_warnings(), torch.enable_grad(), forward_ad.dual_level():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is", FutureWarning)     # torch warns of itself
+        moving = forward_ad.make_dual(x.requires_grad_(), v)
+        slope = forward_ad.unpack_dual(explain(model, moving, output, len(x))[0]).tangent
+        return torch.zeros_like(x) if slope is None else slope.detach()
+
+
+def _difference(model, x: Tensor, v: Tensor, output: Output, reach: float) -> Tensor:
+    size = v.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(v.dtype).tiny)
+    step = v * (reach / size)
+    ahead, behind = explain(model, torch.cat([x + step, x - step]), Output.join([output, output]))[0].chunk(2)
+    return (ahead - behind) * (size / (2 * reach))
+
+
+class Dominant(NamedTuple):
+    """Eigenvector of largest absolute eigenvalue, image by image."""
+
+    direction: Tensor    #: (n, c, h, w), of Euclidean length one.
+    eigenvalue: Tensor   #: (n,), with its sign.
+
+
+def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, way: str = "forward-over-reverse",
+                       reach: float = 1e-3, generator: torch.Generator | None = None,
+                       chunk: int | None = None) -> Dominant:
+    """Eigenvector of H of largest absolute eigenvalue, by power iteration.
+
+    H is applied twice a step, so that eigenvalues of both signs and equal size cannot make it oscillate; the
+    sign is settled at the end. Raises ValueError where H is zero, as it is for a network of ReLUs.
+
+    Parameters
+    ----------
+    iterations
+        Steps of two products each; the error shrinks by (second / first eigenvalue)^2 a step.
+    generator
+        For the random start; None takes torch's global one.
+
+    Notes
+    -----
+    Other parameters as for :func:`hessian_product`.
+    """
+    checks.whole("iterations", iterations, 1)
+    checks.model(model)
+    checks.images(x)
+    target = predict(model, x, chunk) if target is None else target
+
+    def product(v):
+        return hessian_product(model, x, v, target, way=way, reach=reach, chunk=chunk)
+
+    v = _unit(normal_like(x, generator))
+    for _ in range(iterations):
+        turned = product(product(v))
+        zero = turned.abs().amax((1, 2, 3)) == 0
+        if zero.any():
+            raise ValueError(f"The Hessian is zero for {checks.listing(zero)}; a network of ReLUs needs its smooth "
+                             "twin, curvature.smoothed(model).")
+        v = _unit(turned)
+    image = product(v)
+    size = _length(image)
+    # v may mix the eigenvectors of +size and -size; either sum is pure, and the longer one is the better known.
+    rising, falling = image + size * v, image - size * v
+    upward = _length(rising) >= _length(falling)
+    return Dominant(_unit(torch.where(upward, rising, falling)),
+                    (torch.where(upward, 1.0, -1.0) * size).flatten())
+
+
+def angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle (n,) in degrees, 0 to 90, between the lines along a and b, both (n, …)."""
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape or a.ndim < 2:
+        raise ValueError("An angle needs two batches of directions of the same shape (n, …).")
+    a, b = (checks.finite(side, name).flatten(1).double() for side, name in ((a, "a"), (b, "b")))
+    sizes = a.norm(dim=1) * b.norm(dim=1)
+    if (sizes == 0).any():
+        raise ValueError(f"A direction that is zero everywhere has no angle: {checks.listing(sizes == 0)}.")
+    return torch.rad2deg(torch.arccos(((a * b).sum(1).abs() / sizes).clamp_max(1)))
+
+
+def _length(v: Tensor) -> Tensor:
+    return v.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+def _unit(v: Tensor) -> Tensor:
+    return v / _length(v)

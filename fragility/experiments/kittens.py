@@ -1,0 +1,72 @@
+"""How well a constant shift paints a drawing into the maps of a chosen image [kindermans2019, section 4]."""
+
+import pandas as pd
+from pydantic import Field
+from torch import Tensor
+
+from fragility import metrics
+from fragility import shift as shifted
+from fragility.attribution.output import logits_of
+from fragility.experiments import invariance, shifts
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
+from fragility.metrics.agreement import correlation
+from fragility.store import Store
+
+METHODS = ("gradient_x_input", "ig_black", "ig_zero", "lrp", "pattern_attribution")
+
+
+class Kittens(Parameters):
+    """Parameters of the paintings: a shift of its own for every image."""
+
+    data_set: str
+    networks: list[str] = Field(min_length=1)
+    epochs: int = Field(ge=0)
+    images: int = Field(ge=2)
+    path_steps: int = Field(ge=1)
+    pattern_images: int = Field(ge=2)
+    scales: list[float] = Field(min_length=1)      # strength of the ink, as a share of the image's largest gradient
+    seed: int = 0
+
+
+def cells(parameters: Kittens) -> list[dict]:
+    shared = parameters.model_dump(exclude={"networks", "scales"})
+    return [{**shared, "network": parameters.networks[0], "scale": scale} for scale in parameters.scales]
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    first, _ = invariance.sides({**cell, "shift": "uniform"}, store)
+    drawing = shifts.drawing()
+    painted, clipped = shifts.painting(first.model, first.x, drawing, cell["scale"])
+    rows = []
+    for image, (m, share) in enumerate(zip(painted, clipped.tolist())):
+        for method, (before, after) in pair(first, m, image).items():
+            rows.append({"image": image, "method": method, "clipped": share,
+                         "likeness_before": likeness(before, drawing), "likeness": likeness(after, drawing),
+                         "relative": metrics.invariance(before, after).relative.item()})
+    return Outcome(pd.DataFrame(rows))
+
+
+def pair(first: invariance.Side, m: Tensor, image: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Maps (1, c, h, w) of one image by every method, before and after the shift m of the whole data set."""
+    one = first._replace(x=first.x[image:image + 1], cell={**first.cell, "noise": "none"})
+    lowest = (first.lowest + m).min().item()
+    second = one._replace(model=shifted.compensate(one.model, m), x=one.x + m, m=m, floor=lowest, mean=one.mean + m)
+    target = logits_of(one.model, one.x).argmax(1)
+    return {method: tuple(invariance.maps(side, method, target) for side in (one, second)) for method in METHODS}
+
+
+def likeness(maps: Tensor, drawing: Tensor) -> float:
+    """Correlation of a map (1, c, h, w), summed over channels, with a drawing (h, w)."""
+    return correlation(maps.sum(1).flatten(1).double(), drawing.to(maps).flatten()[None].double()).item()
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    images = min(2, cell["images"])
+    return {**cell, "images": images}, Factor(cell["images"] / images)
+
+
+EXPERIMENT = Experiment(
+    "kittens", 1, Kittens, cells, invariance.inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 4, "path_steps": 8,
+            "pattern_images": 16, "seed": 0, "scale": 0.01},
+    canary_values={"likeness": 0.209, "clipped": 0.0115}, notebook="shift")

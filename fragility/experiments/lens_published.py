@@ -1,0 +1,69 @@
+"""LENS as the code of [kamath2024] computes it, pixel by pixel: to measure what its index rules change.
+
+It differs from :mod:`fragility.metrics.lens` in four ways, none of which the paper mentions. Windows are
+ranges of flat indices, so they wrap to the rows above and below at the left and right border. Pixel 0,
+the top left one, is in no window and is never picked. The second diverse pick blocks its window and is
+then forgotten. And diverse picks come from a fixed number of candidates, which may run out.
+
+Maps are NumPy arrays or CPU tensors (h, w); pixels are flat indices.
+"""
+
+import numpy as np
+
+from fragility import checks
+
+
+def topk_set(a, k: int) -> set[int]:
+    """The last k pixels in ascending order. Equal values keep their order here: the highest index wins."""
+    return set(_falling(a)[:checks.whole("k", k, 1, np.size(a))])
+
+
+def dilate(indices, shape: tuple[int, int], window: int) -> set[int]:
+    """All pixels in a window of one of the indices."""
+    checks.whole("window", window, 0)
+    return {pixel for index in indices for pixel in _window(index, shape, window)}
+
+
+def diverse_topk(a, k: int, window: int, candidates: int) -> list[int]:
+    """The first, third, fourth, … of the greedy picks among the largest `candidates` pixels, k in all.
+
+    ValueError where the candidates run out before that (the code itself stops with an IndexError).
+    """
+    checks.whole("k", k, 1)
+    checks.whole("window", window, 0)
+    left = _falling(a)[:checks.whole("candidates", candidates, 1, np.size(a))]
+    left = [pixel for pixel in left if pixel != 0]
+    picks = []
+    while len(picks) < k + (k > 1):     # one more than is kept, since the second is not
+        if not left:
+            raise ValueError(f"The {candidates:,} candidates hold fewer than the {k + (k > 1):,} diverse picks that "
+                             f"the published code needs for k = {k:,} at window {window}; take more candidates or "
+                             "a smaller k.")
+        picks.append(left[0])
+        near = set(_window(left[0], np.shape(a), window))
+        left = [pixel for pixel in left if pixel not in near]
+    return picks[:1] + picks[2:]
+
+
+def lens_recall(a, b, k: int, window: int) -> float:
+    """Share of b's top k in a window of a's top k."""
+    return len(dilate(topk_set(a, k), np.shape(a), window) & topk_set(b, k)) / k
+
+
+def lens_recall_diverse(a, b, k: int, window: int, candidates: int) -> float:
+    """The same of the diverse top k; ValueError as :func:`diverse_topk`."""
+    near = dilate(diverse_topk(a, k, window, candidates), np.shape(a), window)
+    return len(near & set(diverse_topk(b, k, window, candidates))) / k
+
+
+def _falling(a) -> list[int]:
+    """All pixels, largest value first, of equal values the highest index first."""
+    return np.argsort(np.ravel(a), kind="stable")[::-1].tolist()
+
+
+def _window(index: int, shape: tuple[int, int], window: int) -> list[int]:
+    """The window of a pixel in flat indices: row steps of the map's width, whatever row that leads to."""
+    height, width = shape
+    steps = range(-window, window + 1)
+    pixels = [index + row * width + column for row in steps for column in steps]
+    return [pixel for pixel in pixels if 0 < pixel < height * width]

@@ -1,0 +1,33 @@
+"""Images and their maps side by side."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+
+def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], columns: Sequence[str]) -> Figure:
+    """Images and their maps in pairs: images (rows, columns, c, h, w) in [0, 1], maps (rows, columns, h, w).
+
+    `titles[row][column]` stands over each image, `columns` over the pairs. Each map has its own scale.
+    """
+    rows, pairs = images.shape[:2]
+    figure, axes = plt.subplots(rows, 2 * pairs, figsize=(1.55 * 2 * pairs, 1.85 * rows + 0.3), squeeze=False)
+    for row in range(rows):
+        for pair in range(pairs):
+            left, right = axes[row, 2 * pair], axes[row, 2 * pair + 1]
+            left.imshow(_picture(images[row, pair]), cmap="gray", vmin=0, vmax=1)
+            right.imshow(maps[row, pair].cpu().numpy())
+            left.set_title(titles[row][pair], fontsize=7.5)
+            if row == 0:
+                right.set_title(columns[pair], fontsize=7.5, fontweight="bold")
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure
+
+
+def _picture(image: Tensor) -> np.ndarray:
+    image = image.cpu().numpy()
+    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)

@@ -1,0 +1,33 @@
+"""The house style: names, colours, and the repository's `matplotlibrc`."""
+
+import matplotlib as mpl
+import seaborn as sns
+
+from fragility import paths
+
+NAMES = {
+    "gradient": "simple gradient", "gradient_x_input": "gradient x input",
+    "integrated_gradients": "integrated gradients",
+    "guided_backprop": "guided backprop", "deconvnet": "deconvnet", "deeplift": "DeepLIFT", "lrp": "LRP (z rule)",
+    "deep_taylor": "deep Taylor", "smoothgrad": "SmoothGrad", "smoothgrad_squared": "SmoothGrad squared",
+    "vargrad": "VarGrad", "sobel": "Sobel", "random": "random", "pattern_net": "PatternNet",
+    "pattern_attribution": "PatternAttribution", "ig_black": "IG, black", "ig_zero": "IG, zero",
+    "ig_mean": "IG, mean image",
+    "ig_moving": "IG, moving reference", "deeplift_moving": "DeepLIFT, moving reference",
+    "deep_taylor_moving": "deep Taylor, moving bounds",
+    "pattern_attribution_refit_relu": "PatternAttribution, re-fitted (ReLU)",
+    "pattern_attribution_refit_linear": "PatternAttribution, re-fitted (linear)",
+    "pattern_attribution_refit_conditional": "PatternAttribution, re-fitted (conditional)",
+    "topk": "top-k attack", "center": "mass-centre attack", "random_sign": "random sign",
+}
+PALETTE = sns.color_palette("colorblind")
+
+
+def use_style() -> None:
+    """Take the house style of the repository's `matplotlibrc`."""
+    style = paths.ROOT / "matplotlibrc"
+    if style.is_file():
+        mpl.rc_file(style)
+
+
+use_style()

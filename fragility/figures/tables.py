@@ -1,0 +1,43 @@
+"""Tables: claims and verdicts, benchmarks, anything short."""
+
+from html import escape
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+VERDICT_MARKS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not tested here": "–"}
+
+
+def ledger_table(ledger: pd.DataFrame) -> Styler:
+    """Claims, one a row; a mark beside each verdict, so that it does not hang on colour."""
+    def lines(text: str) -> str:
+        return escape(text).replace("; ", "<br>")
+
+    rows = [{"verdict": f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale",
+             "claim": f"<b>{row.id}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
+             "the paper reports": lines(row.reported),
+             "measured [95 % interval]": lines(row.measured_with_interval or row.reason)}
+            for row in ledger.itertuples()]
+    return plain_table(pd.DataFrame(rows))
+
+
+def plain_table(table: pd.DataFrame) -> Styler:
+    """A table without row numbers, its text set to the left and wrapped."""
+    wrapped = [{"selector": "td, th", "props": "text-align: left; white-space: normal; vertical-align: top"}]
+    return table.style.hide(axis="index").set_table_styles(wrapped).set_uuid("table").format(na_rep="")
+
+
+def benchmark_table(measured: dict) -> Styler:
+    """Ratios of the committed benchmark run, with what each compares."""
+    rows = [{"benchmark": f"<b>{row['name']}</b><br>{escape(row['description'])}", "ratio": f"{row['ratio']:.2f}",
+             "quartile range": f"{row['spread']:.2f}", "bar": f"{'≤' if row['at_most'] else '≥'} {row['bar']:g}",
+             "": "✓" if row["passed"] else "✗ not reached", "seconds and settings": escape(row["note"])}
+            for row in measured["benchmarks"]]
+    return plain_table(pd.DataFrame(rows))
+
+
+def benchmark_setting(measured: dict) -> Styler:
+    """Versions, threads and date of the committed benchmark run."""
+    setting = {name: value for name, value in measured.items() if name not in ("benchmarks", "versions")}
+    rows = {**setting, **measured.get("versions", {})}
+    return plain_table(pd.DataFrame({"what": list(rows), "value": [str(value) for value in rows.values()]}))
