@@ -65,10 +65,10 @@ def compare(x, missing, repeats):
     return paired(clock(ours), clock(peers[best]), repeats), best, min(bare(), bare())
 
 
-@benchmark("imputation", bar=3.0, description="noisy linear imputation of 64 images of 32x32, half of the "
+@benchmark("imputation", bar=3.0, description="noisy linear imputation of 256 images of 32x32, half of the "
            "pixels missing by edge strength: one sparse solve an image (SciPy, its faster ordering) / ours")
 def imputation(setup):
-    x = synthetic(4 if setup.quick else 64, 32)
+    x = synthetic(4 if setup.quick else 256, 32)
     missing = removal.top_mask(attribution.sobel(x), 0.5)
     pair, best, bare = compare(x, missing, setup.repeats)
     return Outcome(pair.ratio, pair.spread, pair.note(best) + f", {bare:.3g} s of it in its solver")

@@ -21,6 +21,7 @@ class Verdict(NamedTuple):
     interval: str = ""
     reason: str = ""
     measured_with_interval: str = ""
+    scale: str = ""
 
 
 def load() -> list[dict]:
@@ -39,22 +40,35 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
     for claim in load():
         judged = judge(claim, profile, store)
         shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported")}
-        rows.append({**shown, **judged._asdict(), "scale": profile})
+        chapter = experiments.named(claim["experiment"]).notebook if "experiment" in claim else ""
+        rows.append({**shown, **judged._asdict(), "chapter": chapter or ""})
     return pd.DataFrame(rows)
 
 
 def judge(claim: dict, profile: str, store: Store) -> Verdict:
-    """The verdict on one claim at one scale."""
+    """The verdict on one claim, at the largest scale that has records for it.
+
+    At `profile` those are the store's and the published ones, at larger scales the published ones alone.
+    """
     if "untested" in claim:
-        return Verdict(UNTESTED, reason=claim["untested"])
-    table = results.measured(experiments.named(claim["experiment"]), profile, store)
-    if table.empty:
-        return Verdict(UNTESTED, reason=f"no complete records of {claim['experiment']} at the {profile} scale")
-    verdict = evaluate(claim["test"], table)
-    if PROFILES.index(profile) < PROFILES.index(claim["scale"]) and verdict.verdict != UNTESTED:
-        reason = f"needs the {claim['scale']} scale; for comparison, at the {profile} scale: "
-        return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval)
-    return verdict
+        return Verdict(UNTESTED, reason=claim["untested"], scale="no")
+    experiment, lowest = experiments.named(claim["experiment"]), PROFILES.index(profile)
+    for scale in reversed(PROFILES[lowest:]):
+        table = results.measured(experiment, scale, store if scale == profile else None)
+        verdict = evaluate(claim["test"], table) if len(table) else Verdict(UNTESTED)
+        if verdict.verdict == UNTESTED:
+            continue
+        if PROFILES.index(scale) < PROFILES.index(claim["scale"]):
+            reason = f"needs the {claim['scale']} scale; for comparison, at the {scale} scale: "
+            return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval, scale=scale)
+        return verdict._replace(scale=scale, measured_with_interval=verdict.measured_with_interval + _so_far(table))
+    return Verdict(UNTESTED, reason=f"no records of {experiment.name} at the {profile} scale hold it", scale=profile)
+
+
+def _so_far(table: pd.DataFrame) -> str:
+    """A note where the scale's records are not complete yet."""
+    done, cells = table.attrs["done"], table.attrs["cells"]
+    return "" if done == cells else f"; so far {done} of {cells} cells"
 
 
 def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
@@ -100,12 +114,15 @@ def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
     return (values[0] - values[1]).dropna().to_numpy(float)
 
 
+_PLACES = {"smallest": 0, "second smallest": 1, "largest": -1}
+
+
 def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
-    """Rows whose columns have the given values; epsilon may be 'largest' or 'second smallest'."""
+    """Rows whose columns have the given values; a number may be 'smallest', 'second smallest' or 'largest'."""
     for column, value in where.items():
-        if column == "epsilon" and isinstance(value, str):
-            grid = sorted(group.loc[group.epsilon > 0, "epsilon"].unique())
-            value = grid[{"largest": -1, "second smallest": 1}[value]] if len(grid) > 1 else grid
+        if isinstance(value, str) and value in _PLACES:
+            grid = sorted(group.loc[group[column] > 0, column].unique())
+            value = grid[_PLACES[value]] if len(grid) > 1 else grid
         group = group[group[column].isin(value if isinstance(value, list) else [value])]
     return group
 

@@ -1,5 +1,6 @@
 """The papers' networks by name; all take images in [0, 1] and normalise inside themselves."""
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -107,6 +108,27 @@ def load(name: str, *, weights: str | Path | Mapping[str, Tensor] | None = None)
         except RuntimeError as error:
             raise ValueError(f"The weights do not fit the network {name}: {error}") from error
     return (network if name in OWN else Normalised(network, IMAGENET_MEAN, IMAGENET_STD)).eval()
+
+
+def features(model: nn.Module) -> nn.Module:
+    """The network of :func:`load` without its last layer: images to pooled features (n, d).
+
+    ValueError for a network whose last layer is neither linear nor SqueezeNet's convolution.
+    """
+    model = copy.deepcopy(model)
+    network = model.network if isinstance(model, Normalised) else model
+    *_, (name, last) = ((name, part) for name, part in network.named_modules() if isinstance(part, _LAYERS))
+    if isinstance(last, nn.Linear):
+        network.set_submodule(name, nn.Identity())
+    elif isinstance(getattr(network, "classifier", None), nn.Sequential) and name.startswith("classifier."):
+        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    else:
+        raise ValueError(f"The last layer {name or 'of the network'} is a {type(last).__name__}; features need a "
+                         "linear layer, or SqueezeNet's convolution, to take away.")
+    return model.eval()
+
+
+_LAYERS = (nn.Linear, nn.Conv2d)
 
 
 def _quiet(name: str) -> dict:

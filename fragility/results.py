@@ -39,20 +39,22 @@ def published(experiment: Experiment) -> list[Record]:
     return [from_body(body, "") for body in bodies if body["version"] == experiment.version]
 
 
-def measured(experiment: Experiment, profile: str, store: Store) -> pd.DataFrame:
-    """What is known of a profile's cells without computing: from the store, else from `results/`.
+def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.DataFrame:
+    """What is known of a profile's cells without computing: from the store, where one is given, else from `results/`.
 
-    Empty where a cell is missing in both.
+    The frame's `attrs` say how many of the cells are there, "done" of "cells".
     """
     try:
         parameters = experiment.at(profile)
     except ValueError:
         return pd.DataFrame()
     cells = experiment.cells(parameters)
-    known = {canonical(record.parameters): record for record in [*published(experiment),
-                                                                 *store.records(experiment.name)]}
-    found = [known.get(canonical(cell)) for cell in cells]
-    return frame(found) if all(found) else pd.DataFrame()
+    records = [*published(experiment), *(store.records(experiment.name) if store else [])]
+    known = {canonical(record.parameters): record for record in records}
+    found = [record for cell in cells if (record := known.get(canonical(cell)))]
+    table = frame(found)
+    table.attrs.update(done=len(found), cells=len(cells))
+    return table
 
 
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:

@@ -130,7 +130,7 @@ def test_training_learns_and_repeats():
     assert not first.training
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": 9}, {"images": torch.rand(8, 1, 28, 28)},
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": 9}, {"images": 255 * torch.rand(8, 1, 28, 28)},
                                     {"labels": torch.zeros(7, dtype=torch.int64)}])
 def test_training_refuses(change):
     arguments = {"images": torch.zeros(8, 1, 28, 28, dtype=torch.uint8), "labels": torch.zeros(8, dtype=torch.int64),

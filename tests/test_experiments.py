@@ -50,7 +50,8 @@ def test_the_stored_perturbation_gives_the_stored_scores(store):
 
 @pytest.mark.parametrize("change, said", [
     ({"images": {"gradiant": 4}}, "gradiant"), ({"attacks": ["pgd"]}, "pgd"), ({"epsilons": [0.0]}, "epsilon"),
-    ({"images": {"gradient": 1}}, "images"), ({"steps": {"gradient": 0}}, "steps"), ({"steps": {}}, "same methods"), ({"data_set": "mnist-50k"}, "mnist-50k"),
+    ({"images": {"gradient": 1}}, "images"),
+    ({"steps": {"gradient": 0}}, "steps"), ({"steps": {}}, "same methods"), ({"data_set": "mnist-50k"}, "mnist-50k"),
     ({"colour": 1}, "colour"), ({"k": "many"}, "k")])
 def test_parameters_are_checked_before_anything_runs(change, said):
     with pytest.raises(ValueError, match=said):

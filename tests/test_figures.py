@@ -51,6 +51,7 @@ def test_map_rows_shows_every_image_beside_its_map():
 
 def test_ledger_table_escapes_and_marks():
     ledger = pd.DataFrame([{"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
-                            "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick"}])
+                            "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick",
+                            "chapter": "fragility"}])
     html = figures.ledger_table(ledger).to_html()
     assert "✓ reproduced" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "1<br>2" in html

@@ -206,6 +206,15 @@ def test_ties_take_the_lowest_flat_index_in_the_greedy_order_too():
     assert torch.equal(metrics.diverse_topk(flat, 2, 1), two)
 
 
+def test_zero_and_minus_zero_are_a_tie():
+    a = torch.zeros(1, 5, 6, dtype=torch.float64)
+    signed = a.clone()
+    signed.view(-1)[:7] = -0.0
+    for window in WINDOWS:
+        assert torch.equal(metrics.diverse_topk(signed, 2, window), metrics.diverse_topk(a, 2, window))
+        assert metrics.lens_recall(signed, a, 2, window, diverse=True).tolist() == [1.0]
+
+
 def test_box_mean_by_hand():
     a = torch.tensor([[[9.0, 0, 0], [0, 0, 0], [0, 0, 18]]], dtype=torch.float64)
     close(metrics.box_mean(a, 1), torch.tensor([[[9 / 4, 9 / 6, 0], [9 / 6, 3, 3], [0, 3, 18 / 4]]]))

@@ -37,14 +37,23 @@ def influence_sign(extract: Callable[[Tensor], Tensor], head: influence.Head, tr
     Tensor
         Images in the ball and in [0, 1]. The label is not looked at.
     """
-    checks.model(extract)
-    checks.images(x, unit_range=True)
     checks.number("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.images(x, unit_range=True)
+    return (x - epsilon * influence_slope(extract, head, train, x, top=top, chunk=chunk).sign()).clamp(0, 1)
+
+
+def influence_slope(extract: Callable[[Tensor], Tensor], head: influence.Head, train: tuple[Tensor, Tensor], x: Tensor,
+                    *, top: int = 3, chunk: int | None = None) -> Tensor:
+    """Gradient (n, c, h, w) in the pixels of the summed influence of each image's `top` training examples.
+
+    Parameters as for :func:`influence_sign`.
+    """
+    checks.model(extract)
+    checks.images(x)
     checks.whole("top", top, 1, len(train[0]))
     lower = influence.factor(influence.hessian(head, *train))
     examples = influence.gradients(head, *train)
-    slopes = [_slope(extract, head, lower, examples, x[rows], top) for rows in batches(len(x), x, chunk)]
-    return (x - epsilon * torch.cat(slopes).sign()).clamp(0, 1)
+    return torch.cat([_slope(extract, head, lower, examples, x[rows], top) for rows in batches(len(x), x, chunk)])
 
 
 def _slope(extract, head, lower: Tensor, examples: Tensor, x: Tensor, top: int) -> Tensor:

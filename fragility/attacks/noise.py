@@ -29,7 +29,7 @@ def random_walk(model, x: Tensor, *, method: str | Callable = "gradient", epsilo
     Every step moves every value by +step_size or -step_size, fresh, fair and independent, back into the
     ball and [0, 1]; of the iterates that keep the label, the one with the largest `score` (clean maps,
     maps) -> (n,), each (n, h, w) normalised, wins. It differs from :func:`random_sign` twice: the walk is
-    shorter, half of epsilon a value on average at the defaults, and it is chosen for what it does to the map.
+    shorter, at most half of epsilon a value on average at the defaults, and it is chosen for what it does to the map.
 
     Other parameters, result and errors as for :func:`attack`.
     """

@@ -1,11 +1,22 @@
 """Long measurements as grids of cells; one module an experiment, each cell a record of the store."""
 
 from fragility import checks
-from fragility.experiments import fragile, invariance, kittens, networks, patterns, references
+from fragility.experiments import (
+    dimension,
+    directions,
+    fragile,
+    influences,
+    invariance,
+    kittens,
+    networks,
+    patterns,
+    references,
+)
 from fragility.experiments.base import Experiment, collect, plan, run_cells
 
-EXPERIMENTS: dict[str, Experiment] = {one.EXPERIMENT.name: one.EXPERIMENT for one in (
-    networks, fragile, patterns, invariance, kittens, references)}
+EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
+    networks.EXPERIMENT, fragile.EXPERIMENT, patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT,
+    references.EXPERIMENT, influences.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT, dimension.RESOLUTION)}
 
 
 def named(name: str) -> Experiment:

@@ -15,7 +15,8 @@ from fragility import checks
 
 def topk_set(a, k: int) -> set[int]:
     """The last k pixels in ascending order. Equal values keep their order here: the highest index wins."""
-    return set(_falling(a)[:checks.whole("k", k, 1, np.size(a))])
+    falling = _falling(a)
+    return set(falling[:checks.whole("k", k, 1, len(falling))])
 
 
 def dilate(indices, shape: tuple[int, int], window: int) -> set[int]:
@@ -25,40 +26,49 @@ def dilate(indices, shape: tuple[int, int], window: int) -> set[int]:
 
 
 def diverse_topk(a, k: int, window: int, candidates: int) -> list[int]:
-    """The first, third, fourth, … of the greedy picks among the largest `candidates` pixels, k in all.
+    """The first, third, fourth, … of the greedy picks among the largest `candidates` pixels.
 
-    ValueError where the candidates run out before that (the code itself stops with an IndexError).
+    k of them, but one less where pixel 0 is the largest: it takes the first place, is in no window, not even
+    its own, so that it is the forgotten second pick as well, and is struck out in the end. ValueError where
+    the candidates run out (the code itself stops with an IndexError).
     """
     checks.whole("k", k, 1)
     checks.whole("window", window, 0)
-    left = _falling(a)[:checks.whole("candidates", candidates, 1, np.size(a))]
-    left = [pixel for pixel in left if pixel != 0]
-    picks = []
-    while len(picks) < k + (k > 1):     # one more than is kept, since the second is not
+    falling = _falling(a)
+    left = falling[:checks.whole("candidates", candidates, 1, len(falling))]
+    picks = left[:1]
+    left = _outside(left, picks[0], a.shape, window)
+    for _ in range(k - 1):
+        if left:
+            left = [pixel for pixel in _outside(left, left[0], a.shape, window) if pixel > 0]
         if not left:
-            raise ValueError(f"The {candidates:,} candidates hold fewer than the {k + (k > 1):,} diverse picks that "
+            raise ValueError(f"The {candidates:,} candidates hold fewer than the {k + 1:,} diverse picks that "
                              f"the published code needs for k = {k:,} at window {window}; take more candidates or "
                              "a smaller k.")
         picks.append(left[0])
-        near = set(_window(left[0], np.shape(a), window))
-        left = [pixel for pixel in left if pixel not in near]
-    return picks[:1] + picks[2:]
+    return [pixel for pixel in picks if pixel > 0]
 
 
 def lens_recall(a, b, k: int, window: int) -> float:
     """Share of b's top k in a window of a's top k."""
-    return len(dilate(topk_set(a, k), np.shape(a), window) & topk_set(b, k)) / k
+    return len(dilate(topk_set(a, k), a.shape, window) & topk_set(b, k)) / k
 
 
 def lens_recall_diverse(a, b, k: int, window: int, candidates: int) -> float:
     """The same of the diverse top k; ValueError as :func:`diverse_topk`."""
-    near = dilate(diverse_topk(a, k, window, candidates), np.shape(a), window)
+    near = dilate(diverse_topk(a, k, window, candidates), a.shape, window)
     return len(near & set(diverse_topk(b, k, window, candidates))) / k
+
+
+def _outside(pixels: list[int], pick: int, shape: tuple[int, int], window: int) -> list[int]:
+    """The pixels that are not in the window of the pick."""
+    near = set(_window(pick, shape, window))
+    return [pixel for pixel in pixels if pixel not in near]
 
 
 def _falling(a) -> list[int]:
     """All pixels, largest value first, of equal values the highest index first."""
-    return np.argsort(np.ravel(a), kind="stable")[::-1].tolist()
+    return np.argsort(np.asarray(a), axis=None, kind="stable")[::-1].tolist()
 
 
 def _window(index: int, shape: tuple[int, int], window: int) -> list[int]:

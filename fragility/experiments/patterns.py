@@ -17,9 +17,9 @@ class Patterns(Parameters):
 
     network: str = "mnist-mlp"
     data_set: str = "mnist-5k"
-    epochs: int = Field(6, ge=0)
+    epochs: int = Field(8, ge=0)
     seed: int = 0
-    pattern_images: int = Field(1000, ge=2)
+    pattern_images: int = Field(600, ge=2)
     estimators: list[str] = list(attribution.patterns.ESTIMATORS)
     shift: str = "none"
 

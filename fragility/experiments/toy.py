@@ -11,7 +11,7 @@ RANKINGS = ("true", "random", "worst")
 
 
 def accuracies(seed: int, samples: int, *, scalar_noise: bool = True) -> pd.DataFrame:
-    r"""Test accuracy of least squares as features are removed one by one [hooker2019, section 3].
+    r"""Test accuracy of least squares as features are removed one by one [hooker2019].
 
     .. math:: x = \frac{a z}{10} + d\,\eta + \frac{\epsilon}{10}, \qquad y = 1[z > 0]
 

@@ -18,7 +18,7 @@ def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], colu
     for row in range(rows):
         for pair in range(pairs):
             left, right = axes[row, 2 * pair], axes[row, 2 * pair + 1]
-            left.imshow(_picture(images[row, pair]), cmap="gray", vmin=0, vmax=1)
+            left.imshow(picture(images[row, pair]), cmap="gray", vmin=0, vmax=1)
             right.imshow(maps[row, pair].cpu().numpy())
             left.set_title(titles[row][pair], fontsize=7.5)
             if row == 0:
@@ -28,6 +28,7 @@ def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], colu
     return figure
 
 
-def _picture(image: Tensor) -> np.ndarray:
+def picture(image: Tensor) -> np.ndarray:
+    """An image (c, h, w) as matplotlib draws it."""
     image = image.cpu().numpy()
     return image[0] if len(image) == 1 else image.transpose(1, 2, 0)

@@ -13,8 +13,11 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
     def lines(text: str) -> str:
         return escape(text).replace("; ", "<br>")
 
+    def name(row) -> str:
+        return f"<a href='{row.chapter}.html'>{row.id}</a>" if row.chapter else row.id
+
     rows = [{"verdict": f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale",
-             "claim": f"<b>{row.id}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
+             "claim": f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
              "the paper reports": lines(row.reported),
              "measured [95 % interval]": lines(row.measured_with_interval or row.reason)}
             for row in ledger.itertuples()]

@@ -1,0 +1,105 @@
+"""Angles between the directions that change a map and a score fastest [ghorbani2019, figure 5]."""
+
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fragility import attacks, attribution, curvature
+from fragility.attribution import influence
+from fragility.experiments import fragile, influences
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
+from fragility.store import Store
+
+KINDS = ("feature importance", "sample importance")
+
+
+class Directions(Parameters):
+    """Parameters of the angles; the second kind takes its images and head from the experiment on influences."""
+
+    data_set: str
+    direction_network: str
+    network: str
+    epochs: int = Field(ge=0)
+    classes: list[str] = Field(min_length=2, max_length=2)
+    train_images: int = Field(ge=10)
+    test_images: int = Field(ge=2)
+    l2: float = Field(gt=0)
+    direction_images: int = Field(ge=2)
+    beta: float = Field(gt=0)
+    iterations: int = Field(ge=1)
+    direction_data_set: str
+    seed: int = 0
+
+
+def cells(parameters: Directions) -> list[dict]:
+    p = parameters
+    first = {"kind": KINDS[0], "data_set": p.direction_data_set, "network": p.direction_network, "epochs": p.epochs,
+             "images": p.direction_images, "beta": p.beta, "iterations": p.iterations, "seed": p.seed}
+    shared = p.model_dump(include={"data_set", "network", "epochs", "classes", "train_images", "test_images", "l2",
+                                   "seed"})
+    return [first, {"kind": KINDS[1], **shared}]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    return (fragile if cell["kind"] == KINDS[0] else influences).inputs(cell, store)
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    return Outcome(_of_features(cell, store) if cell["kind"] == KINDS[0] else _of_samples(cell, store))
+
+
+def _of_features(cell: dict, store: Store) -> pd.DataFrame:
+    """Dominant eigenvector of the smooth twin's Hessian against its gradient; and how tight a norm bound is."""
+    model, x, labels = fragile.subjects(cell, store)
+    twin = curvature.smoothed(model, cell["beta"])
+    dominant = curvature.dominant_direction(twin, x, labels, iterations=cell["iterations"],
+                                            generator=generator_for(cell))
+    gradients = attribution.gradient(twin, x, labels)
+    alike = attribution.gradient(model, x, labels)
+    cosine = torch.cosine_similarity(gradients.flatten(1), alike.flatten(1))
+    return pd.DataFrame({"image": range(len(x)), "pixels": x[0].numel(),
+                         "angle": curvature.angle(dominant.direction, gradients).tolist(),
+                         "eigenvalue": dominant.eigenvalue.tolist(), "twin_cosine": cosine.tolist(),
+                         "bound": norm_bound(model, labels, cell["beta"])})
+
+
+def _of_samples(cell: dict, store: Store) -> pd.DataFrame:
+    """Gradient of the influence of the most influential training images against the gradient of the logit."""
+    about = influences.setting(cell, store)
+    model = lambda x: influence.logits(about.head, about.extract(x)).to(x)
+    steepest = attacks.influence_slope(about.extract, about.head, about.train, about.x, top=influences.ATTACKED)
+    gradients = attribution.gradient(model, about.x, torch.ones(len(about.x), dtype=torch.int64))
+    return pd.DataFrame({"image": range(len(about.x)), "pixels": about.x[0].numel(),
+                         "angle": curvature.angle(steepest, gradients).tolist()})
+
+
+def norm_bound(model: nn.Module, labels: Tensor, beta: float) -> list[float] | None:
+    r"""Largest eigenvalue that operator norms allow the Hessian of each explained logit of an MLP with softplus.
+
+    .. math:: \lVert H \rVert \le \frac{\beta}{4} \sum_i
+              \prod_{j \le i} \lVert W_j \rVert^2 \prod_{j > i} \lVert W_j \rVert
+
+    after [ghorbani2019, appendix J], whose one product is not sharp. None for a network that is no MLP.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+    if not all(isinstance(layer, nn.Linear) for layer in layers):
+        return None
+    norms = [torch.linalg.matrix_norm(layer.weight.double(), 2) for layer in layers[:-1]]
+    ends = layers[-1].weight.double()[labels].norm(dim=1)
+    total = sum(torch.stack(norms[:i + 1]).prod()**2 * torch.stack([*norms[i + 1:], torch.ones(()).double()]).prod()
+                for i in range(len(norms)))
+    return (beta / 4 * total * ends).tolist()
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    name = "images" if "images" in cell else "test_images"
+    images = min(2, cell[name])
+    return {**cell, name: images}, Factor(cell[name] / images)
+
+
+EXPERIMENT = Experiment(
+    "directions", 1, Directions, cells, inputs, run, sketch,
+    canary={"kind": KINDS[0], "data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "beta": 5.0,
+            "iterations": 10, "seed": 0},
+    canary_values={"angle": 80.3, "twin_cosine": 0.956}, notebook="influence")

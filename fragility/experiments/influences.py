@@ -1,0 +1,180 @@
+"""How far small perturbations of a test image change which training images matter [ghorbani2019, figure 4]."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torchvision.transforms.functional import center_crop
+
+from fragility import attacks, checks, data, metrics, models
+from fragility.attribution import influence
+from fragility.attribution.output import batches, logits_of
+from fragility.experiments import networks
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
+from fragility.store import Store, fingerprint
+
+ATTACKS = ("gradient_sign", "random_sign")
+SURVIVORS = 5        # most influential training images whose survival is counted
+ATTACKED = 3         # those that the attack pushes down
+
+
+class Influences(Parameters):
+    """Parameters of the comparison; a linear head on the frozen features of a network, for two classes."""
+
+    data_set: str
+    network: str
+    epochs: int = Field(ge=0)
+    classes: list[str] = Field(min_length=2, max_length=2)
+    train_images: int = Field(ge=10)
+    test_images: int = Field(ge=2)
+    l2: float = Field(gt=0)
+    epsilons: list[float]
+    seed: int = 0
+
+    @field_validator("data_set")
+    @classmethod
+    def known_data(cls, name):
+        return checks.choice("Data set", name, data.NAMES)
+
+    @field_validator("epsilons")
+    @classmethod
+    def positive(cls, values):
+        return [checks.number("epsilon", value, 0, 1, exclusive=True) for value in values]
+
+
+def cells(parameters: Influences) -> list[dict]:
+    shared = parameters.model_dump(exclude={"epsilons"})
+    return [{**shared, "attack": attack, "epsilon": epsilon}
+            for attack in ATTACKS for epsilon in parameters.epsilons]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    _, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    return {"data": fingerprint(*_images(cell["data_set"])[:2]), "weights": weights}
+
+
+class Setting(NamedTuple):
+    """Everything a cell's test images are judged by."""
+
+    extract: nn.Module      #: Images to frozen features (n, d).
+    head: influence.Head
+    train: tuple[Tensor, Tensor]     #: Features and labels of the training images.
+    images: Tensor          #: The training images, in [0, 1].
+    x: Tensor               #: The test images, in [0, 1].
+    labels: Tensor          #: Their true labels, 0 or 1.
+
+
+def setting(cell: dict, store: Store) -> Setting:
+    """Features, head, training and test images of a cell, drawn by its seed, equally many of each class."""
+    model, _ = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    extract = models.features(model)
+    images, labels, names, of_test = _images(cell["data_set"])
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
+    parts = {"train": [], "test": []}
+    for name in cell["classes"]:
+        members = order[labels[order] == names.index(checks.choice("Class", name, names))]
+        pools = (members[~of_test[members]], members[of_test[members]])
+        if not of_test.any():     # a set without a split: the test images come first
+            pools = (members[cell["test_images"] // 2:], members[:cell["test_images"] // 2])
+        for part, pool in zip(parts, pools):
+            wanted = cell[f"{part}_images"] // 2
+            if len(pool) < wanted:
+                raise ValueError(f"{cell['data_set']} has {len(pool)} {part} images of class {name}, fewer than the "
+                                 f"{wanted} that were asked for.")
+            parts[part].append(pool[:wanted])
+    x, y = {}, {}
+    for part, chosen in parts.items():
+        x[part] = _sized(data.unit(images[torch.cat(chosen)]), cell["network"])
+        y[part] = torch.arange(2).repeat_interleave(len(chosen[0]))
+    known = features_of(extract, x["train"])
+    head = influence.fit_head(known, y["train"], l2=cell["l2"])
+    return Setting(extract, head, (known, y["train"]), x["train"], x["test"], y["test"])
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    about = setting(cell, store)
+    moved = perturbed(cell, about, about.x)
+    before, after = features_of(about.extract, about.x), features_of(about.extract, moved)
+    logits = [influence.logits(about.head, features) for features in (before, after)]
+    labels = logits[0].argmax(1)
+    sure = [scores.softmax(1).gather(1, labels[:, None]).squeeze(1) for scores in logits]
+    table = pd.DataFrame({"image": range(len(labels)), "correct": (labels == about.labels).tolist(),
+                          "kept": (logits[1].argmax(1) == labels).tolist(), "confidence": sure[0].tolist(),
+                          "confidence_change": (sure[1] - sure[0]).tolist()})
+    for suffix, measure in {"": exact, "_published": published}.items():
+        a, b = (measure(about, features, labels)[:, None] for features in (before, after))
+        table[f"spearman{suffix}"] = metrics.spearman(a, b).tolist()
+        table[f"survivors{suffix}"] = (SURVIVORS * metrics.topk_intersection(a, b, SURVIVORS)).tolist()
+    curved, bare = influence.hessian(about.head, *about.train), torch.linalg.eigvalsh(_published_hessian(about))
+    return Outcome(table.assign(condition=torch.linalg.cond(curved).item(), weights=len(curved),
+                                rank_published=int((bare.abs() > 1e-10 * bare.abs().max()).sum()),
+                                negative_published=int((bare < -1e-10 * bare.abs().max()).sum())))
+
+
+def perturbed(cell: dict, about: Setting, x: Tensor) -> Tensor:
+    """The cell's perturbation of test images x."""
+    if cell["attack"] == "random_sign":
+        return attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator_for(cell))
+    return attacks.influence_sign(about.extract, about.head, about.train, x, epsilon=cell["epsilon"], top=ATTACKED)
+
+
+def exact(about: Setting, features: Tensor, labels: Tensor) -> Tensor:
+    """Influences (n, training images): cross-entropy, the penalty in the Hessian, Cholesky in float64."""
+    return influence.influences(about.head, *about.train, features, labels)
+
+
+def published(about: Setting, features: Tensor, labels: Tensor) -> Tensor:
+    """Influences as the published code computes them: squared loss, no damping, the Hessian in float32.
+
+    With more weights than independent training images this Hessian has no inverse, and what comes out is rounding.
+    """
+    head = about.head._replace(loss="squared", l2=0.0)
+    inverse = torch.linalg.pinv(_published_hessian(about).float(), rtol=0.0).double()
+    return influence.gradients(head, features, labels) @ inverse @ influence.gradients(head, *about.train).mT
+
+
+def _published_hessian(about: Setting) -> Tensor:
+    return influence.hessian(about.head._replace(loss="squared", l2=0.0), *about.train)
+
+
+@torch.no_grad()
+def features_of(extract: nn.Module, x: Tensor) -> Tensor:
+    """Features (n, d) of images, a few at a time."""
+    return torch.cat([extract(x[rows]) for rows in batches(len(x), x, None)])
+
+
+def accuracy(about: Setting) -> float:
+    """Share of the test images that the head classifies correctly."""
+    predicted = logits_of(lambda x: influence.logits(about.head, about.extract(x)), about.x).argmax(1)
+    return (predicted == about.labels).double().mean().item()
+
+
+def _sized(x: Tensor, network: str) -> Tensor:
+    side = min(models.IMAGE_SIDE.get(network, x.shape[-1]), x.shape[-1])
+    return center_crop(x, [side, side])
+
+
+@lru_cache(maxsize=1)
+def _images(name: str) -> tuple[Tensor, Tensor, list[str], Tensor]:
+    """All images of a set with labels and class names, and which are test images; none where there is no split."""
+    if name in data.WITHOUT_SPLIT:
+        whole = data.load(name, "all")
+        return whole.images, whole.labels, whole.class_names, torch.zeros(len(whole.labels), dtype=torch.bool)
+    train, test = data.load(name, "train"), data.load(name, "test")
+    of_test = torch.arange(len(train.labels) + len(test.labels)) >= len(train.labels)
+    return torch.cat([train.images, test.images]), torch.cat([train.labels, test.labels]), train.class_names, of_test
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    images = min(2, cell["test_images"])
+    return {**cell, "test_images": images, "epsilon": min(cell["epsilon"], 0.1)}, Factor(cell["test_images"] / images)
+
+
+EXPERIMENT = Experiment(
+    "influences", 1, Influences, cells, inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "classes": ["4", "9"], "train_images": 100,
+            "test_images": 10, "l2": 0.01, "seed": 0, "attack": "gradient_sign", "epsilon": 0.1},
+    canary_values={"spearman": 0.9, "survivors": 3.9}, notebook="influence")

@@ -1,0 +1,250 @@
+"""Whether the map or the metric is fragile: every metric of [kamath2024] on the same pairs of maps."""
+
+from functools import lru_cache
+
+import pandas as pd
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+
+from fragility import attacks, attribution, checks, data, metrics
+from fragility.attribution.output import logits_of
+from fragility.experiments import robust
+from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
+from fragility.metrics.lens import diverse_topk, top_pixels
+from fragility.store import Store, fingerprint
+
+METRICS = ("topk", "recall", "precision", "topk_div", "recall_div", "precision_div", "spearman", "kendall",
+           "lens_spearman", "lens_kendall")
+RULES = ("last", "any")             # other rules for ties than ours, lowest index first
+CONTROLS = ("same_class", "other_class")    # not attacks: the map of another image, scored the same way
+PARTNERS = 4                        # other images for each
+_OBJECTIVES = {"topk": lambda cell: attacks.TopK(cell["k"]), "center": lambda cell: attacks.MassCenter(),
+               "lens": lambda cell: attacks.LensTopK(cell["k"], cell["window"]),
+               "topk_for_lens": lambda cell: attacks.TopK(cell["k"])}
+ATTACKS = ("random_sign", "random_walk", *_OBJECTIVES)
+METHODS = ("gradient", "integrated_gradients")
+
+
+class Lens(robust.Robust):
+    """Parameters of the comparison; `epsilons` by data set, as shares of the range [0, 1]."""
+
+    methods: list[str] = Field(min_length=1)
+    attacks: list[str]
+    epsilons: dict[str, list[float]]
+    images: int = Field(ge=2)
+    steps: int = Field(ge=1)
+    k: int = Field(ge=1)
+    window: int = Field(ge=0)
+    path_steps: int = Field(ge=1)
+    path_points: int = Field(ge=1)
+
+    @field_validator("methods")
+    @classmethod
+    def known_methods(cls, names):
+        return [checks.choice("Method", name, METHODS) for name in names]
+
+    @field_validator("attacks")
+    @classmethod
+    def known_attacks(cls, names):
+        return [checks.choice("Attack", name, ATTACKS) for name in names]
+
+    @field_validator("epsilons")
+    @classmethod
+    def positive(cls, by_data_set):
+        return {name: [checks.number("epsilon", value, 0, 1, exclusive=True) for value in values]
+                for name, values in by_data_set.items()}
+
+    @model_validator(mode="after")
+    def same_sets(self):
+        if self.networks.keys() != self.epsilons.keys():
+            raise ValueError("networks and epsilons must name the same data sets.")
+        return self
+
+
+def cells(parameters: Lens) -> list[dict]:
+    shared = parameters.model_dump(include={"images", "k", "window"})
+    grid = []
+    for network in robust.cells(parameters):
+        for method in parameters.methods:
+            one = {**network, **shared, "method": method}
+            if method == "integrated_gradients":
+                one |= {"path_steps": parameters.path_steps, "path_points": parameters.path_points}
+            grid += [{**one, "attack": control, "epsilon": 0.0, "steps": 0} for control in CONTROLS]
+            grid += [{**one, "attack": attack, "epsilon": epsilon,
+                      "steps": 1 if attack == "random_sign" else parameters.steps}
+                     for attack in parameters.attacks for epsilon in parameters.epsilons[network["data_set"]]]
+    return grid
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    test = data.load(cell["data_set"], "test")
+    return {"data": fingerprint(test.images, test.labels), "weights": robust.trained(cell, store)[1]}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model, x, labels, index = subjects(cell, store)
+    clean = maps(model, x, labels, cell)
+    shared = {"image": index[:cell["images"]].tolist(), "pixels": clean[0].numel()}
+    if cell["attack"] in CONTROLS:
+        parts = [scores(clean[:cell["images"]], clean[rows], cell) for rows in partners(labels, cell)]
+        return Outcome(pd.DataFrame({**shared, **(sum(parts) / PARTNERS).to_dict("list"), "found": None}))
+    x, labels, clean = x[:cell["images"]], labels[:cell["images"]], clean[:cell["images"]]
+    moved, found = perturbed(model, x, labels, cell)
+    table = scores(clean, maps(model, moved, labels, cell), cell)
+    return Outcome(pd.DataFrame({**shared, **table.to_dict("list"), "found": found.double().tolist()}),
+                   {"delta": (moved - x).half()})
+
+
+def scores(a: Tensor, b: Tensor, cell: dict) -> pd.DataFrame:
+    """All metrics of pairs of maps (n, h, w), a row a pair, with the chance of each set metric and its share above it.
+
+    Missing where fewer than k diverse pixels exist, or where chance is so high that no share can be told.
+    """
+    k, window = cell["k"], cell["window"]
+    columns = dict(zip(("topk", "recall", "precision", "chance_recall", "chance_precision"), _sets(a, b, k, window)))
+    columns["chance_topk"] = metrics.topk_chance(a, k)
+    columns |= dict(zip(("topk_div", "recall_div", "precision_div", "chance_recall_div", "chance_precision_div"),
+                        _sets(a, b, k, window, diverse=True)))
+    for name in ("topk", "recall", "precision", "recall_div", "precision_div"):
+        chance = columns[f"chance_{name}"]
+        known = chance.isfinite()
+        share = torch.full_like(chance, torch.nan)
+        share[known] = metrics.above_chance(columns[name][known], chance[known])
+        columns[f"{name}_corrected"] = share
+    columns |= {"spearman": metrics.spearman(a, b), "kendall": metrics.kendall(a, b),
+                "lens_spearman": metrics.lens_spearman(a, b, window),
+                "lens_kendall": metrics.lens_kendall(a, b, window),
+                "lens_spearman_padded": metrics.lens_spearman(a, b, window, zero_padding=True)}
+    columns |= {f"{name}_{rule}": value for rule in RULES
+                for name, value in zip(("topk_div", "recall_div"), _sets(*untied(a, b, rule, cell), k, window, True))}
+    columns["zeros_div"] = ((a == 0) & diverse_topk(a, k, window)).sum((1, 2)) / k
+    table = pd.DataFrame({name: value.double().tolist() for name, value in columns.items()})
+    return table.astype(object).where(table.notna(), None)
+
+
+def _sets(a: Tensor, b: Tensor, k: int, window: int, diverse: bool = False) -> tuple[Tensor, ...]:
+    """Overlap, recall, precision and the chance of the two of the (diverse) top k; NaN where fewer than k exist."""
+    if diverse:
+        first, second = diverse_topk(a, k, window), diverse_topk(b, k, window)
+    else:
+        first, second = top_pixels((a, b), k, window)
+    near_first, near_second = metrics.dilate(first, window), metrics.dilate(second, window)
+    exist = (first.sum((1, 2)) == k) & (second.sum((1, 2)) == k)
+    values = [both.sum((1, 2)) / k for both in (first & second, near_first & second, first & near_second)]
+    values += [near.double().mean((1, 2)) for near in (near_first, near_second)]
+    return tuple(torch.where(exist, value, torch.nan) for value in values)
+
+
+def untied(a: Tensor, b: Tensor, rule: str, cell: dict) -> tuple[Tensor, Tensor]:
+    """The same two maps with another rule for ties: the last pixel first, or any pixel for exact zeros.
+
+    A turn by half a circle makes the last pixel the first and changes nothing else. "any" puts different faint
+    noise, below all other values, in place of the zeros of the two maps.
+    """
+    if rule == "last":
+        return a.flip(1, 2), b.flip(1, 2)
+    generator = generator_for({"ties": cell["seed"]})
+    return tuple(torch.where(side == 0, 1e-30 * (1 + torch.rand(side.shape, generator=generator)), side)
+                 for side in (a, b))
+
+
+def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    """Model, images in [0, 1], labels and places in the test set: all that the model classifies correctly.
+
+    In the order of the seed, so that networks share most of their first images.
+    """
+    model, weights = robust.trained(cell, store)
+    return model, *_chosen(cell["data_set"], cell["seed"], cell["images"], weights, model)
+
+
+@lru_cache(maxsize=4)
+def _chosen(data_set: str, seed: int, images: int, weights: str, model: nn.Module):
+    test = data.load(data_set, "test")
+    order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))
+    order = order[:max(20 * images, 400)]      # enough for partners of the same class
+    x, labels = data.unit(test.images[order]), test.labels[order]
+    rows = (logits_of(model, x).argmax(1) == labels).nonzero().flatten()
+    rows = rows[:5 * images]
+    if len(rows) < images:
+        raise ValueError(f"Only {len(rows)} of {len(x)} images are classified correctly, fewer than the {images} "
+                         "that were asked for.")
+    return x[rows], labels[rows], order[rows]
+
+
+def partners(labels: Tensor, cell: dict) -> list[Tensor]:
+    """For each image other images of the same class, or of another; PARTNERS rows (n,)."""
+    places = torch.arange(len(labels))
+    chosen = []
+    for place in range(cell["images"]):
+        alike = labels == labels[place]
+        fitting = ((alike if cell["attack"] == "same_class" else ~alike) & (places != place)).nonzero().flatten()
+        if not len(fitting):
+            raise ValueError(f"Image {place} has no partner of the {cell['attack'].replace('_', ' ')}; ask for more "
+                             "images.")
+        chosen.append(fitting.roll(-place)[torch.arange(PARTNERS) % len(fitting)])
+    return list(torch.stack(chosen, 1))
+
+
+def maps(model: nn.Module, x: Tensor, labels: Tensor, cell: dict) -> Tensor:
+    """Pixel maps (n, h, w) of the cell's method; the baseline is zero, the black image."""
+    return attribution.pixel_map(attribution.METHODS[cell["method"]](model, x, labels, **options(cell)))
+
+
+def options(cell: dict) -> dict:
+    """Arguments of the cell's method."""
+    return {"steps": cell["path_steps"]} if cell["method"] == "integrated_gradients" else {}
+
+
+def perturbed(model: nn.Module, x: Tensor, labels: Tensor, cell: dict) -> tuple[Tensor, Tensor]:
+    """Images perturbed as the cell says, and whether the label was kept.
+
+    Published attacks keep the iterate of the smallest Kendall's tau, as the code of [kamath2024]; those that
+    know LENS keep the one of the smallest recall.
+    """
+    generator, kind = generator_for(cell), cell["attack"]
+    if kind == "random_sign":
+        moved = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
+        return moved, logits_of(model, moved).argmax(1) == labels
+    shared = {"method": cell["method"], "epsilon": cell["epsilon"], "steps": cell["steps"], "generator": generator,
+              "method_args": options(cell)}
+    if kind == "random_walk":
+        result = attacks.random_walk(model, x, score=_unlike, **shared)
+    else:
+        curvature = attacks.FiniteDifference(cell["path_points"]) if "path_points" in cell else None
+        result = attacks.attack(model, x, objective=_OBJECTIVES[kind](cell), curvature=curvature,
+                                select=_far(cell) if "lens" in kind else _unlike, **shared)
+    return result.x, result.found
+
+
+def _unlike(clean: Tensor, changed: Tensor) -> Tensor:
+    return -metrics.kendall(clean, changed)
+
+
+def _far(cell: dict):
+    return lambda clean, changed: -metrics.lens_recall(clean, changed, cell["k"], cell["window"])
+
+
+def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Some of a cell's images for a picture: clean and perturbed (n, c, h, w), and their pixel maps (n, h, w)."""
+    model, x, labels, _ = subjects(cell, store)
+    delta = EXPERIMENT.record(cell, store).tensors()["delta"].float()
+    x, labels = x[:len(delta)][rows], labels[:len(delta)][rows]
+    moved = (x + delta[rows]).clamp(0, 1)
+    return x, moved, maps(model, x, labels, cell), maps(model, moved, labels, cell)
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """Two images and five steps; epsilon does not matter to the cost."""
+    images, steps = min(2, cell["images"]), min(5, cell["steps"])
+    share = cell["images"] / images
+    return ({**cell, "images": images, "steps": steps, "epsilon": min(cell["epsilon"], 0.1)},
+            Factor(share * (cell["steps"] / steps if steps else 1), share))
+
+
+EXPERIMENT = Experiment(
+    "lens", 1, Lens, cells, inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "seed": 0, "training": "natural",
+            "ball": [0.1, 1, 0.1], "test_images": 100, "test_steps": 1, "images": 32, "k": 100, "window": 1,
+            "method": "gradient", "attack": "lens", "epsilon": 0.1, "steps": 4},
+    canary_values={}, notebook="lens")

@@ -1,0 +1,178 @@
+"""Rankings of all pixels of a data set by each estimator, computed once and shared by all trainings on them."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from fragility import attribution, checks, data, removal
+from fragility.experiments import trainings
+from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
+from fragility.store import Store
+
+BASES = ("GRAD", "IG", "GB")
+#: family -> its estimators: they come from the same passes and share a record.
+FAMILIES = {**{base: (base, f"SQ-{base}") for base in BASES},
+            **{f"SG-{base}": (f"SG-{base}", f"SG-SQ-{base}", f"VAR-{base}") for base in BASES},
+            "Sobel": ("Sobel",), "Random": ("Random",)}
+FAMILY = {estimator: family for family, members in FAMILIES.items() for estimator in members}
+ESTIMATORS = tuple(FAMILY)
+_BATCH = 128            # images a pass: the maps of small images are fastest when they stay in the cache
+
+
+class Ranked(trainings.Recipe):
+    """Parameters of the rankings; those of the training make the explained network."""
+
+    estimators: list[str] = Field(min_length=1)
+    filtered: list[str]                        # estimators that are ranked after filtering their maps, too
+    unit: str                                  # "pixel" or "value", see removal.top_mask
+    path_steps: int = Field(ge=1)              # of IG
+    ensemble_path_steps: int = Field(ge=1)     # of IG inside a noise ensemble
+    samples: int = Field(ge=1)
+    explained: int                             # seed of the explained network
+
+    @field_validator("estimators", "filtered")
+    @classmethod
+    def known_estimators(cls, names):
+        return [checks.choice("Estimator", name, ESTIMATORS) for name in names]
+
+    @field_validator("unit")
+    @classmethod
+    def known_unit(cls, name):
+        return checks.choice("Unit", name, removal.UNITS)
+
+
+SHARED = (*trainings.RECIPE, "unit", "explained")
+
+
+def cells(parameters: Ranked) -> list[dict]:
+    families = dict.fromkeys(FAMILY[name] for name in parameters.estimators)
+    return [family_cell(parameters.model_dump(), family) for family in families]
+
+
+def family_cell(values: dict, family: str) -> dict:
+    """The cell of a family, of parameters or of a cell that hold more."""
+    base = family.removeprefix("SG-")
+    own = {name: values[name] for name in SHARED}
+    if base == "IG":
+        own["path_steps"] = values["path_steps" if family == base else "ensemble_path_steps"]
+    if base != family:
+        own["samples"] = values["samples"]
+    return {**own, "family": family, "filtered": [name for name in values["filtered"] if name in FAMILIES[family]]}
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    return {**trainings.inputs(cell, store), "weights": trainings.explained(cell, store)[1]}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model, _ = trainings.explained(cell, store)
+    known, generator = trainings.sets(cell), generator_for(cell)
+    tensors = {}
+    for split in ("train", "test"):
+        parts = [_ranked(cell, model, part, generator) for part in getattr(known, split).split(_BATCH)]
+        tensors |= {f"{name}|{split}": torch.cat([part[name] for part in parts]) for name in parts[0]}
+    edges = torch.cat([ranks(attribution.sobel(data.unit(part)), cell["unit"]) for part in known.test.split(_BATCH)])
+    table = pd.DataFrame([{"estimator": name, "edges": _common(tensors[f"{name}|test"], edges)} for name in parts[0]])
+    return Outcome(table, tensors)
+
+
+def _common(first: Tensor, second: Tensor) -> float:
+    """Share of the top tenth of the entries that two rankings have in common."""
+    k = max(1, first[0].numel() // 10)
+    return ((first < k) & (second < k)).flatten(1).sum(1).double().mean().item() / k
+
+
+def _ranked(cell: dict, model: nn.Module, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Ranks of some uint8 images by every estimator of the cell's family, filtered ones as "name+filter"."""
+    maps = family_maps(cell, model, data.unit(images).to(trainings.device()), generator)
+    found = {name: ranks(part, cell["unit"]) for name, part in maps.items()}
+    for name in cell["filtered"]:
+        found |= {f"{name}+{kind}": ranks(change(maps[name]), cell["unit"]) for kind, change in FILTERS.items()}
+    return {name: part.cpu() for name, part in found.items()}
+
+
+def family_maps(cell: dict, model: nn.Module, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Signed maps (n, c, h, w) of the predicted class's logit by every estimator of the cell's family."""
+    family = cell["family"]
+    if family in ("Sobel", "Random"):
+        return {family: attribution.sobel(x) if family == "Sobel" else attribution.random(x, generator=generator)}
+    base = family.removeprefix("SG-")
+    method = _base(base, cell)
+    if family == base:
+        plain = method(model, x, None)
+        return {base: plain, f"SQ-{base}": plain.square()}
+    return dict(zip(FAMILIES[family], attribution.noise_ensembles(model, x, base=method, samples=cell["samples"],
+                                                                  generator=generator)))
+
+
+def _base(name: str, cell: dict) -> Callable:
+    """The map that is averaged, ranked or squared; the baseline of IG is black."""
+    if name == "IG":
+        steps = cell["path_steps"]
+        return lambda model, x, target: attribution.integrated_gradients(model, x, target, steps=steps)
+    return {"GRAD": attribution.gradient, "GB": attribution.guided_backprop}[name]
+
+
+def blurred(maps: Tensor) -> Tensor:
+    """Maps after a Gaussian blur of one pixel, 7 x 7, borders replicated."""
+    place = torch.arange(-3, 4, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-place.square() / 2)
+    kernel = torch.outer(kernel, kernel) / kernel.sum().square()
+    n, c, h, w = maps.shape
+    planes = F.pad(maps.reshape(n * c, 1, h, w), (3,) * 4, mode="replicate")
+    return F.conv2d(planes, kernel[None, None]).view(n, c, h, w)
+
+
+def spread(maps: Tensor) -> Tensor:
+    """Maps after a 3 x 3 maximum filter."""
+    return F.max_pool2d(maps, 3, 1, 1)
+
+
+#: What [song2023] do to a finished map: neither looks at the model or the data.
+FILTERS = {"gauss": blurred, "max": spread}
+
+
+def ranks(maps: Tensor, unit: str) -> Tensor:
+    """Place of each entry from 0, the largest score, as the smallest integer type that holds it.
+
+    Maps (n, c, h, w) in; (n, h, w) out for unit "pixel", by the sum over channels, else (n, c, h, w). Ties go to
+    the lowest flat index, so a top mask of the places is one of the scores.
+    """
+    scores = maps.sum(1) if unit == "pixel" else maps
+    order = scores.flatten(1).argsort(dim=1, descending=True, stable=True)
+    kind = torch.int16 if order.shape[1] <= 2**15 else torch.int32
+    place = torch.arange(order.shape[1], dtype=kind, device=order.device).expand_as(order)
+    return torch.empty_like(order, dtype=kind).scatter_(1, order, place).view_as(scores)
+
+
+def scores(cell: dict, name: str, split: str, store: Store) -> Tensor:
+    """Scores of all images of a split by an estimator, "GRAD" or "GRAD+max": the places, the first the largest."""
+    family = family_cell(cell, FAMILY[name.partition("+")[0]])
+    return -_companion(EXPERIMENT.record(family, store).companion)[f"{name}|{split}"].float()
+
+
+@lru_cache(maxsize=1)
+def _companion(file: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+    return load_file(file)
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """Few images, of a network of its own that is hardly trained."""
+    images = min(128, cell["train_images"], cell["test_images"])
+    tiny = {**cell, "train_images": images, "test_images": images, "epochs": 1, "batch_size": min(32, images)}
+    factor = (cell["train_images"] + cell["test_images"]) / (2 * images)
+    return tiny, Factor(factor, factor)
+
+
+EXPERIMENT = Experiment(
+    "rankings", 1, Ranked, cells, inputs, run, sketch,
+    canary={**{name: trainings.EXPERIMENT.canary[name] for name in trainings.RECIPE}, "unit": "pixel", "explained": 0,
+            "family": "SG-GRAD", "samples": 2, "filtered": ["SG-GRAD"]},
+    canary_values={"edges": 0.2}, notebook="roar")

@@ -1,0 +1,132 @@
+"""Remove and retrain: what accuracy is left of each estimator's ranking [hooker2019], and its controls."""
+
+import pandas as pd
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from fragility import attribution, checks, data, removal, training
+from fragility.experiments import rankings, trainings
+from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
+from fragility.store import Store
+
+#: What is done with the degraded images.
+KINDS = {
+    "retrain": "train anew on degraded images, test on degraded ones: ROAR, or KAR where the top is kept",
+    "original": "no training: the explained network on degraded test images",
+    "road": "no training: the explained network on test images with noisy linear imputation",
+    "masks": "train anew on the binary masks alone",
+    "fresh": "train anew with fresh random masks for every batch, test on fixed ones",
+}
+NOISE = 0.01          # of the imputation, as in the code of [rong2022]
+_BATCH = 256
+
+
+class Roar(rankings.Ranked):
+    """Parameters of the grid; fractions of the image are removed (ROAR) or kept (KAR)."""
+
+    fractions: list[float] = Field(min_length=1)
+    kept: list[float]
+    seeds: list[int] = Field(min_length=1)
+    mask_estimators: list[str]
+
+    @field_validator("fractions", "kept")
+    @classmethod
+    def shares(cls, values):
+        return [checks.number("fraction", value, 0, 1, exclusive=True) for value in values]
+
+    @field_validator("mask_estimators")
+    @classmethod
+    def known_masks(cls, names):
+        return [checks.choice("Estimator", name, rankings.ESTIMATORS) for name in names]
+
+
+SHARED = (*rankings.SHARED, "path_steps", "ensemble_path_steps", "samples", "filtered")
+
+
+def cells(parameters: Roar) -> list[dict]:
+    """Grouped by estimator, so that a chunk of cells needs few rankings; pretraining-free kinds have no seed."""
+    shared = {name: getattr(parameters, name) for name in SHARED}
+    removed = [("remove", fraction) for fraction in parameters.fractions]
+    both = removed + [("keep", fraction) for fraction in parameters.kept]
+    widest = removed[-1:]       # the extra questions are asked where most is removed
+    grid = []
+    for estimator in parameters.estimators:
+        asked = [("none", "retrain", both)]
+        asked += [(kind, "retrain", widest) for kind in rankings.FILTERS if estimator in parameters.filtered]
+        asked += [("none", "masks", widest)] if estimator in parameters.mask_estimators else []
+        asked += [("none", "fresh", removed)] if estimator == "Random" else []
+        own = {**shared, "estimator": estimator}
+        for filtering, kind, places in asked:
+            grid += [{**own, "filter": filtering, "kind": kind, "mode": mode, "fraction": fraction, "seed": seed}
+                     for mode, fraction in places for seed in parameters.seeds]
+        grid += [{**own, "filter": "none", "kind": kind, "mode": mode, "fraction": fraction,
+                  "seed": parameters.explained} for kind in ("original", "road") for mode, fraction in both]
+    return grid
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    return {**trainings.inputs(cell, store), "weights": trainings.explained(cell, store)[1]}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    known = trainings.sets(cell)
+    test = degraded(cell, "test", store)
+    if cell["kind"] in ("original", "road"):
+        model, _ = trainings.explained(cell, store)
+    elif cell["kind"] == "fresh":
+        model = trainings.fitted(cell, known.train, augment=fresh_masks(cell, known.mean))
+    else:
+        model = trainings.fitted(cell, degraded(cell, "train", store))
+    return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, known.test_labels)}]))
+
+
+def degraded(cell: dict, split: str, store: Store, rows: slice = slice(None)) -> Tensor:
+    """Images (n, c, h, w) of a split as the cell's training or test sees them: uint8, or float for masks.
+
+    Replaced values are rounded to the 256 levels of the images, as the published code stores them.
+    """
+    known = trainings.sets(cell)
+    images = getattr(known, split)[rows]
+    name = cell["estimator"] + ("" if cell["filter"] == "none" else f"+{cell['filter']}")
+    marked = rankings.scores(cell, name, split, store)[rows]
+    if cell["kind"] == "masks":
+        return _masks(cell, marked, images)
+    imputed = cell["kind"] == "road"
+    options = {"mode": cell["mode"], "unit": cell["unit"], "fill": "noisy-linear" if imputed else known.mean,
+               "noise": NOISE, "generator": generator_for(cell) if imputed else None}
+    parts = [removal.degrade(data.unit(x).to(trainings.device()), scores.to(trainings.device()), cell["fraction"],
+                             **options) for x, scores in zip(images.split(_BATCH), marked.split(_BATCH))]
+    return torch.cat([(255 * part).round().clamp(0, 255).to(torch.uint8) for part in parts])
+
+
+def _masks(cell: dict, marked: Tensor, images: Tensor) -> Tensor:
+    """The mask alone as an image: 1 where the picture would be replaced, in every channel."""
+    mask = removal.top_mask(marked, cell["fraction"], cell["unit"])
+    mask = ~mask if cell["mode"] == "keep" else mask
+    return (mask if mask.ndim == 4 else mask[:, None]).float().expand_as(images).contiguous()
+
+
+def fresh_masks(cell: dict, fill: Tensor) -> training.Augment:
+    """Random masks that are drawn anew for every batch, as the published code does for its random control."""
+    def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+        return removal.degrade(x, attribution.random(x, generator=generator), cell["fraction"], mode=cell["mode"],
+                               fill=fill, unit=cell["unit"])
+    return augment
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """One epoch on few images. The rankings are made once, by their own plan, and shared: not counted here."""
+    images = min(256, cell["train_images"], cell["test_images"])
+    tiny = {**cell, "train_images": images, "test_images": images, "batch_size": min(cell["batch_size"], images),
+            "epochs": 1, "estimator": "Random", "filter": "none", "filtered": [], "seed": 0}
+    trains = cell["kind"] in ("retrain", "masks", "fresh")
+    return tiny, Factor(cell["epochs"] * cell["train_images"] / images if trains else cell["test_images"] / images)
+
+
+EXPERIMENT = Experiment(
+    "roar", 1, Roar, cells, inputs, run, sketch,
+    canary={**{name: rankings.EXPERIMENT.canary[name] for name in rankings.SHARED}, "path_steps": 2,
+            "ensemble_path_steps": 2, "samples": 2, "filtered": [], "estimator": "Sobel", "filter": "none",
+            "kind": "retrain", "mode": "remove", "fraction": 0.9, "seed": 0},
+    canary_values={"accuracy": 80.0}, notebook="roar")

@@ -1,0 +1,162 @@
+"""Networks trained to withstand attacks: each a record with its accuracies and, as companion, its weights."""
+
+import pandas as pd
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import nn
+
+from fragility import checks, data, models, paths, robust, training
+from fragility.attribution.output import predict
+from fragility.experiments import networks
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
+from fragility.store import Store, fingerprint, weights_fingerprint
+
+#: name -> what its training starts from. Robust objectives are hard to start: plain ones come first.
+TRAININGS = {"natural": None, "pgd": "natural", "ig_norm": "pgd", "ig_sum_norm": "pgd"}
+_PLAIN = ("network", "data_set", "epochs", "seed")
+_EVERY = (*_PLAIN, "training", "ball", "test_images", "test_steps")
+_OWN = {"natural": _EVERY, "pgd": (*_EVERY, "robust_epochs")}
+_FINE = (*_EVERY, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points")
+
+
+class Robust(Parameters):
+    """Which networks, and how they are trained; the dictionaries go by data set.
+
+    `balls` holds the largest change, the steps and the length of a step of PGD in training. IG-NORM and
+    IG-SUM-NORM then fine-tune the PGD network once over `fine_images` images, with `fine_steps` steps of the
+    attack and path points in the attack and in the loss.
+    """
+
+    networks: dict[str, str] = Field(min_length=1)
+    trainings: list[str] = Field(min_length=1)
+    epochs: int = Field(ge=0)
+    robust_epochs: int = Field(ge=1)
+    balls: dict[str, tuple[float, int, float]]
+    fine_images: int = Field(ge=1)
+    fine_steps: int = Field(ge=1)
+    fine_points: tuple[int, int]
+    fine_weight: float = Field(ge=0)
+    test_images: int = Field(ge=1)
+    test_steps: int = Field(ge=1)
+    seed: int = 0
+
+    @field_validator("trainings")
+    @classmethod
+    def known_trainings(cls, names):
+        return [checks.choice("Training", name, TRAININGS) for name in names]
+
+    @field_validator("balls")
+    @classmethod
+    def sound_balls(cls, balls):
+        return {name: robust.Ball(*ball).checked() for name, ball in balls.items()}
+
+    @field_validator("networks")
+    @classmethod
+    def known_data(cls, by_data_set):
+        return {checks.choice("Data set", name, data.NAMES): network for name, network in by_data_set.items()}
+
+    @model_validator(mode="after")
+    def same_data_sets(self):
+        if self.networks.keys() != self.balls.keys():
+            raise ValueError("networks and balls must name the same data sets.")
+        return self
+
+
+def cells(parameters: Robust) -> list[dict]:
+    return [own(cell) for cell in settings(parameters)]
+
+
+def settings(parameters: Robust) -> list[dict]:
+    """All that is said of each training, a dictionary a data set and training; :func:`own` picks what it needs."""
+    shared = parameters.model_dump(include={"epochs", "robust_epochs", "fine_images", "fine_weight", "test_images",
+                                            "test_steps", "seed"})
+    grid = []
+    for data_set, network in parameters.networks.items():
+        epsilon, steps, step_size = parameters.balls[data_set]
+        one = {**shared, "network": network, "data_set": data_set, "ball": [epsilon, steps, step_size],
+               "fine_ball": [epsilon, parameters.fine_steps, epsilon / parameters.fine_steps],
+               "fine_points": list(parameters.fine_points)}
+        grid += [{**one, "training": name} for name in parameters.trainings]
+    return grid
+
+
+def own(cell: dict) -> dict:
+    """The part of any experiment's cell that decides the training of its network."""
+    return {name: cell[name] for name in _OWN.get(cell["training"], _FINE)}
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
+    return {"train": fingerprint(train.images, train.labels), "test": fingerprint(test.images, test.labels),
+            "start": _start(cell, store)[1]}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model, _ = _start(cell, store)
+    train, test = data.load(cell["data_set"], "train"), data.load(cell["data_set"], "test")
+    generator = generator_for(cell)
+    if cell["training"] == "pgd":
+        training.train(model, train.images, train.labels, epochs=cell["robust_epochs"], generator=generator,
+                       loss=robust.pgd(robust.Ball(*cell["ball"]), generator))
+    elif cell["training"] != "natural":
+        rows = torch.randperm(len(train.images), generator=generator)[:cell["fine_images"]]
+        training.train(model, train.images[rows], train.labels[rows], epochs=1, batch_size=50, generator=generator,
+                       learning_rate=5e-4, loss=_regularised(cell, generator))
+    images, labels = test.images[:cell["test_images"]], test.labels[:cell["test_images"]]
+    ball = robust.Ball(cell["ball"][0], cell["test_steps"], 2.5 * cell["ball"][0] / cell["test_steps"])
+    withstood = robust.withstands(model, images, labels, ball, generator)
+    correct = predict(model, data.unit(images)) == labels
+    table = pd.DataFrame({"image": range(len(labels)), "correct": correct.double().tolist(),
+                          "withstood": (withstood & correct).double().tolist()})
+    return Outcome(table, dict(model.state_dict()))
+
+
+def _regularised(cell: dict, generator: torch.Generator):
+    points, attack_points = cell["fine_points"]
+    ball, options = robust.Ball(*cell["fine_ball"]), {"points": points, "attack_points": attack_points}
+    if cell["training"] == "ig_norm":
+        return robust.ig_norm(ball, generator, weight=cell["fine_weight"], **options)
+    return robust.ig_sum_norm(ball, generator, beta=cell["fine_weight"], **options)
+
+
+def _start(cell: dict, store: Store) -> tuple[nn.Module, str]:
+    """The network that a training starts from, and the fingerprint of its weights."""
+    before = TRAININGS[cell["training"]]
+    if before is None or cell["network"] not in models.OWN:
+        return networks.trained(*(cell[name] for name in _PLAIN), store)
+    if before == "natural":
+        return networks.trained(*(cell[name] for name in _PLAIN), store)
+    return trained({**cell, "training": before}, store)
+
+
+def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
+    """The network of any experiment's cell and the fingerprint of its weights, trained once a store.
+
+    torchvision's networks are not trained here: a robust one is `<network>-<training>.safetensors` in FRAGILITY_DATA.
+    """
+    name, kind = cell["network"], cell["training"]
+    if kind == "natural":
+        return networks.trained(*(cell[key] for key in _PLAIN), store)
+    if name in models.OWN:
+        model = models.load(name, weights=EXPERIMENT.record(own(cell), store).tensors())
+    else:
+        folder = next(iter(paths.data_roots()), paths.cache())
+        model = models.load(name, weights=folder / f"{name}-{kind}.safetensors")
+    return model, weights_fingerprint(model.state_dict())
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """Fewer images or passes of the dearer part."""
+    if "fine_images" in cell:
+        images = min(50, cell["fine_images"])
+        return {**cell, "fine_images": images}, Factor(cell["fine_images"] / images, 1)
+    if cell["training"] == "pgd":
+        return {**cell, "robust_epochs": 1}, Factor(cell["robust_epochs"], 1)
+    return cell, Factor(1)
+
+
+EXPERIMENT = Experiment(
+    "robust", 1, Robust, cells, inputs, run, sketch,
+    canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "training": "pgd",
+            "ball": [0.1, 1, 0.1], "robust_epochs": 1, "test_images": 200, "test_steps": 2},
+    canary_values={}, notebook="lens")

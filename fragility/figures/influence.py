@@ -1,0 +1,161 @@
+"""Influence of training images, directions of fragility, and what the dimension has to do with it."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from scipy.special import gammaln
+from torch import Tensor
+
+from fragility import attribution
+from fragility.claims import bootstrap
+from fragility.figures.maps import picture
+from fragility.figures.style import PALETTE
+
+_ATTACKS = {"gradient_sign": ("gradient sign", PALETTE[3], "o"), "random_sign": ("random sign", PALETTE[2], "^")}
+_PERTURBATIONS = {"random": ("random signs", "--", "^"), "sign": ("signs of the worst direction", "-", "o")}
+
+
+def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequence[Tensor], titles: Sequence[str],
+                      rank_correlation: float) -> Figure:
+    """A test image (c, h, w), clean and perturbed, with its three most influential training images.
+
+    `influences` holds those of all training images (n,) before and after. Images in [0, 1].
+    """
+    rows = [[f"{name}{row}" for name in ("test", "a", "b", "c")] + ["all", "all"] for row in (0, 1)]
+    figure, axes = plt.subplot_mosaic(rows, figsize=(7.6, 2.9))
+    for row, (test, share, title) in enumerate(zip(tests, influences, titles)):
+        size = share.abs().max()
+        axes[f"test{row}"].imshow(picture(test), cmap="gray", vmin=0, vmax=1)
+        axes[f"test{row}"].set_title(title, fontsize=7.5)
+        for name, place in zip("abc", share.topk(3).indices.tolist()):
+            axes[f"{name}{row}"].imshow(picture(train[place]), cmap="gray", vmin=0, vmax=1)
+            axes[f"{name}{row}"].set_title(f"{share[place] / size:.2f}", fontsize=7.5)
+    for name, axis in axes.items():
+        if name != "all":
+            axis.axis("off")
+    before, after = ((share / share.abs().max()).cpu().numpy() for share in influences)
+    ends = [min(before.min(), after.min()), 1.0]
+    axes["all"].plot(ends, ends, color="0.6", linewidth=0.8)
+    axes["all"].plot(before, after, ".", color=PALETTE[0], markersize=3, alpha=0.6)
+    axes["all"].set(xlabel="influence, clean image (largest = 1)", ylabel="influence, perturbed image",
+                    title=f"all training images, rank correlation {rank_correlation:.2f}")
+    return figure
+
+
+def influence_curves(table: pd.DataFrame, survivors: int, training_images: int) -> Figure:
+    """Rank correlation and survivors over epsilon, with chance and the paper's statements."""
+    epsilons = sorted(table.epsilon.unique())
+    panels = {"spearman": ("rank correlation of all influences", 0.0, {"random_sign": 0.8, "gradient_sign": 0.0}),
+              "survivors": (f"of the top {survivors}, still there", survivors**2 / training_images,
+                            {"gradient_sign": 2.0})}
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
+    for axis, (column, (label, chance, reported)) in zip(axes, panels.items()):
+        for attack, (name, color, marker) in _ATTACKS.items():
+            groups = [table[(table.attack == attack) & (table.epsilon == e)][column].to_numpy(float) for e in epsilons]
+            axis.fill_between(range(len(epsilons)), *np.array([bootstrap(group) for group in groups]).T, color=color,
+                              alpha=0.18, linewidth=0)
+            axis.plot([group.mean() for group in groups], color=color, marker=marker, label=name)
+        for attack, value in reported.items():
+            axis.axhline(value, color=_ATTACKS[attack][1], linestyle=":", linewidth=1.2,
+                         label="paper, same colour" if attack == "gradient_sign" else None)
+        axis.axhline(chance, color="0.35", linestyle="--", linewidth=1, label="chance")
+        axis.set_xticks(range(len(epsilons)), [f"{e:.3g}" for e in epsilons])
+        axis.set(xlabel="largest change of a pixel, ε", ylabel=label)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def angle_histograms(table: pd.DataFrame) -> Figure:
+    """Angles of each kind, with the density that random directions of the same dimension would have."""
+    kinds = list(dict.fromkeys(table.kind))
+    figure, axes = plt.subplots(1, len(kinds), figsize=(7.4, 2.8), sharex=True, squeeze=False)
+    for axis, kind in zip(axes[0], kinds):
+        part = table[table.kind == kind]
+        axis.hist(part.angle, bins=np.arange(0, 93, 3), density=True, color=PALETTE[0], alpha=0.75, label="measured")
+        degrees = np.linspace(0.1, 90, 900)
+        expected = random_angles(degrees, int(part.pixels.iloc[0]))
+        axis.plot(degrees, np.minimum(expected, 1.15 * axis.get_ylim()[1]), color="0.3", linewidth=1.2,
+                  label="random directions (cut off)")
+        axis.axvline(part.angle.mean(), color=PALETTE[3], linestyle="--", linewidth=1.2, label="mean")
+        axis.set(title=kind, xlabel="angle (degrees)", xlim=(0, 91))
+    axes[0, 0].set_ylabel("density (per degree)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def random_angles(degrees: np.ndarray, dimension: int) -> np.ndarray:
+    """Density (per degree) of the angle, 0 to 90, between two random lines in a space of some dimension."""
+    log_scale = np.log(2) + gammaln(dimension / 2) - gammaln((dimension - 1) / 2) - np.log(np.pi) / 2
+    return np.exp(log_scale + (dimension - 2) * np.log(np.sin(np.radians(degrees)))) * np.pi / 180
+
+
+def kink(model, points: Tensor) -> Figure:
+    """The logit of a network of two inputs as contours, and its gradient at points (n, 2) as arrows."""
+    grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 200), torch.linspace(-1, 1, 200), indexing="xy"), -1)
+    heights = model(grid.reshape(-1, 1, 1, 2)).detach()[:, 0].reshape(200, 200)
+    slopes = attribution.gradient(model, points[:, None, None], 0)[:, 0, 0]
+    figure, axis = plt.subplots(figsize=(3.6, 3.3))
+    axis.contour(grid[..., 0], grid[..., 1], heights, levels=14, cmap="cividis", linewidths=1)
+    for (x, y), (dx, dy) in zip(points.tolist(), (0.45 * slopes / slopes.norm(dim=1, keepdim=True)).tolist()):
+        axis.annotate("", (x + dx, y + dy), (x, y), arrowprops={"arrowstyle": "->", "color": PALETTE[3], "lw": 1.6})
+        axis.plot(x, y, "o", color=PALETTE[3], markersize=4)
+    axis.set(xlabel="first input", ylabel="second input", aspect="equal")
+    axis.grid(False)
+    return figure
+
+
+def dimension_curves(table: pd.DataFrame) -> Figure:
+    """Relative change, rank correlation and angle over the dimension of the input, a colour a width."""
+    widths, dimensions = (sorted(table[column].unique()) for column in ("width", "dimension"))
+    panels = {"relative": "relative change of the gradient", "spearman": "Spearman of |gradient|",
+              "angle": "angle of fragile direction and gradient (°)"}
+    figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.2))
+    for axis, (column, label) in zip(axes, panels.items()):
+        for width, color in zip(widths, PALETTE):
+            part = table[table.width == width]
+            for perturbation, (name, line, marker) in _PERTURBATIONS.items():
+                if column == "angle" and perturbation == "random":
+                    continue
+                means = part[part.perturbation == perturbation].groupby("dimension")[column].mean()
+                axis.plot(dimensions, means[dimensions], linestyle=line, marker=marker, color=color,
+                          label=f"width {width}, {name}" if column == "relative" else None)
+        axis.set(xscale="log", xlabel="dimension of the input", ylabel=label)
+    axes[0].set_yscale("log")
+    axes[2].set_ylim(0, 92)
+    axes[2].axhline(90, color="0.35", linestyle="--", linewidth=1)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=7.5)
+    return figure
+
+
+def resolution_curves(table: pd.DataFrame) -> Figure:
+    """Rank correlation and overlap of maps over the number of input values, for two perturbations."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
+    styles = {"random_sign": ("random sign", PALETTE[2], "^"), "topk": ("top-k attack", PALETTE[0], "s")}
+    panels = {"spearman": "Spearman rank correlation", "topk": "overlap of the top 2 %"}
+    for axis, (column, label) in zip(axes, panels.items()):
+        for attack, (name, color, marker) in styles.items():
+            groups = table[table.attack == attack].groupby("values")[column]
+            bands = np.array([bootstrap(group.to_numpy(float)) for _, group in groups])
+            places = sorted(table["values"].unique())
+            axis.fill_between(places, *bands.T, color=color, alpha=0.18, linewidth=0)
+            axis.plot(places, groups.mean(), color=color, marker=marker, label=name)
+        axis.axhline(0.02 if column == "topk" else 0.0, color="0.35", linestyle="--", linewidth=1, label="chance")
+        axis.set(xlabel="values of an input image", ylabel=label, ylim=(-0.03, 1.02))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def bound_scatter(table: pd.DataFrame) -> Figure:
+    """What operator norms allow the Hessian, against its largest eigenvalue, image by image."""
+    figure, axis = plt.subplots(figsize=(3.9, 3.1))
+    measured, allowed = table.eigenvalue.abs(), table.bound
+    axis.plot(measured, allowed, "o", color=PALETTE[0], markersize=4, label="an image")
+    ends = [measured.min() / 2, allowed.max() * 2]
+    axis.plot(ends, ends, color="0.35", linestyle="--", linewidth=1, label="bound reached")
+    axis.set(xscale="log", yscale="log", xlabel="largest |eigenvalue| of the Hessian", ylabel="operator-norm bound")
+    axis.legend()
+    return figure
