@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import yaml
+from scipy.stats import t
 
 from fragility import experiments, paths, results
 from fragility.profiles import PROFILES
@@ -79,13 +80,21 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     * `where` with `below` or `above`: the mean lies on that side of the number.
     * `larger` and `smaller`: the paired difference of two selections is above zero (or `margin`).
     * `between` (two selections) with `within`: the paired difference lies inside the tolerance.
+
+    `among` narrows the frame first. `one_of` {column: values} completes the selection that leaves the column open,
+    one cell a value. Values are paired and resampled `over` images, or over trainings ("seed"), which are few: then
+    the interval is Student's. Of several values an image or seed the mean counts, or with `of: range` their range.
     """
+    table = _select(table, test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
+    interval = bootstrap if test.get("over", "image") == "image" else student
     cells = []
     for name, group in groups:
-        differences = _differences(test, group)
-        if differences.size:   # a group may hold only cells the test does not look at
-            cells.append((name if isinstance(name, tuple) else (name,), differences.mean(), bootstrap(differences)))
+        for value, one in _ones(test):
+            differences = _differences(one, group)
+            if differences.size:   # a group may hold only cells the test does not look at
+                names = (*value, *(name if isinstance(name, tuple) else (name,)))
+                cells.append((names, differences.mean(), interval(differences)))
     if not cells:
         return Verdict(UNTESTED, reason="the records hold no such cells")
     sides = [_side(test, interval) for _, _, interval in cells]
@@ -95,7 +104,8 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
         verdict = REFUTED if sum(side < 0 for side in sides) > len(sides) / 2 else PARTLY
     return Verdict(verdict, _listed(cells, lambda mean, _: f"{mean:.3g}"),
                    _listed(cells, lambda _, interval: f"{interval[0]:.3g} to {interval[1]:.3g}"), "",
-                   _listed(cells, lambda mean, interval: f"{mean:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]"))
+                   _listed(cells, lambda mean, interval: f"{mean:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]")
+                   + _trainings(test, table))
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
@@ -105,12 +115,37 @@ def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tup
     return float(low), float(high)
 
 
+def student(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of a few values, as of trainings; without end for a single one."""
+    if len(values) < 2:
+        return -np.inf, np.inf
+    half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _trainings(test: dict, table: pd.DataFrame) -> str:
+    """How many trainings an interval over seeds stands on."""
+    over = test.get("over", "image")
+    return "" if over == "image" else f"; n = {table[over].nunique()} {over}s"
+
+
+def _ones(test: dict) -> list[tuple[tuple, dict]]:
+    """The test as it is; with `one_of`, one test a value, put where a selection leaves its column open."""
+    if "one_of" not in test:
+        return [((), test)]
+    (column, values), = test["one_of"].items()
+    open_side = next(side for side in ("where", "smaller", "larger") if side in test and column not in test[side])
+    return [((value,), {**test, open_side: {**test[open_side], column: value}}) for value in values]
+
+
 def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
     """The numbers whose mean is judged: values of a selection, or paired differences of two."""
     if "where" in test:
         return _select(group, test["where"])[test["column"]].to_numpy(float)
     first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
-    values = [_select(group, selection).groupby("image")[test["column"]].mean() for selection in (first, second)]
+    each = [_select(group, selection).groupby(test.get("over", "image"))[test["column"]]
+            for selection in (first, second)]
+    values = [part.max() - part.min() if test.get("of") == "range" else part.mean() for part in each]
     return (values[0] - values[1]).dropna().to_numpy(float)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -67,8 +68,72 @@ def cifar_cnn() -> nn.Module:
     return nn.Sequential(*features, nn.Flatten(), nn.Linear(192 * 64, 1024), nn.ReLU(), nn.Linear(1024, 10))
 
 
+def kamath_mnist() -> nn.Module:
+    """Two convolutions of 5 x 5 and a linear layer of 1,024: [kamath2024]'s network for MNIST and Fashion-MNIST.
+
+    Weights start from a truncated normal of deviation 0.1 and biases from 0.1, as in [chen2019].
+    """
+    network = nn.Sequential(
+        nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64 * 49, 1024), nn.ReLU(), nn.Linear(1024, 10))
+    for part in network:
+        if isinstance(part, (nn.Conv2d, nn.Linear)):
+            nn.init.trunc_normal_(part.weight, std=0.1, a=-0.2, b=0.2)
+            nn.init.constant_(part.bias, 0.1)
+    return network
+
+
+class PreActivation(nn.Module):
+    """x + two convolutions of activated x, without batch norm; leaky ReLU of slope 0.1 [chen2019].
+
+    Where the width grows, the shortcut is averaged down and padded with zero channels. The rules of modified
+    back-propagation do not know leaky ReLU; gradients and integrated gradients do.
+    """
+
+    def __init__(self, width_in: int, width: int, stride: int):
+        super().__init__()
+        self.body = nn.Sequential(nn.LeakyReLU(0.1), _he(nn.Conv2d(width_in, width, 3, stride, 1)),
+                                  nn.LeakyReLU(0.1), _he(nn.Conv2d(width, width, 3, 1, 1)))
+        self.shortcut = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        self.extra = (width - width_in) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = nn.functional.pad(self.shortcut(x), (0, 0, 0, 0, self.extra, self.extra))
+        return shortcut + self.body(x)
+
+
+class Standardised(nn.Module):
+    """Each image less its mean and over its deviation, which is at least 1 / sqrt(values) of the 255 of a byte."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = x[0].numel()
+        deviation = x.flatten(1).std(1, correction=0).clamp_min(values ** -0.5 / 255)
+        return (x - x.mean((1, 2, 3), keepdim=True)) / deviation[:, None, None, None]
+
+
+def kamath_resnet(classes: int, units: int) -> nn.Module:
+    """A pre-activation ResNet of 16, 32 and 64 channels: [kamath2024]'s networks for GTSRB and Flower.
+
+    `units` residual blocks a stage; images are standardised inside.
+    """
+    stages = [(16, 16, 1), (16, 32, 2), (32, 64, 2)]
+    blocks = [PreActivation(width if unit else width_in, width, 1 if unit else stride)
+              for width_in, width, stride in stages for unit in range(units)]
+    return nn.Sequential(Standardised(), _he(nn.Conv2d(3, 16, 3, 1, 1)), *blocks, nn.LeakyReLU(0.1),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+
+
+def _he(part: nn.Conv2d) -> nn.Conv2d:
+    nn.init.normal_(part.weight, std=(2 / (9 * part.out_channels)) ** 0.5)
+    nn.init.zeros_(part.bias)
+    return part
+
+
 OWN: dict[str, Callable[[], nn.Module]] = {
     "mnist-cnn": mnist_cnn, "mnist-mlp": mnist_mlp, "mnist-resnet": mnist_resnet, "cifar-cnn": cifar_cnn,
+    "kamath-mnist": kamath_mnist, "kamath-gtsrb": partial(kamath_resnet, 43, 2),
+    "kamath-flower": partial(kamath_resnet, 17, 1),
 }
 #: Side in pixels of the images that ImageNet networks are shown here; 227 is [ghorbani2019]'s for SqueezeNet.
 IMAGE_SIDE = {"squeezenet1_0": 227, "squeezenet1_1": 227}

@@ -8,15 +8,28 @@ from fragility.experiments import (
     influences,
     invariance,
     kittens,
+    lens,
     networks,
+    path_steps,
     patterns,
+    photographs,
+    rankings,
     references,
+    roar,
+    robust,
+    separation,
+    toy,
+    trainings,
+    variants,
 )
 from fragility.experiments.base import Experiment, collect, plan, run_cells
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     networks.EXPERIMENT, fragile.EXPERIMENT, patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT,
-    references.EXPERIMENT, influences.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT, dimension.RESOLUTION)}
+    references.EXPERIMENT, influences.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT, dimension.RESOLUTION,
+    variants.EXPERIMENT, variants.TARGETED,
+    robust.EXPERIMENT, lens.EXPERIMENT, separation.EXPERIMENT, photographs.ATTACKED, photographs.NOISE,
+    trainings.EXPERIMENT, rankings.EXPERIMENT, path_steps.EXPERIMENT, roar.EXPERIMENT, toy.EXPERIMENT)}
 
 
 def named(name: str) -> Experiment:

@@ -17,6 +17,7 @@ from fragility.store import Store, fingerprint
 
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
 ATTACKS = (*OBJECTIVES, "random_sign")
+PATHS = ("gradient", "integrated_gradients")
 CONTROL = "other_image"          # not an attack: the map of another image, scored the same way
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
 

@@ -12,6 +12,7 @@ from fragility.attribution.output import logits_of
 from fragility.experiments import robust
 from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
 from fragility.metrics.lens import diverse_topk, top_pixels
+from fragility.profiles import PROFILES
 from fragility.store import Store, fingerprint
 
 METRICS = ("topk", "recall", "precision", "topk_div", "recall_div", "precision_div", "spearman", "kendall",
@@ -23,11 +24,16 @@ _OBJECTIVES = {"topk": lambda cell: attacks.TopK(cell["k"]), "center": lambda ce
                "lens": lambda cell: attacks.LensTopK(cell["k"], cell["window"]),
                "topk_for_lens": lambda cell: attacks.TopK(cell["k"])}
 ATTACKS = ("random_sign", "random_walk", *_OBJECTIVES)
+AT_LARGEST = ("random_walk", "lens", "topk_for_lens")      # drawn at one size only
 METHODS = ("gradient", "integrated_gradients")
 
 
 class Lens(robust.Robust):
-    """Parameters of the comparison; `epsilons` by data set, as shares of the range [0, 1]."""
+    """Parameters of the chapter; `epsilons` by data set, as shares of the range [0, 1].
+
+    `photographs` names the profile of the fragility chapter whose attacked images are scored, too; none where
+    empty. The fields after it are for :mod:`fragility.experiments.photographs`.
+    """
 
     methods: list[str] = Field(min_length=1)
     attacks: list[str]
@@ -38,6 +44,22 @@ class Lens(robust.Robust):
     window: int = Field(ge=0)
     path_steps: int = Field(ge=1)
     path_points: int = Field(ge=1)
+    noise_methods: list[str]
+    photographs: str
+    photo_network: str
+    photo_trainings: list[str]
+    photo_k: int = Field(ge=1)
+    photo_window: int = Field(ge=0)
+
+    @field_validator("photographs")
+    @classmethod
+    def known_profile(cls, name):
+        return checks.choice("Profile", name, ("", *PROFILES))
+
+    @field_validator("noise_methods")
+    @classmethod
+    def known_noise_methods(cls, names):
+        return [checks.choice("Method", name, attribution.METHODS) for name in names]
 
     @field_validator("methods")
     @classmethod
@@ -73,8 +95,13 @@ def cells(parameters: Lens) -> list[dict]:
             grid += [{**one, "attack": control, "epsilon": 0.0, "steps": 0} for control in CONTROLS]
             grid += [{**one, "attack": attack, "epsilon": epsilon,
                       "steps": 1 if attack == "random_sign" else parameters.steps}
-                     for attack in parameters.attacks for epsilon in parameters.epsilons[network["data_set"]]]
+                     for attack in parameters.attacks
+                     for epsilon in _sizes(attack, parameters.epsilons[network["data_set"]])]
     return grid
+
+
+def _sizes(attack: str, epsilons: list[float]) -> list[float]:
+    return [max(epsilons)] if attack in AT_LARGEST else epsilons
 
 
 def inputs(cell: dict, store: Store) -> dict:
@@ -119,8 +146,7 @@ def scores(a: Tensor, b: Tensor, cell: dict) -> pd.DataFrame:
     columns |= {f"{name}_{rule}": value for rule in RULES
                 for name, value in zip(("topk_div", "recall_div"), _sets(*untied(a, b, rule, cell), k, window, True))}
     columns["zeros_div"] = ((a == 0) & diverse_topk(a, k, window)).sum((1, 2)) / k
-    table = pd.DataFrame({name: value.double().tolist() for name, value in columns.items()})
-    return table.astype(object).where(table.notna(), None)
+    return pd.DataFrame({name: value.double().tolist() for name, value in columns.items()})
 
 
 def _sets(a: Tensor, b: Tensor, k: int, window: int, diverse: bool = False) -> tuple[Tensor, ...]:

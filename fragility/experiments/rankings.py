@@ -151,10 +151,10 @@ def ranks(maps: Tensor, unit: str) -> Tensor:
     return torch.empty_like(order, dtype=kind).scatter_(1, order, place).view_as(scores)
 
 
-def scores(cell: dict, name: str, split: str, store: Store) -> Tensor:
-    """Scores of all images of a split by an estimator, "GRAD" or "GRAD+max": the places, the first the largest."""
+def places(cell: dict, name: str, split: str, store: Store) -> Tensor:
+    """:func:`ranks` of all images of a split by an estimator, "GRAD" or, filtered, "GRAD+max"."""
     family = family_cell(cell, FAMILY[name.partition("+")[0]])
-    return -_companion(EXPERIMENT.record(family, store).companion)[f"{name}|{split}"].float()
+    return _companion(EXPERIMENT.record(family, store).companion)[f"{name}|{split}"]
 
 
 @lru_cache(maxsize=1)

@@ -84,27 +84,31 @@ def run(cell: dict, store: Store) -> Outcome:
 def degraded(cell: dict, split: str, store: Store, rows: slice = slice(None)) -> Tensor:
     """Images (n, c, h, w) of a split as the cell's training or test sees them: uint8, or float for masks.
 
-    Replaced values are rounded to the 256 levels of the images, as the published code stores them.
+    What is replaced is rounded to the 256 levels of the images.
     """
     known = trainings.sets(cell)
-    images = getattr(known, split)[rows]
-    name = cell["estimator"] + ("" if cell["filter"] == "none" else f"+{cell['filter']}")
-    marked = rankings.scores(cell, name, split, store)[rows]
+    images, mask = getattr(known, split)[rows], replaced(cell, split, store, rows)
     if cell["kind"] == "masks":
-        return _masks(cell, marked, images)
-    imputed = cell["kind"] == "road"
-    options = {"mode": cell["mode"], "unit": cell["unit"], "fill": "noisy-linear" if imputed else known.mean,
-               "noise": NOISE, "generator": generator_for(cell) if imputed else None}
-    parts = [removal.degrade(data.unit(x).to(trainings.device()), scores.to(trainings.device()), cell["fraction"],
-                             **options) for x, scores in zip(images.split(_BATCH), marked.split(_BATCH))]
-    return torch.cat([(255 * part).round().clamp(0, 255).to(torch.uint8) for part in parts])
+        return mask.float().expand_as(images).contiguous()
+    if cell["kind"] != "road":
+        return torch.where(mask, _levels(known.mean)[:, None, None], images)
+    generator = generator_for(cell)
+    return torch.cat([_levels(removal.impute(data.unit(x), gaps[:, 0], noise=NOISE, generator=generator))
+                      for x, gaps in zip(images.split(_BATCH), mask.split(_BATCH))])
 
 
-def _masks(cell: dict, marked: Tensor, images: Tensor) -> Tensor:
-    """The mask alone as an image: 1 where the picture would be replaced, in every channel."""
-    mask = removal.top_mask(marked, cell["fraction"], cell["unit"])
-    mask = ~mask if cell["mode"] == "keep" else mask
-    return (mask if mask.ndim == 4 else mask[:, None]).float().expand_as(images).contiguous()
+def replaced(cell: dict, split: str, store: Store, rows: slice = slice(None)) -> Tensor:
+    """Mask (n, 1 or c, h, w) of what the cell replaces in the images of a split."""
+    name = cell["estimator"] + ("" if cell["filter"] == "none" else f"+{cell['filter']}")
+    places = rankings.places(cell, name, split, store)[rows]
+    # The places are distinct, so the top mask of all images is one comparison once its size is known.
+    k = removal.top_mask(-places[:1].float(), cell["fraction"], cell["unit"]).sum()
+    mask = places < k if cell["mode"] == "remove" else places >= k
+    return mask if mask.ndim == 4 else mask[:, None]
+
+
+def _levels(values: Tensor) -> Tensor:
+    return (255 * values).round().clamp(0, 255).to(torch.uint8)
 
 
 def fresh_masks(cell: dict, fill: Tensor) -> training.Augment:

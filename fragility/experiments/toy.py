@@ -2,9 +2,12 @@
 
 import pandas as pd
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from fragility import checks
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
+from fragility.store import Store
 
 FEATURES, INFORMATIVE = 16, 4
 RANKINGS = ("true", "random", "worst")
@@ -73,3 +76,26 @@ def _fit(x: Tensor, y: Tensor) -> Tensor:
 
 def _normal(*shape: int, generator: torch.Generator) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+class Toy(Parameters):
+    """Parameters of the removal curves: seeds, and examples to fit and as many to test."""
+
+    toy_seeds: int = Field(ge=2)
+    toy_samples: int = Field(gt=FEATURES)
+
+
+def cells(parameters: Toy) -> list[dict]:
+    return [{"samples": parameters.toy_samples, "seed": seed} for seed in range(parameters.toy_seeds)]
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    return Outcome(accuracies(cell["seed"], cell["samples"]))
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    return cell, Factor(1)
+
+
+EXPERIMENT = Experiment("toy", 1, Toy, cells, lambda cell, store: {}, run, sketch, canary={"samples": 1000, "seed": 0},
+                        canary_values={"accuracy": 80.0}, notebook="roar")

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 
+from fragility.figures.attacks import cost, degrees, region_rows, saturation, targeted_shares, variant_table
 from fragility.figures.comparison import comparison, reported_comparison, validity
 from fragility.figures.encodings import changes, encodings, invariance_matrix
 from fragility.figures.influence import (
@@ -13,13 +14,36 @@ from fragility.figures.influence import (
     kink,
     resolution_curves,
 )
+from fragility.figures.lens import (
+    METRIC_NAMES,
+    TRAINING_NAMES,
+    lens_bars,
+    lens_curves,
+    noise_dots,
+    robust_table,
+    separations,
+    tie_rules,
+)
 from fragility.figures.maps import map_rows
+from fragility.figures.neighbourhoods import models_before_after, top_sets
+from fragility.figures.roar import (
+    REPORTED_CLEAN,
+    accuracy_table,
+    degraded_images,
+    removal_curves,
+    reported_roar,
+    toy_curves,
+    training_dots,
+)
 from fragility.figures.style import NAMES, PALETTE, use_style
 from fragility.figures.tables import VERDICT_MARKS, benchmark_setting, benchmark_table, ledger_table, plain_table
 
 __all__ = [
-    "NAMES", "PALETTE", "VERDICT_MARKS", "angle_histograms", "benchmark_setting", "benchmark_table",
-    "bound_scatter", "changes", "comparison", "dimension_curves", "encodings", "influence_curves",
-    "influence_example", "invariance_matrix", "kink", "ledger_table", "map_rows", "plain_table", "plt",
-    "reported_comparison", "resolution_curves", "use_style", "validity",
+    "METRIC_NAMES", "NAMES", "PALETTE", "REPORTED_CLEAN", "TRAINING_NAMES", "VERDICT_MARKS", "accuracy_table",
+    "angle_histograms", "benchmark_setting", "benchmark_table", "bound_scatter", "changes", "comparison", "cost",
+    "degraded_images", "degrees", "dimension_curves", "encodings", "influence_curves", "influence_example",
+    "invariance_matrix", "kink", "ledger_table", "lens_bars", "lens_curves", "map_rows", "models_before_after",
+    "noise_dots", "plain_table", "plt", "region_rows", "removal_curves", "reported_comparison", "reported_roar",
+    "resolution_curves", "robust_table", "saturation", "separations", "targeted_shares", "tie_rules", "top_sets",
+    "toy_curves", "training_dots", "use_style", "validity", "variant_table",
 ]

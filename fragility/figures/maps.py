@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 
-def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], columns: Sequence[str]) -> Figure:
+def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], columns: Sequence[str],
+             rows_named: Sequence[str] = ()) -> Figure:
     """Images and their maps in pairs: images (rows, columns, c, h, w) in [0, 1], maps (rows, columns, h, w).
 
-    `titles[row][column]` stands over each image, `columns` over the pairs. Each map has its own scale.
+    `titles[row][column]` stands over each image, `columns` over the pairs, `rows_named` beside the rows. Each
+    map has its own scale.
     """
     rows, pairs = images.shape[:2]
     figure, axes = plt.subplots(rows, 2 * pairs, figsize=(1.55 * 2 * pairs, 1.85 * rows + 0.3), squeeze=False)
@@ -25,6 +27,8 @@ def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], colu
                 right.set_title(columns[pair], fontsize=7.5, fontweight="bold")
     for axis in axes.flat:
         axis.axis("off")
+    for axis, name in zip(axes[:, 0], rows_named):
+        axis.text(-0.08, 0.5, name, transform=axis.transAxes, rotation=90, ha="right", va="center", fontsize=8)
     return figure
 
 

@@ -18,6 +18,8 @@ NAMES = {
     "pattern_attribution_refit_relu": "PatternAttribution, re-fitted (ReLU)",
     "pattern_attribution_refit_linear": "PatternAttribution, re-fitted (linear)",
     "pattern_attribution_refit_conditional": "PatternAttribution, re-fitted (conditional)",
+    "random_walk": "best of a random walk", "lens": "LENS-aware attack",
+    "topk_for_lens": "top-k attack, LENS chooses",
     "topk": "top-k attack", "center": "mass-centre attack", "random_sign": "random sign",
 }
 PALETTE = sns.color_palette("colorblind")

@@ -1,0 +1,45 @@
+"""How far a shorter path changes the ranking of SmoothGrad around integrated gradients."""
+
+import pandas as pd
+import torch
+from pydantic import Field
+
+from fragility import data, metrics
+from fragility.experiments import rankings, trainings
+from fragility.experiments.base import Experiment, Factor, Outcome
+from fragility.store import Store
+
+
+class PathSteps(rankings.Ranked):
+    """Parameters of the comparison, a test image a row; the estimators are always the three around IG."""
+
+    compared_images: int = Field(ge=2)
+
+
+def cells(parameters: PathSteps) -> list[dict]:
+    shared = rankings.family_cell(parameters.model_dump(), "SG-IG") | {"filtered": []}
+    return [{**shared, "long_steps": parameters.path_steps, "images": parameters.compared_images}]
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model, _ = trainings.explained(cell, store)
+    x = data.unit(trainings.sets(cell).test[:cell["images"]]).to(trainings.device())
+    short, long = (rankings.family_maps({**cell, "path_steps": steps}, model, x, torch.Generator().manual_seed(0))
+                   for steps in (cell["path_steps"], cell["long_steps"]))
+    tenth = max(1, x[0, 0].numel() // 10)
+    return Outcome(pd.concat([pd.DataFrame({
+        "image": range(len(x)), "estimator": name, "spearman": metrics.spearman(a, b).tolist(),
+        "overlap": metrics.topk_intersection(a, b, tenth).tolist()})
+        for name, a, b in ((name, short[name].sum(1), long[name].sum(1)) for name in short)]))
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    images = min(2, cell["images"])
+    return {**cell, "images": images, "epochs": 1}, Factor(cell["images"] / images)
+
+
+EXPERIMENT = Experiment(
+    "path-steps", 1, PathSteps, cells, rankings.inputs, run, sketch,
+    canary={**{name: rankings.EXPERIMENT.canary[name] for name in rankings.SHARED}, "family": "SG-IG", "samples": 4,
+            "filtered": [], "path_steps": 4, "long_steps": 12, "images": 4},
+    canary_values={"spearman": 0.95}, notebook="roar")

@@ -1,0 +1,53 @@
+"""Which metric tells random noise from an attack of the same size: a derived table, no new maps."""
+
+import numpy as np
+import pandas as pd
+
+from fragility.experiments import lens
+from fragility.experiments.base import Experiment, Factor, Outcome
+from fragility.store import Store
+
+ATTACK = "topk"
+
+
+def cells(parameters: lens.Lens) -> list[dict]:
+    return [cell for cell in lens.cells(parameters)
+            if cell["attack"] == ATTACK and cell["epsilon"] == max(parameters.epsilons[cell["data_set"]])]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    return {kind: lens.EXPERIMENT.key(one, store) for kind, one in _pair(cell).items()}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    """For each image and metric the share of attacked maps that score below its map under noise, ties half.
+
+    The mean over images is the area under the ROC curve of telling noise from the attack: 1 is perfect, 0.5 blind.
+    """
+    tables = {kind: lens.EXPERIMENT.record(one, store).table for kind, one in _pair(cell).items()}
+    parts = []
+    for metric in lens.METRICS:
+        noise, attack = (tables[kind][metric].to_numpy(float) for kind in ("noise", "attack"))
+        parts.append(pd.DataFrame({"image": tables["noise"]["image"], "metric": metric,
+                                   "separation": placements(noise, attack).tolist()}))
+    return Outcome(pd.concat(parts, ignore_index=True))
+
+
+def _pair(cell: dict) -> dict[str, dict]:
+    return {"noise": {**cell, "attack": "random_sign", "steps": 1}, "attack": cell}
+
+
+def placements(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Share of `low` below each value of `high`, ties half; its mean is the area under the ROC curve."""
+    return (high[:, None] > low).mean(1) + (high[:, None] == low).mean(1) / 2
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """It costs nothing, once the maps are there."""
+    tiny, factor = lens.sketch(cell)
+    return tiny, Factor(0 * factor.time, 1)
+
+
+EXPERIMENT = Experiment(
+    "separation", 1, lens.Lens, cells, inputs, run, sketch,
+    canary={**lens.EXPERIMENT.canary, "attack": ATTACK}, canary_values={}, notebook="lens")

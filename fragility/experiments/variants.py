@@ -1,0 +1,193 @@
+"""The attack of the comparison with one thing changed at a time: steps, cost, and the traps of the published code.
+
+A variant is a name, what it changes, and the question it belongs to. All run on the same images.
+"""
+
+import time
+
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fragility import attacks, attribution, metrics
+from fragility.attacks.objectives import Goal
+from fragility.experiments import fragile
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
+from fragility.metrics.agreement import center
+from fragility.store import Store
+
+
+class Variants(Parameters):
+    """Parameters of the close-up; the network and its images are those of the comparison."""
+
+    data_set: str
+    network: str
+    epochs: int = Field(ge=0)
+    k: int = Field(ge=1)
+    close_images: int = Field(ge=2)
+    close_epsilon: float = Field(gt=0, le=1)
+    close_steps: list[int] = Field(min_length=1)
+    path_steps: int = Field(ge=1)
+    betas: list[float] = Field(min_length=1)
+    seed: int = 0
+
+
+def cells(parameters: Variants) -> list[dict]:
+    p = parameters
+    shared = {"data_set": p.data_set, "network": p.network, "epochs": p.epochs, "k": p.k, "images": p.close_images,
+              "epsilon": p.close_epsilon, "path_steps": p.path_steps, "seed": p.seed}
+    usual = p.close_steps[len(p.close_steps) // 2]
+    found = [("steps", "ours", method, {"steps": steps}) for method in fragile.PATHS for steps in p.close_steps]
+    found += [("cost", "finite difference", "gradient", {})]
+    found += [("cost", f"double backprop, beta {beta:g}", "gradient", {"beta": beta}) for beta in p.betas]
+    found += [("cost", f"{points} random points", "integrated_gradients", {"points": points}) for points in (1, 2, 4)]
+    found += [("cost", "double backprop, whole path", "integrated_gradients", {"beta": p.betas[0]})]
+    found += [("start", start, "gradient", {"objective": start}) for start in CENTERS]
+    found += [("random", name, "gradient", {}) for name in ("one draw", "best of a walk")]
+    found += [("output", name, "gradient", {}) for name in ("logit", "probability")]
+    found += [("selection", name, "gradient", {}) for name in SELECTIONS]
+    return [{**shared, "question": question, "variant": variant, "method": method, "steps": usual, **changes}
+            for question, variant, method, changes in found]
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model, x, labels = fragile.subjects(cell, store)
+    method, arguments = fragile.method_of(cell)
+    judged = _Probability(model) if cell["variant"] == "probability" else model
+    clean = attribution.pixel_map(method(judged, x, labels, **arguments))
+    start = time.perf_counter()
+    moved, found = _attacked(judged, x, cell, arguments)
+    seconds = (time.perf_counter() - start) / len(x)
+    after = attribution.pixel_map(method(judged, moved, labels, **arguments))
+    scores = {"topk": metrics.topk_intersection(clean, after, cell["k"]), "spearman": metrics.spearman(clean, after),
+              "center": metrics.center_shift(clean, after), "center_truncated": _truncated_shift(clean, after)}
+    return Outcome(pd.DataFrame({"image": range(len(x)), "pixels": clean[0].numel(), "found": found.tolist(),
+                                 "seconds": seconds, **{name: value.tolist() for name, value in scores.items()}}))
+
+
+def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Tensor]:
+    generator = generator_for(cell)
+    if cell["variant"] == "one draw":
+        moved = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
+        return moved, torch.ones(len(x), dtype=torch.bool)
+    shared = {"method": cell["method"], "epsilon": cell["epsilon"], "steps": cell["steps"], "generator": generator,
+              "method_args": arguments}
+    if cell["variant"] == "best of a walk":
+        result = attacks.random_walk(model, x, score=lambda a, b: -metrics.topk_intersection(a, b, cell["k"]), **shared)
+        return result.x, result.found
+    curvature = None
+    if "beta" in cell:
+        curvature = attacks.DoubleBackprop(cell["beta"])
+    elif cell["method"] == "integrated_gradients":
+        curvature = attacks.FiniteDifference(cell.get("points", 2))
+    objective = CENTERS[cell["objective"]] if "objective" in cell else attacks.TopK(cell["k"])
+    result = attacks.attack(model, x, objective=objective, curvature=curvature,
+                            select=SELECTIONS.get(cell["variant"]) if cell["question"] == "selection" else None,
+                            **shared)
+    return result.x, result.found
+
+
+class _Probability(nn.Module):
+    """Softmax probabilities in place of logits, as the published attack on integrated gradients has it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x).softmax(1)
+
+
+class _Center:
+    """The mass-centre objective from a starting centre of one's choice."""
+
+    def __init__(self, origin):
+        self.origin = origin
+
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
+        start, origin = center(clean), self.origin(center(clean))
+        return Goal(lambda maps: (center(maps) - start).norm(dim=1),
+                    lambda maps: (center(maps) - origin).square().sum(1))
+
+
+CENTERS = {"set off at random": attacks.MassCenter(), "truncated to whole pixels": _Center(torch.floor),
+           "exact": _Center(torch.clone)}
+SELECTIONS = {"objective": None, "rank correlation": lambda a, b: -metrics.spearman(a, b),
+              "centre shift": metrics.center_shift}
+
+
+def _truncated_shift(a: Tensor, b: Tensor) -> Tensor:
+    """Distance between centres of mass that are cut to whole pixels, as the published code measures it."""
+    return (center(a).floor() - center(b).floor()).norm(dim=1)
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    images, steps = min(2, cell["images"]), min(4, cell["steps"])
+    return {**cell, "images": images, "steps": steps}, Factor(cell["images"] / images * cell["steps"] / steps)
+
+
+EXPERIMENT = Experiment(
+    "variants", 1, Variants, cells, fragile.inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 16, "k": 50, "epsilon": 0.1,
+            "path_steps": 8, "seed": 0, "question": "start", "variant": "truncated to whole pixels",
+            "method": "gradient", "objective": "truncated to whole pixels", "steps": 4},
+    canary_values={"topk": 0.819, "center": 0.6165}, notebook="attacks")
+
+
+class Targeted(Parameters):
+    """Parameters of the attack on a region: the quarters of the image, one after the other."""
+
+    data_set: str
+    network: str
+    epochs: int = Field(ge=0)
+    targeted_methods: list[str] = Field(min_length=1)
+    targeted_images: int = Field(ge=2)
+    targeted_steps: int = Field(ge=1)
+    close_epsilon: float = Field(gt=0, le=1)
+    path_steps: int = Field(ge=1)
+    seed: int = 0
+
+
+QUARTERS = {"upper left": (0, 0), "upper right": (0, 1), "lower left": (1, 0), "lower right": (1, 1)}
+
+
+def targeted_cells(parameters: Targeted) -> list[dict]:
+    p = parameters
+    shared = {"data_set": p.data_set, "network": p.network, "epochs": p.epochs, "images": p.targeted_images,
+              "epsilon": p.close_epsilon, "steps": p.targeted_steps, "path_steps": p.path_steps, "seed": p.seed}
+    return [{**shared, "method": method, "region": region} for method in p.targeted_methods for region in QUARTERS]
+
+
+def run_targeted(cell: dict, store: Store) -> Outcome:
+    model, x, labels = fragile.subjects(cell, store)
+    _, before, after, found, mask = targeted(model, x, labels, cell)
+    shares = [(maps * mask).sum((1, 2)).tolist() for maps in (before, after)]
+    return Outcome(pd.DataFrame({"image": range(len(x)), "found": found.tolist(), "before": shares[0],
+                                 "after": shares[1], "gain": [b - a for a, b in zip(*shares)],
+                                 "area": mask.double().mean().item()}))
+
+
+def targeted(model, x: Tensor, labels: Tensor, cell: dict) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Attacked images, pixel maps before and after, whether the label was kept, and the mask (h, w) of a cell."""
+    mask = quarter(cell["region"], x.shape[2:])
+    method, arguments = fragile.method_of(cell)
+    result = attacks.attack(model, x, method=cell["method"], objective=attacks.Target(mask), epsilon=cell["epsilon"],
+                            steps=cell["steps"], generator=generator_for(cell), method_args=arguments)
+    before, after = (attribution.pixel_map(method(model, images, labels, **arguments))
+                     for images in (x, result.x))
+    return result.x, before, after, result.found, mask
+
+
+def quarter(name: str, shape: tuple[int, int]) -> Tensor:
+    """Mask (h, w) of a quarter of an image."""
+    (height, width), (row, column) = shape, QUARTERS[name]
+    return attacks.rectangle((height, width), row * (height // 2), column * (width // 2), height // 2, width // 2)
+
+
+TARGETED = Experiment(
+    "targeted", 1, Targeted, targeted_cells, fragile.inputs, run_targeted, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 16, "epsilon": 0.1, "steps": 4,
+            "path_steps": 8, "seed": 0, "method": "gradient", "region": "lower right"},
+    canary_values={"before": 0.305, "after": 0.345}, notebook="attacks")

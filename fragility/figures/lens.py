@@ -1,0 +1,231 @@
+"""Metrics of two maps beside what chance and the map of another image give, in the same axes."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from fragility.claims import bootstrap
+from fragility.figures.comparison import _REPORTED_ATTACK, _REPORTED_METHOD, STYLE
+from fragility.figures.style import NAMES, PALETTE
+from fragility.figures.tables import plain_table
+
+METRIC_NAMES = {
+    "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "top-k-div",
+    "recall_div": "LENS recall-div", "precision_div": "LENS precision-div", "spearman": "Spearman", "kendall": "Kendall",
+    "lens_spearman": "LENS-Spearman", "lens_kendall": "LENS-Kendall", "lens_spearman_padded": "the same, zero-padded",
+    "topk_corrected": "top-k\nabove chance", "recall_corrected": "LENS recall\nabove chance",
+    "recall_div_corrected": "LENS recall-div\nabove chance",
+}
+TRAINING_NAMES = {"natural": "natural", "pgd": "PGD", "ig_norm": "IG-NORM", "ig_sum_norm": "IG-SUM-NORM"}
+_COLOURS = {**{name: style["color"] for name, style in STYLE.items()}, "random_walk": PALETTE[8], "lens": PALETTE[4],
+            "topk_for_lens": PALETTE[1]}
+_MARKERS = {**{name: style["marker"] for name, style in STYLE.items()}, "random_walk": "v", "lens": "D",
+            "topk_for_lens": "P"}
+_CONTROLS = {"same_class": ("-.", "another image, same class"), "other_class": (":", "another image, other class"),
+             "other_image": ("-.", "map of another image")}
+_CHANCE = {"spearman": 0.0, "kendall": 0.0, "lens_spearman": 0.0, "lens_kendall": 0.0, "lens_spearman_padded": 0.0}
+
+
+def lens_curves(table: pd.DataFrame, reported: dict | None = None,
+                metrics: Sequence[str] = ("topk", "recall", "recall_div")) -> Figure:
+    """Metrics in rows and maps in columns over epsilon, after [kamath2024, fig. 2]; bands are bootstrap intervals.
+
+    `reported` adds the digitised top row as dotted lines, position by position; give it only for photographs.
+    """
+    methods, epsilons = _order(table.method), sorted(table.epsilon[table.epsilon > 0].unique())
+    figure, axes = plt.subplots(len(metrics), len(methods), figsize=(1 + 3.2 * len(methods), 2.3 * len(metrics) + 1),
+                                squeeze=False, sharex=True, sharey=True)
+    for metric, row in zip(metrics, axes):
+        for method, axis in zip(methods, row):
+            part = table[table.method == method]
+            for attack, style in STYLE.items():
+                groups = [_values(part, metric, attack, epsilon) for epsilon in epsilons]
+                if all(len(group) for group in groups):
+                    axis.fill_between(range(len(epsilons)), *np.array([bootstrap(g) for g in groups]).T, alpha=0.18,
+                                      color=style["color"], linewidth=0)
+                    axis.plot([group.mean() for group in groups], label=NAMES[attack], **style)
+                if reported and metric == "topk":
+                    values = reported["top1000_intersection"][_REPORTED_METHOD[method]][_REPORTED_ATTACK[attack]]
+                    axis.plot(values[1:1 + len(epsilons)], ":", linewidth=1.2, color=style["color"],
+                              label="read off a figure, same colour" if attack == "topk" else None)
+            axis.axhline(_chance(part, metric), color="0.35", linestyle="--", linewidth=1, label="chance")
+            for control, (line, label) in _CONTROLS.items():
+                values = _values(part, metric, control)
+                if len(values):
+                    axis.axhline(values.mean(), color="0.35", linestyle=line, linewidth=1.2, label=label)
+            axis.set_ylim(-0.02, 1.02)
+        row[0].set_ylabel(METRIC_NAMES[metric])
+    for method, top, bottom in zip(methods, axes[0], axes[-1]):
+        top.set_title(NAMES[method])
+        bottom.set_xticks(range(len(epsilons)), [f"{epsilon:.3g}" for epsilon in epsilons])
+        bottom.set_xlabel("largest change of a pixel, ε (range of a pixel: 1)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str], by: str = "training") -> Figure:
+    """Metrics in columns, maps in rows: a group of bars for each value of column `by`, a bar an attack.
+
+    Over each group a line at its chance level and marks for the maps of another image.
+    """
+    methods, groups = _order(table.method), _order(table[by])
+    figure, axes = plt.subplots(len(methods), len(metrics), squeeze=False, sharex=True, sharey=True,
+                                figsize=(1 + 2.1 * len(metrics), 2.2 * len(methods) + 0.9))
+    width = 0.8 / len(attacks)
+    for method, row in zip(methods, axes):
+        for metric, axis in zip(metrics, row):
+            for place, group in enumerate(groups):
+                part = table[(table.method == method) & (table[by] == group)]
+                for number, attack in enumerate(attacks):
+                    values = _values(part, metric, attack)
+                    if len(values):
+                        low, high = bootstrap(values)
+                        x = place + (number - (len(attacks) - 1) / 2) * width
+                        axis.bar(x, values.mean(), 0.92 * width, color=_COLOURS[attack], label=_label(attack, place),
+                                 yerr=[[values.mean() - low], [high - values.mean()]], ecolor="0.25",
+                                 error_kw={"linewidth": 0.8})
+                _group_controls(axis, part, metric, place)
+            axis.set_xticks(range(len(groups)), [TRAINING_NAMES.get(group, group) for group in groups],
+                            rotation=20 if len(groups) > 2 else 0)
+            axis.axhline(0, color="0.35", linewidth=0.7)
+            axis.set_ylim(min(0, axis.get_ylim()[0]), 1.02)
+        row[0].set_ylabel(NAMES[method])
+    for metric, axis in zip(metrics, axes[0]):
+        axis.set_title(METRIC_NAMES[metric])
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels())))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _group_controls(axis, part: pd.DataFrame, metric: str, place: int) -> None:
+    first = place == 0
+    axis.plot([place - 0.45, place + 0.45], [_chance(part, metric)] * 2, color="black", linestyle="--", linewidth=1.1,
+              label="chance" if first else None)
+    for control, marker in (("same_class", "_"), ("other_class", "x")):
+        values = _values(part, metric, control)
+        if len(values):
+            axis.plot(place + (0.47 if control == "same_class" else 0.47), values.mean(), marker, color="black",
+                      markersize=8 if marker == "_" else 5, markeredgewidth=1.6, clip_on=False,
+                      label=_CONTROLS[control][1] if first else None)
+
+
+def separations(table: pd.DataFrame) -> Figure:
+    """Area under the ROC curve of telling noise from an attack, a row a metric, with 95 % bootstrap intervals.
+
+    Panels are maps, markers trainings. Images are drawn anew, noise and attack alike.
+    """
+    methods, trainings = _order(table.method), _order(table.training)
+    metrics = [name for name in METRIC_NAMES if name in set(table.metric)]
+    figure, axes = plt.subplots(1, len(methods), figsize=(1.6 + 2.7 * len(methods), 0.27 * len(metrics) + 1.3),
+                                squeeze=False, sharey=True)
+    for method, axis in zip(methods, axes[0]):
+        for place, training in enumerate(trainings):
+            part = table[(table.method == method) & (table.training == training)]
+            for row, metric in enumerate(metrics):
+                values = part[part.metric == metric].separation.to_numpy(float)
+                height = row + 0.22 * (place - (len(trainings) - 1) / 2)
+                axis.plot(bootstrap(values), [height] * 2, color=PALETTE[place], linewidth=1.2)
+                axis.plot(values.mean(), height, "os^D"[place], color=PALETTE[place],
+                          label=TRAINING_NAMES[training] if row == 0 else None)
+        axis.axvline(0.5, color="0.35", linestyle="--", linewidth=1, label="blind")
+        axis.set_title(NAMES[method])
+        axis.set_xlabel("area under the ROC curve")
+    axes[0, 0].set_yticks(range(len(metrics)), [METRIC_NAMES[metric] for metric in metrics])
+    axes[0, 0].invert_yaxis()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(trainings) + 1)
+    return figure
+
+
+def tie_rules(table: pd.DataFrame, pairs: Mapping[str, str]) -> Figure:
+    """Diverse metrics of integrated gradients under three rules for ties, a marker a kind of pair; panels metrics."""
+    rules = {"": "first pixel", "_last": "last pixel", "_any": "any pixel"}
+    figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.7), sharey=True)
+    for metric, axis in zip(("topk_div", "recall_div"), axes):
+        for place, (kind, label) in enumerate(pairs.items()):
+            for row, rule in enumerate(rules):
+                values = table[table.attack == kind][metric + rule].to_numpy(float)
+                x = row + 0.16 * (place - (len(pairs) - 1) / 2)
+                axis.plot([x, x], bootstrap(values), color=PALETTE[place], linewidth=1.2)
+                axis.plot(x, values.mean(), "os^D"[place], color=PALETTE[place], label=label if row == 0 else None)
+        if metric == "recall_div":
+            axis.axhline(_chance(table, metric), color="0.35", linestyle="--", linewidth=1)
+        axis.set_xticks(range(len(rules)), rules.values())
+        axis.set_title(METRIC_NAMES[metric])
+        axis.set_xlabel("which of the tied pixels comes first")
+        axis.set_ylim(0, 1)
+    axes[0].set_ylabel("agreement")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def noise_dots(table: pd.DataFrame) -> Figure:
+    """Each method's agreement under random signs, a panel a metric, a marker a training; after [kamath2024, table 1].
+
+    Crosses: the map of another image. The dashed tick: chance.
+    """
+    methods, trainings = _order(table.method), _order(table.training)
+    figure, axes = plt.subplots(1, 3, figsize=(7.6, 0.42 * len(methods) + 1.3), sharey=True)
+    for metric, axis in zip(("topk", "recall", "recall_div"), axes):
+        for row, method in enumerate(methods):
+            for place, training in enumerate(trainings):
+                part = table[(table.method == method) & (table.training == training)]
+                values, other = (part[name].to_numpy(float) for name in (metric, f"other_{metric}"))
+                height = row + 0.26 * (place - (len(trainings) - 1) / 2)
+                axis.plot(bootstrap(values), [height] * 2, color=PALETTE[place], linewidth=1.2)
+                first = row == 0
+                axis.plot(values.mean(), height, "os^D"[place], color=PALETTE[place],
+                          label=TRAINING_NAMES[training] if first else None)
+                axis.plot(other.mean(), height, "x", color="0.25", label="another image" if first and not place else None)
+                axis.plot(part[f"chance_{metric}"].astype(float).mean(), height, "|", color="0.25", markersize=8,
+                          label="chance" if first and not place else None)
+        axis.set_title(METRIC_NAMES[metric])
+        axis.set_xlim(0, 1.02)
+    axes[0].set_yticks(range(len(methods)), [NAMES[method] for method in methods])
+    axes[0].invert_yaxis()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(trainings) + 2)
+    return figure
+
+
+def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) -> Styler:
+    """Accuracy, accuracy under PGD, and agreement of integrated gradients under the top-k attack, a row a training.
+
+    Beside each number stands what [chen2019] report for the data set of that name (for mnist-5k: MNIST).
+    """
+    rows = []
+    for (data_set, training), group in accuracies.groupby(["data_set", "training"], sort=False):
+        maps = table[(table.data_set == data_set) & (table.training == training) & (table.attack == "topk")
+                     & (table.method == "integrated_gradients")]
+        maps = maps[maps.epsilon == maps.epsilon.max()]
+        ours = [100 * group.correct.mean(), 100 * group.withstood.mean(), 100 * maps.topk.mean(), maps.kendall.mean()]
+        theirs = reported.get(data_set.removesuffix("-5k"), {}).get(training, [np.nan] * 4)
+        cells = [f"{one:{digits}} ({other:{digits}})" for one, other, digits in zip(ours, theirs, (".1f", ".1f", ".1f", ".3f"))]
+        rows.append([data_set, TRAINING_NAMES[training], *cells])
+    names = ["accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"]
+    return plain_table(pd.DataFrame(rows, columns=["data", "training", *(f"{name}: ours (reported)" for name in names)]))
+
+
+def _values(part: pd.DataFrame, metric: str, attack: str, epsilon: float | None = None) -> np.ndarray:
+    """Scores (n,) of an attack, at its largest epsilon where none is given; missing ones left out."""
+    part = part[part.attack == attack]
+    if len(part):
+        part = part[part.epsilon == (part.epsilon.max() if epsilon is None else epsilon)]
+    return part[metric].dropna().to_numpy(float)
+
+
+def _chance(part: pd.DataFrame, metric: str) -> float:
+    if metric in _CHANCE or metric.endswith("corrected"):
+        return 0.0
+    known = "topk" if metric == "topk_div" else metric
+    return part[f"chance_{known}"].astype(float).mean()
+
+
+def _label(attack: str, place: int) -> str | None:
+    return NAMES[attack] if place == 0 else None
+
+
+def _order(column: pd.Series) -> list:
+    return list(dict.fromkeys(column))

@@ -1,0 +1,144 @@
+"""What is left of the accuracy when the top of a ranking is removed or kept."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
+from torch import Tensor
+
+from fragility import paths
+from fragility.figures.maps import picture
+from fragility.figures.style import PALETTE
+from fragility.figures.tables import plain_table
+
+REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
+_BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
+_MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
+_CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
+             "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
+_TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
+
+
+def reported_roar() -> pd.DataFrame:
+    """The accuracies of [hooker2019, table 2]: data_set, estimator, mode, percent, accuracy; `replaced` is the share
+    of the image that is gone."""
+    table = pd.read_csv(paths.CLAIMS / "reported" / "hooker2019_table2.csv")
+    share = table.percent / 100
+    return table.assign(replaced=share.where(table["mode"] == "ROAR", 1 - share))
+
+
+def degraded_images(rows: Mapping[str, Sequence[Tensor]], columns: Sequence[str],
+                    notes: Mapping[tuple[str, int], str]) -> Figure:
+    """One image, uint8 (c, h, w), at every fraction; estimators in rows. `notes` {(estimator, column): text} stand
+    over the pictures."""
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.15 * len(columns) + 0.6, 1.25 * len(rows) + 0.3),
+                                squeeze=False)
+    for (name, images), line in zip(rows.items(), axes):
+        for place, (axis, image) in enumerate(zip(line, images)):
+            axis.imshow(picture(image.float() / 255), cmap="gray", vmin=0, vmax=1)
+            axis.set_title(notes.get((name, place), ""), fontsize=7.5)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        line[0].set_ylabel(name)
+    for axis, column in zip(axes[-1], columns):
+        axis.set_xlabel(column)
+    return figure
+
+
+def toy_curves(table: pd.DataFrame) -> Figure:
+    """Accuracy over removed features without and with a new fit, after [hooker2019, fig. 2]; bands span the seeds."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
+    for axis, retrained in zip(axes, (False, True)):
+        for (ranking, color), marker in zip(_TOY.items(), "os^"):
+            part = table[(table.ranking == ranking) & (table.retrained == retrained)].groupby("removed").accuracy
+            share = 100 * np.array(list(part.groups)) / table.removed.max()
+            axis.fill_between(share, part.quantile(0.1), part.quantile(0.9), color=color, alpha=0.15, linewidth=0)
+            axis.plot(share, part.mean(), color=color, marker=marker, label=f"{ranking} ranking")
+        axis.axhline(50, color="0.35", linestyle="--", linewidth=1, label="chance")
+        axis.set(xlabel="inputs removed (%)", title="fitted anew (ROAR)" if retrained else "not fitted anew")
+    axes[0].set_ylabel("test accuracy (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, published: Sequence[str] = ()) -> Figure:
+    """Accuracy over the replaced share, a line an estimator; small marks are single trainings.
+
+    `panels` {title: (frame, accuracy with nothing replaced)}; frames hold estimator, replaced and accuracy. Titles
+    in `published` are drawn dotted. Three panels to a row.
+    """
+    width = min(3, len(panels))
+    height = -(-len(panels) // width)
+    figure, axes = plt.subplots(height, width, figsize=(2.55 * width + 0.4, 2.6 * height + 0.7), squeeze=False,
+                                sharex=True, sharey="row")
+    for axis, (title, (table, control)) in zip(axes.flat, panels.items()):
+        for name in dict.fromkeys(table.estimator):
+            _line(axis, table[table.estimator == name], name, control, title in published)
+        axis.set_title(title)
+        axis.set_xticks([0, 10, 30, 50, 70, 90])
+    for axis in axes[:, 0]:
+        axis.set_ylabel("test accuracy (%)")
+    for axis in axes[-1]:
+        axis.set_xlabel("pixels replaced (%)")
+    handles = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) -> None:
+    style = _style(name)
+    means = table.groupby("replaced").accuracy.mean()
+    if not dotted:
+        axis.plot(100 * table.replaced, table.accuracy, ".", color=style["color"], markersize=3, alpha=0.7)
+    axis.plot([0, *(100 * means.index)], [control, *means], label=name,
+              **style | ({"linestyle": ":"} if dotted else {}))
+
+
+def _style(name: str) -> dict:
+    if name in _CONTROLS:
+        return _CONTROLS[name]
+    kind, _, base = name.rpartition("-")
+    hollow = {"markerfacecolor": "white"} if kind == "VAR" else {}
+    return {"color": _BASES[base], "marker": _MARKERS[kind], "linestyle": "-", **hollow}
+
+
+def training_dots(table: pd.DataFrame, control: float, label: str = "test accuracy (%)") -> Figure:
+    """One row for each value of `setting`, one dot a training, a bar at the mean; dashed the untouched control."""
+    settings = list(dict.fromkeys(table.setting))
+    figure, axis = plt.subplots(figsize=(6.6, 0.32 * len(settings) + 1.0))
+    for row, name in enumerate(settings):
+        values = table[table.setting == name].accuracy
+        axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
+        axis.plot(values, [row] * len(values), "o", color=PALETTE[row % 4], alpha=0.8)
+    axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
+    axis.set_yticks(range(len(settings)), settings)
+    axis.invert_yaxis()
+    axis.set_xlabel(label)
+    axis.xaxis.set_major_locator(MaxNLocator(8))
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def accuracy_table(table: pd.DataFrame, replaced: float) -> Styler:
+    """Our ROAR and KAR accuracies at one replaced share, mean and standard deviation over trainings, beside those of
+    [hooker2019, table 2]."""
+    reported, rows = reported_roar(), []
+    reported = reported[np.isclose(reported.replaced, replaced)]
+    for name in dict.fromkeys(table.estimator):
+        row = {"estimator": name}
+        for mode, label in (("remove", "ROAR"), ("keep", "KAR")):
+            mine = table[(table.estimator == name) & (table["mode"] == mode) & np.isclose(table.replaced, replaced)]
+            row[f"{label}, here"] = _spread(mine.accuracy)
+            theirs = reported[(reported.estimator == name) & (reported["mode"] == label)].set_index("data_set").accuracy
+            row |= {f"{label}, {data_set}": f"{theirs[data_set]:.1f}" if len(theirs) else "not reported"
+                    for data_set in REPORTED_CLEAN}
+        rows.append(row)
+    return plain_table(pd.DataFrame(rows))
+
+
+def _spread(values: pd.Series) -> str:
+    return f"{values.mean():.1f} ± {values.std():.1f} (n = {len(values)})" if len(values) else "not run"
