@@ -111,12 +111,14 @@ def inputs(cell: dict, store: Store) -> dict:
 
 def run(cell: dict, store: Store) -> Outcome:
     model, x, labels, index = subjects(cell, store)
-    clean = maps(model, x, labels, cell)
-    shared = {"image": index[:cell["images"]].tolist(), "pixels": clean[0].numel()}
-    if cell["attack"] in CONTROLS:
-        parts = [scores(clean[:cell["images"]], clean[rows], cell) for rows in partners(labels, cell)]
+    n, control = cell["images"], cell["attack"] in CONTROLS
+    shown = slice(None if control else n)       # partners may be any of the images
+    clean = maps(model, x[shown], labels[shown], cell)
+    shared = {"image": index[:n].tolist(), "pixels": clean[0].numel()}
+    if control:
+        parts = [scores(clean[:n], clean[rows], cell) for rows in partners(labels, cell)]
         return Outcome(pd.DataFrame({**shared, **(sum(parts) / PARTNERS).to_dict("list"), "found": None}))
-    x, labels, clean = x[:cell["images"]], labels[:cell["images"]], clean[:cell["images"]]
+    x, labels = x[:n], labels[:n]
     moved, found = perturbed(model, x, labels, cell)
     table = scores(clean, maps(model, moved, labels, cell), cell)
     return Outcome(pd.DataFrame({**shared, **table.to_dict("list"), "found": found.double().tolist()}),
@@ -233,7 +235,7 @@ def perturbed(model: nn.Module, x: Tensor, labels: Tensor, cell: dict) -> tuple[
         moved = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
         return moved, logits_of(model, moved).argmax(1) == labels
     shared = {"method": cell["method"], "epsilon": cell["epsilon"], "steps": cell["steps"], "generator": generator,
-              "method_args": options(cell)}
+              "step_size": min(1, 2.5 / cell["steps"]) * cell["epsilon"], "method_args": options(cell)}
     if kind == "random_walk":
         result = attacks.random_walk(model, x, score=_unlike, **shared)
     else:

@@ -51,7 +51,7 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
         row[0].set_ylabel(label.format(k=k))
     for method, top, bottom in zip(methods, axes[0], axes[-1]):
         top.set_title(NAMES[method])
-        bottom.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
+        bottom.set_xticks(range(len(epsilons)), [_size(e) for e in epsilons])
         bottom.set_xlabel("largest change of a pixel, ε (range of a pixel: 1)")
         if reported:
             above = top.secondary_xaxis("top")
@@ -59,6 +59,12 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
             above.tick_params(labelsize=7, colors="0.4", length=2)
     _legend_below(figure, axes[0, 0])
     return figure
+
+
+def _size(epsilon: float) -> str:
+    """A share of the range of a pixel; in grey levels where it is a whole number of them."""
+    levels = 255 * epsilon
+    return f"{levels:.0f}/255" if abs(levels - round(levels)) < 1e-3 else f"{epsilon:g}"
 
 
 def _curves(axis, part: pd.DataFrame, metric: str, epsilons: Sequence[float]) -> None:
@@ -108,7 +114,7 @@ def validity(table: pd.DataFrame) -> Figure:
         row[0].set_ylabel(label)
     for method, top, bottom in zip(methods, axes[0], axes[-1]):
         top.set_title(NAMES[method])
-        bottom.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
+        bottom.set_xticks(range(len(epsilons)), [_size(e) for e in epsilons])
         bottom.set_xlabel("ε")
     _legend_below(figure, axes[0, 0])
     return figure
