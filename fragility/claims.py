@@ -149,11 +149,11 @@ def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
     return (values[0] - values[1]).dropna().to_numpy(float)
 
 
-_PLACES = {"smallest": 0, "second smallest": 1, "largest": -1}
+_PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": -1}
 
 
 def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
-    """Rows whose columns have the given values; a number may be 'smallest', 'second smallest' or 'largest'."""
+    """Rows whose columns have the given values; a number may be a place of `_PLACES`, such as 'largest'."""
     for column, value in where.items():
         if isinstance(value, str) and value in _PLACES:
             grid = sorted(group.loc[group[column] > 0, column].unique())

@@ -174,6 +174,13 @@ def _torchvision_gtsrb(folder, train, download):
     return GTSRB(folder, split="train" if train else "test", download=download, transform=Resize((32, 32)))
 
 
+def _torchvision_food101(folder, train, download):
+    from torchvision.datasets import Food101
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+    crop = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224)])
+    return Food101(folder, split="train" if train else "test", download=download, transform=crop)
+
+
 def _torchvision(kind: str) -> Callable:
     def make(folder, train, download):
         import torchvision.datasets
@@ -187,8 +194,10 @@ _TORCHVISION = {
     "cifar10": _Known(_torchvision("CIFAR10"), ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
                                                 "horse", "ship", "truck"]),
     "gtsrb": _Known(_torchvision_gtsrb, None),
+    "food101": _Known(_torchvision_food101, None),
 }
-NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "flowers", "imagenet-sample")
+NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "imagenet", "flowers",
+         "imagenet-sample")
 WITHOUT_SPLIT = ("flowers", "imagenet-sample")
 
 

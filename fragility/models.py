@@ -61,6 +61,12 @@ def mnist_resnet() -> nn.Module:
                          Residual(8, 16), Residual(16, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
 
 
+def cifar_resnet() -> nn.Module:
+    """A small ResNet for 32 x 32 colour images: three residual blocks of 24, 48 and 96 channels, batch norm."""
+    return nn.Sequential(nn.Conv2d(3, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(), Residual(24, 24),
+                         Residual(24, 48), Residual(48, 96), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 10))
+
+
 def cifar_cnn() -> nn.Module:
     """Six convolutions and a linear layer of 1,024: the CIFAR-10 network of [ghorbani2019, appendix A]."""
     widths = ((3, 96, 1), (96, 96, 1), (96, 96, 2), (96, 192, 1), (192, 192, 1), (192, 192, 2))
@@ -132,6 +138,7 @@ def _he(part: nn.Conv2d) -> nn.Conv2d:
 
 OWN: dict[str, Callable[[], nn.Module]] = {
     "mnist-cnn": mnist_cnn, "mnist-mlp": mnist_mlp, "mnist-resnet": mnist_resnet, "cifar-cnn": cifar_cnn,
+    "cifar-resnet": cifar_resnet,
     "kamath-mnist": kamath_mnist, "kamath-gtsrb": partial(kamath_resnet, 43, 2),
     "kamath-flower": partial(kamath_resnet, 17, 1),
 }

@@ -12,7 +12,9 @@ from fragility.store import Damaged, Record, Store, canonical, from_body, seal, 
 def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, int]:
     """Write the profile's finished records to `results/`; returns how many, and how many are missing."""
     cells = experiment.cells(experiment.at(profile))
-    found = [record for cell in cells if (record := store.get(experiment.name, experiment.key(cell, store)))]
+    known = {canonical(record.parameters): record for record in store.records(experiment.name)
+             if record.about["version"] == experiment.version}
+    found = [record for cell in cells if (record := known.get(canonical(cell)))]
     if found:
         bodies = [{**record.about, "parameters": record.parameters, "companion": None,
                    "table": {"columns": list(record.table.columns), "rows": _rows(record.table)}}

@@ -14,7 +14,7 @@ from fragility.attribution import influence
 from fragility.attribution.output import batches, logits_of
 from fragility.experiments import networks
 from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
-from fragility.store import Store, fingerprint
+from fragility.store import Store, canonical, fingerprint
 
 ATTACKS = ("gradient_sign", "random_sign")
 SURVIVORS = 5        # most influential training images whose survival is counted
@@ -68,9 +68,34 @@ class Setting(NamedTuple):
 
 
 def setting(cell: dict, store: Store) -> Setting:
-    """Features, head, training and test images of a cell, drawn by its seed, equally many of each class."""
+    """Features, head, training and test images of a cell; the last ones are kept, since all attacks share them."""
+    shared = {name: value for name, value in cell.items() if name not in ("attack", "epsilon")}
+    key = (str(store.root), canonical(shared))
+    if key not in _SETTINGS:
+        _SETTINGS.clear()
+        _SETTINGS[key] = _setting(cell, store)
+    return _SETTINGS[key]
+
+
+_SETTINGS: dict[tuple, Setting] = {}
+
+
+class _Scaled(nn.Module):
+    """Features of mean square one, so that the penalty of the head means the same for every network."""
+
+    def __init__(self, extract: nn.Module, x: Tensor):
+        super().__init__()
+        self.extract = extract
+        self.register_buffer("scale", features_of(extract, x).square().mean().sqrt())
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.extract(x) / self.scale
+
+
+def _setting(cell: dict, store: Store) -> Setting:
+    """A cell's setting, drawn by its seed, equally many images of each class."""
     model, _ = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
-    extract = models.features(model)
     images, labels, names, of_test = _images(cell["data_set"])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
     parts = {"train": [], "test": []}
@@ -89,6 +114,7 @@ def setting(cell: dict, store: Store) -> Setting:
     for part, chosen in parts.items():
         x[part] = _sized(data.unit(images[torch.cat(chosen)]), cell["network"])
         y[part] = torch.arange(2).repeat_interleave(len(chosen[0]))
+    extract = _Scaled(models.features(model), x["train"])
     known = features_of(extract, x["train"])
     head = influence.fit_head(known, y["train"], l2=cell["l2"])
     return Setting(extract, head, (known, y["train"]), x["train"], x["test"], y["test"])

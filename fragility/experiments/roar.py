@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field, field_validator
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from torch import Tensor
 
 from fragility import attribution, checks, data, removal, training
@@ -47,7 +47,12 @@ SHARED = (*rankings.SHARED, "path_steps", "ensemble_path_steps", "samples", "fil
 
 
 def cells(parameters: Roar) -> list[dict]:
-    """Grouped by estimator, so that a chunk of cells needs few rankings; pretraining-free kinds have no seed."""
+    """Grouped by estimator, so that a chunk of cells needs few rankings."""
+    return [cell for one in trainings.grids(parameters) for cell in _grid(one)]
+
+
+def _grid(parameters: Roar) -> list[dict]:
+    """All that is asked of each estimator; kinds without a training come once, whatever the seeds."""
     shared = {name: getattr(parameters, name) for name in SHARED}
     removed = [("remove", fraction) for fraction in parameters.fractions]
     both = removed + [("keep", fraction) for fraction in parameters.kept]
@@ -126,11 +131,23 @@ def replaced_share(table: pd.DataFrame) -> pd.Series:
     return table.fraction.where(table["mode"] == "remove", 1 - table.fraction).round(6)
 
 
+def retrained(table: pd.DataFrame, data_set: str, mode: str = "remove") -> pd.DataFrame:
+    """The rows of ROAR, or of KAR for mode "keep", on one data set."""
+    return table[(table.data_set == data_set) & (table.kind == "retrain") & (table["mode"] == mode)
+                 & (table["filter"] == "none")]
+
+
+def untouched(table: pd.DataFrame, data_set: str) -> float:
+    """Mean accuracy of the trainings on a data set's images as they are, from the frame of the 0 % control."""
+    return float(table[(table.data_set == data_set) & (table.pipeline == "direct")].accuracy.mean())
+
+
 def agreement(table: pd.DataFrame, first: dict, second: dict, draws: int = 2000) -> tuple[float, float, float]:
-    """Spearman's correlation of how two benchmarks order the estimators, with a 95 % bootstrap interval over estimators.
+    """Spearman's correlation of how two benchmarks order the estimators, and its 95 % bootstrap interval over them.
 
     `first` and `second` select the rows of a benchmark: values of the columns kind, mode and fraction. An
-    estimator is better the less accuracy is left where its top is removed, the more where it is kept.
+    estimator is better the less accuracy is left where its top is removed, the more where it is kept. NaN where a
+    benchmark cannot tell any two estimators apart.
     """
     sides = []
     for chosen in (first, second):
@@ -138,8 +155,17 @@ def agreement(table: pd.DataFrame, first: dict, second: dict, draws: int = 2000)
         sides.append((1 if chosen["mode"] == "keep" else -1) * rows.groupby("estimator").accuracy.mean())
     values = pd.concat(sides, axis=1, join="inner").to_numpy()
     picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
-    drawn = [spearmanr(values[pick]).statistic for pick in picks if (np.ptp(values[pick], axis=0) > 0).all()]
-    return float(spearmanr(values).statistic), *map(float, np.quantile(drawn, [0.025, 0.975]))
+    with np.errstate(invalid="ignore"):
+        measured, *drawn = _spearman(values[np.concatenate([[np.arange(len(values))], picks])])
+    low, high = np.nanquantile(drawn, [0.025, 0.975]) if measured == measured else (np.nan, np.nan)
+    return measured, float(low), float(high)
+
+
+def _spearman(pairs: np.ndarray) -> list[float]:
+    """Spearman's correlation of the two columns of each (n, 2) of a batch (draws, n, 2); NaN where one is constant."""
+    places = rankdata(pairs, axis=1)
+    places -= places.mean(1, keepdims=True)
+    return ((places[..., 0] * places[..., 1]).sum(1) / np.sqrt(np.square(places).sum(1).prod(1))).tolist()
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
@@ -156,4 +182,4 @@ EXPERIMENT = Experiment(
     canary={**{name: rankings.EXPERIMENT.canary[name] for name in rankings.SHARED}, "path_steps": 2,
             "ensemble_path_steps": 2, "samples": 2, "filtered": [], "estimator": "Random", "filter": "none",
             "kind": "retrain", "mode": "remove", "fraction": 0.5, "seed": 0},
-    canary_values={"accuracy": 70.0}, notebook="roar")
+    canary_values={"accuracy": 81.8}, notebook="roar")

@@ -98,4 +98,4 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 
 
 EXPERIMENT = Experiment("toy", 1, Toy, cells, lambda cell, store: {}, run, sketch, canary={"samples": 1000, "seed": 0},
-                        canary_values={"accuracy": 80.0}, notebook="roar")
+                        canary_values={"accuracy": 76.39}, notebook="roar")

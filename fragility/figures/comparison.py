@@ -38,8 +38,12 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
     methods = list(dict.fromkeys(table.method))
     table = table.assign(center=100 * table.center / table.pixels**0.5)
     k, epsilons = int(table.k.iloc[0]), sorted(table.epsilon[table.epsilon > 0].unique())
-    figure, axes = plt.subplots(len(AXES), len(methods), figsize=(1 + 3.4 * len(methods), 8.2), squeeze=False,
-                                sharex=True, sharey="row")
+    if len(methods) == 1:      # side by side
+        figure, axes = plt.subplots(1, len(AXES), figsize=(9.0, 3.5), squeeze=False)
+        axes = axes.T
+    else:
+        figure, axes = plt.subplots(len(AXES), len(methods), figsize=(1 + 3.4 * len(methods), 8.2), squeeze=False,
+                                    sharex=True, sharey="row")
     for (metric, label), row in zip(AXES.items(), axes):
         for method, axis in zip(methods, row):
             part = table[table.method == method]
@@ -49,16 +53,22 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
                 _paper_curves(axis, reported, metric, method, len(epsilons))
             axis.set_ylim(*((0, None) if metric == "center" else (-0.02, 1.02)))
         row[0].set_ylabel(label.format(k=k))
-    for method, top, bottom in zip(methods, axes[0], axes[-1]):
-        top.set_title(NAMES[method])
-        bottom.set_xticks(range(len(epsilons)), [_size(e) for e in epsilons])
-        bottom.set_xlabel("largest change of a pixel, ε (range of a pixel: 1)")
-        if reported:
-            above = top.secondary_xaxis("top")
+    for method, column in zip(methods, axes.T):
+        column[0].set_title(NAMES[method])
+        for axis in column if len(methods) == 1 else column[-1:]:
+            axis.set_xticks(range(len(epsilons)), [_size(e) for e in epsilons])
+            axis.set_xlabel("largest change of a pixel, ε")
+        if reported and not _published_sizes(epsilons, reported):
+            above = column[0].secondary_xaxis("top")
             above.set_xticks(range(len(reported["x"]) - 1), [f"{x}/255" for x in reported["x"][1:]])
             above.tick_params(labelsize=7, colors="0.4", length=2)
     _legend_below(figure, axes[0, 0])
     return figure
+
+
+def _published_sizes(epsilons: Sequence[float], reported: dict) -> bool:
+    """Whether our grid is the paper's, so that one axis does for both."""
+    return np.allclose(epsilons, np.array(reported["x"][1:1 + len(epsilons)]) / 255, atol=1e-4)
 
 
 def _size(epsilon: float) -> str:

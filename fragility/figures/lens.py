@@ -15,8 +15,9 @@ from fragility.figures.tables import plain_table
 
 METRIC_NAMES = {
     "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "top-k-div",
-    "recall_div": "LENS recall-div", "precision_div": "LENS precision-div", "spearman": "Spearman", "kendall": "Kendall",
-    "lens_spearman": "LENS-Spearman", "lens_kendall": "LENS-Kendall", "lens_spearman_padded": "the same, zero-padded",
+    "recall_div": "LENS recall-div", "precision_div": "LENS precision-div", "spearman": "Spearman",
+    "kendall": "Kendall", "lens_spearman": "LENS-Spearman", "lens_kendall": "LENS-Kendall",
+    "lens_spearman_padded": "the same, zero-padded",
     "topk_corrected": "top-k\nabove chance", "recall_corrected": "LENS recall\nabove chance",
     "recall_div_corrected": "LENS recall-div\nabove chance",
 }
@@ -92,6 +93,8 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
             axis.set_xticks(range(len(groups)), [TRAINING_NAMES.get(group, group) for group in groups],
                             rotation=20 if len(groups) > 2 else 0)
             axis.axhline(0, color="0.35", linewidth=0.7)
+            axis.grid(axis="x", visible=False)
+            axis.set_axisbelow(True)
             axis.set_ylim(min(0, axis.get_ylim()[0]), 1.02)
         row[0].set_ylabel(NAMES[method])
     for metric, axis in zip(metrics, axes[0]):
@@ -108,35 +111,35 @@ def _group_controls(axis, part: pd.DataFrame, metric: str, place: int) -> None:
     for control, marker in (("same_class", "_"), ("other_class", "x")):
         values = _values(part, metric, control)
         if len(values):
-            axis.plot(place + (0.47 if control == "same_class" else 0.47), values.mean(), marker, color="black",
+            axis.plot(place + 0.47, values.mean(), marker, color="black",
                       markersize=8 if marker == "_" else 5, markeredgewidth=1.6, clip_on=False,
                       label=_CONTROLS[control][1] if first else None)
 
 
 def separations(table: pd.DataFrame) -> Figure:
-    """Area under the ROC curve of telling noise from an attack, a row a metric, with 95 % bootstrap intervals.
+    """Area under the ROC curve of telling noise from an attack, a row a metric, a panel a map, a marker an attack.
 
-    Panels are maps, markers trainings. Images are drawn anew, noise and attack alike.
+    With 95 % bootstrap intervals over images.
     """
-    methods, trainings = _order(table.method), _order(table.training)
+    methods, attacks = _order(table.method), _order(table.attack)
     metrics = [name for name in METRIC_NAMES if name in set(table.metric)]
-    figure, axes = plt.subplots(1, len(methods), figsize=(1.6 + 2.7 * len(methods), 0.27 * len(metrics) + 1.3),
-                                squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(methods), figsize=(1.6 + 2.7 * len(methods), 0.29 * len(metrics) + 1.3),
+                                squeeze=False, sharey=True, sharex=True)
     for method, axis in zip(methods, axes[0]):
-        for place, training in enumerate(trainings):
-            part = table[(table.method == method) & (table.training == training)]
+        for place, attack in enumerate(attacks):
+            part = table[(table.method == method) & (table.attack == attack)]
             for row, metric in enumerate(metrics):
-                values = part[part.metric == metric].separation.to_numpy(float)
-                height = row + 0.22 * (place - (len(trainings) - 1) / 2)
-                axis.plot(bootstrap(values), [height] * 2, color=PALETTE[place], linewidth=1.2)
-                axis.plot(values.mean(), height, "os^D"[place], color=PALETTE[place],
-                          label=TRAINING_NAMES[training] if row == 0 else None)
+                values = part[part.metric == metric].separation.dropna().to_numpy(float)
+                height = row + 0.24 * (place - (len(attacks) - 1) / 2)
+                axis.plot(bootstrap(values), [height] * 2, color=_COLOURS[attack], linewidth=1.2)
+                axis.plot(values.mean(), height, _MARKERS[attack], color=_COLOURS[attack],
+                          label=NAMES[attack] if row == 0 else None)
         axis.axvline(0.5, color="0.35", linestyle="--", linewidth=1, label="blind")
         axis.set_title(NAMES[method])
         axis.set_xlabel("area under the ROC curve")
     axes[0, 0].set_yticks(range(len(metrics)), [METRIC_NAMES[metric] for metric in metrics])
     axes[0, 0].invert_yaxis()
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(trainings) + 1)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(attacks) + 1)
     return figure
 
 
@@ -176,12 +179,12 @@ def noise_dots(table: pd.DataFrame) -> Figure:
                 values, other = (part[name].to_numpy(float) for name in (metric, f"other_{metric}"))
                 height = row + 0.26 * (place - (len(trainings) - 1) / 2)
                 axis.plot(bootstrap(values), [height] * 2, color=PALETTE[place], linewidth=1.2)
-                first = row == 0
                 axis.plot(values.mean(), height, "os^D"[place], color=PALETTE[place],
-                          label=TRAINING_NAMES[training] if first else None)
-                axis.plot(other.mean(), height, "x", color="0.25", label="another image" if first and not place else None)
+                          label=None if row else TRAINING_NAMES[training])
+                first = row == place == 0
+                axis.plot(other.mean(), height, "x", color="0.25", label="another image" if first else None)
                 axis.plot(part[f"chance_{metric}"].astype(float).mean(), height, "|", color="0.25", markersize=8,
-                          label="chance" if first and not place else None)
+                          label="chance" if first else None)
         axis.set_title(METRIC_NAMES[metric])
         axis.set_xlim(0, 1.02)
     axes[0].set_yticks(range(len(methods)), [NAMES[method] for method in methods])
@@ -202,10 +205,12 @@ def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) 
         maps = maps[maps.epsilon == maps.epsilon.max()]
         ours = [100 * group.correct.mean(), 100 * group.withstood.mean(), 100 * maps.topk.mean(), maps.kendall.mean()]
         theirs = reported.get(data_set.removesuffix("-5k"), {}).get(training, [np.nan] * 4)
-        cells = [f"{one:{digits}} ({other:{digits}})" for one, other, digits in zip(ours, theirs, (".1f", ".1f", ".1f", ".3f"))]
+        both = zip(ours, theirs, (".1f", ".1f", ".1f", ".3f"))
+        cells = [f"{one:{form}} ({other:{form}})" for one, other, form in both]
         rows.append([data_set, TRAINING_NAMES[training], *cells])
-    names = ["accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"]
-    return plain_table(pd.DataFrame(rows, columns=["data", "training", *(f"{name}: ours (reported)" for name in names)]))
+    columns = ["accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"]
+    columns = ["data", "training", *(f"{name}: ours (reported)" for name in columns)]
+    return plain_table(pd.DataFrame(rows, columns=columns))
 
 
 def _values(part: pd.DataFrame, metric: str, attack: str, epsilon: float | None = None) -> np.ndarray:

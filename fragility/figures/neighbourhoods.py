@@ -42,7 +42,7 @@ def top_sets(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]], row
     return figure
 
 
-def models_before_after(panels: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]], notes: Mapping[str, str]) -> Figure:
+def models_before_after(panels: Mapping[str, Sequence[Tensor]], notes: Mapping[str, str]) -> Figure:
     """One image a column: its map before (above) and after an attack (below), beside the images.
 
     `panels` holds (image, perturbed image, map, map after) of each column, images (c, h, w), maps (h, w); `notes`

@@ -18,6 +18,8 @@ from fragility.figures.tables import plain_table
 REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
 _BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
 _MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
+# How far the colour of the base goes to white (1) or black (0).
+_SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.4, 0), "VAR": (0.65, 0)}
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
 _TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
@@ -84,7 +86,7 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, publishe
         axis.set_ylabel("test accuracy (%)")
     for axis in axes[-1]:
         axis.set_xlabel("pixels replaced (%)")
-    handles = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
+    handles = {label: handle for axis in axes[::-1].flat for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=5)
     return figure
 
@@ -102,8 +104,9 @@ def _style(name: str) -> dict:
     if name in _CONTROLS:
         return _CONTROLS[name]
     kind, _, base = name.rpartition("-")
-    hollow = {"markerfacecolor": "white"} if kind == "VAR" else {}
-    return {"color": _BASES[base], "marker": _MARKERS[kind], "linestyle": "-", **hollow}
+    amount, towards = _SHADES[kind]
+    color = tuple((1 - amount) * np.array(_BASES[base]) + amount * towards)
+    return {"color": color, "marker": _MARKERS[kind], "linestyle": "-"}
 
 
 def training_dots(table: pd.DataFrame, control: float, label: str = "test accuracy (%)") -> Figure:
@@ -113,7 +116,7 @@ def training_dots(table: pd.DataFrame, control: float, label: str = "test accura
     for row, name in enumerate(settings):
         values = table[table.setting == name].accuracy
         axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
-        axis.plot(values, [row] * len(values), "o", color=PALETTE[row % 4], alpha=0.8)
+        axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
     axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
     axis.set_yticks(range(len(settings)), settings)
     axis.invert_yaxis()

@@ -1,0 +1,298 @@
+"""Remove and retrain: the trainer, the rankings, and a grid that survives a kill and repeats to the bit."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fragility import attribution, claims, data, experiments, models, paths, profiles, removal, training
+from fragility.cli import main
+from fragility.experiments import rankings, roar, trainings
+from fragility.experiments.base import collect
+from fragility.store import Store
+from tests.roargrid import SMALL
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("roar"))
+
+
+@pytest.fixture(scope="module")
+def grid(store):
+    return collect(experiments.named("roar"), SMALL, store, progress=False)
+
+
+def cells(**chosen):
+    grid = roar.cells(experiments.named("roar").pick(SMALL))
+    return [cell for cell in grid if all(cell[name] == value for name, value in chosen.items())]
+
+
+def trained(seed=0, **options):
+    part = data.load("mnist-5k", "train")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = models.load(options.pop("network", "mnist-cnn"))
+    images = options.pop("images", part.images[:512])
+    return training.train(model, images, part.labels[:len(images)], epochs=options.pop("epochs", 1), batch_size=64,
+                          generator=torch.Generator().manual_seed(seed), **options)
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+
+
+# ------------------------------------------------------------------------------------------------ the trainer
+def test_float_images_train_as_their_bytes():
+    images = data.load("mnist-5k", "train").images[:512]
+    assert same(trained(images=images), trained(images=data.unit(images)))
+
+
+def test_the_weights_come_back_in_the_usual_format():
+    assert all(p.is_contiguous() for p in trained().parameters())
+
+
+@pytest.mark.parametrize("options", [{"recipe": "staircase", "learning_rate": 0.2}, {"learning_rate": 8e-3}])
+def test_both_recipes_learn(options):
+    model = trained(epochs=8, images=data.load("mnist-5k", "train").images[:1024], **options)
+    test = data.load("mnist-5k", "test")
+    assert training.accuracy(model, test.images, test.labels) > 0.6
+
+
+def test_the_staircase_warms_up_and_falls():
+    model = models.load("mnist-resnet")
+    optimiser, schedule = training.RECIPES["staircase"](model, 1.0, 90, 2)
+    rates = []
+    for _ in range(180):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1) and rates[59] == pytest.approx(1)
+    assert [rates[2 * epoch] for epoch in (30, 60, 80)] == pytest.approx([0.1, 0.01, 0.001])
+    norms = sum(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
+    assert len(optimiser.param_groups[1]["params"]) == 2 * norms
+    assert optimiser.param_groups[1]["weight_decay"] == 0 < optimiser.param_groups[0]["weight_decay"]
+
+
+def test_augmentation_is_a_flip_and_a_shift_of_whole_images():
+    x = torch.arange(2 * 3 * 6 * 6.0).view(2, 3, 6, 6).repeat(40, 1, 1, 1)
+    moved = training.FlipShift(flip=True, shift=2)(x, torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(x[:2], (2, 2, 2, 2), mode="reflect")
+    allowed = [part[..., down:down + 6, right:right + 6] for part in (padded, padded.flip(3))
+               for down in range(5) for right in range(5)]
+    kinds = [next(kind for kind, part in enumerate(allowed) if torch.equal(part[row % 2], image))
+             for row, image in enumerate(moved)]
+    assert len(set(kinds)) > 20
+    still = training.FlipShift(flip=False, shift=0)(x, torch.Generator())
+    assert torch.equal(still, x)
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"recipe": "adam"}, "staircase"), ({"images": torch.zeros(64, 1, 28, 28, dtype=torch.int64)}, "uint8"),
+    ({"images": torch.full((64, 1, 28, 28), 2.0)}, "0, 1")])
+def test_the_trainer_refuses(change, said):
+    with pytest.raises(ValueError, match=said):
+        trained(**change)
+
+
+# ------------------------------------------------------------------------------------------------ rankings
+@pytest.mark.parametrize("unit", ["pixel", "value"])
+def test_ranks_give_the_masks_of_the_scores(unit):
+    maps = (3 * torch.randn(5, 3, 6, 7, generator=torch.Generator().manual_seed(0))).round()      # with ties
+    places = rankings.ranks(maps, unit)
+    assert places.dtype == torch.int16
+    for fraction in (0.1, 0.33, 0.5, 0.9):
+        wanted = removal.top_mask(maps, fraction, unit)
+        assert torch.equal(places < wanted[0].sum(), wanted)
+
+
+@pytest.mark.parametrize("family", rankings.FAMILIES)
+def test_estimators_are_what_they_are_called(family):
+    known = trainings.sets(SMALL)
+    x, model = data.unit(known.test[:6]), trained()
+    cell = {**rankings.family_cell(SMALL, family)}
+    maps = rankings.family_maps(cell, model, x, torch.Generator().manual_seed(5))
+    assert tuple(maps) == rankings.FAMILIES[family]
+    base = {"GRAD": attribution.gradient, "GB": attribution.guided_backprop,
+            "IG": lambda model, x, target=None: attribution.integrated_gradients(
+                model, x, target, steps=4 if family == "IG" else 2)}.get(family.removeprefix("SG-"))
+    if family in rankings.BASES:
+        assert torch.equal(maps[family], base(model, x)) and torch.equal(maps[f"SQ-{family}"], base(model, x) ** 2)
+    elif base:
+        noise = torch.Generator().manual_seed(5)
+        scale = 0.15 * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+        target = attribution.output.predict(model, x)
+        drawn = torch.stack([base(model, x + scale * torch.randn(x.shape, generator=noise), target)
+                             for _ in range(SMALL["samples"])])
+        for name, wanted in zip(maps, (drawn.mean(0), drawn.square().mean(0), drawn.var(0, correction=0))):
+            assert torch.allclose(maps[name], wanted, atol=1e-5 * wanted.abs().max().item())
+    elif family == "Sobel":
+        assert torch.equal(maps["Sobel"], attribution.sobel(x))
+    else:
+        assert maps["Random"].std() == pytest.approx(1, abs=0.1)
+
+
+def test_stored_rankings_are_those_of_the_explained_network(store):
+    cell = cells(estimator="GRAD", kind="retrain", filter="none")[0]
+    model, _ = trainings.explained(cell, store)
+    x = data.unit(trainings.sets(cell).test)
+    maps = attribution.gradient(model, x, chunk=128)
+    assert torch.equal(rankings.places(cell, "GRAD", "test", store), rankings.ranks(maps, "pixel"))
+    # Filters see the map before it is ranked.
+    for kind, change in rankings.FILTERS.items():
+        assert torch.equal(rankings.places(cell, f"GRAD+{kind}", "test", store), rankings.ranks(change(maps), "pixel"))
+
+
+def test_filters_are_a_gaussian_and_a_maximum():
+    from scipy.ndimage import gaussian_filter, maximum_filter
+    maps = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for blurred, spread, plane in zip(*(f(maps).flatten(0, 1) for f in rankings.FILTERS.values()), maps.flatten(0, 1)):
+        assert abs(blurred.numpy() - gaussian_filter(plane.numpy(), 1, mode="nearest", radius=3)).max() < 1e-12
+        assert abs(spread.numpy() - maximum_filter(plane.numpy(), 3, mode="nearest")).max() == 0
+
+
+# ------------------------------------------------------------------------------------------------ cells
+@pytest.mark.parametrize("mode, fraction", [("remove", 0.5), ("remove", 0.9), ("keep", 0.1)])
+def test_a_cell_sees_what_degrade_makes(store, mode, fraction):
+    cell = cells(estimator="GRAD", kind="retrain", filter="none", mode=mode, fraction=fraction)[0]
+    known = trainings.sets(cell)
+    scores = -rankings.places(cell, "GRAD", "train", store).float()
+    wanted = removal.degrade(data.unit(known.train), scores, fraction, mode=mode, fill=known.mean)
+    assert torch.equal(roar.degraded(cell, "train", store), (255 * wanted).round().to(torch.uint8))
+    alone = roar.degraded({**cell, "kind": "masks"}, "train", store)
+    assert torch.equal(alone.bool(), wanted != data.unit(known.train)) or alone.mean() == pytest.approx(
+        fraction if mode == "remove" else 1 - fraction, abs=0.002)
+
+
+def test_nothing_removed_is_the_control_to_the_bit(store):
+    cell = {**cells(estimator="Random", kind="retrain")[0], "fraction": 1e-9}
+    control = trainings.EXPERIMENT.record(
+        {**{name: cell[name] for name in trainings.RECIPE}, "pipeline": "direct", "seed": cell["seed"]}, store)
+    assert roar.run(cell, store).table.accuracy[0] == pytest.approx(control.table.accuracy[0], abs=1e-5)
+    again = trainings.fitted(cell, roar.degraded(cell, "train", store)).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in control.tensors().items())
+
+
+def test_the_grid_asks_every_question(grid):
+    assert len(grid) == len(cells()) and grid.accuracy.between(0, 100).all()
+    asked = grid.groupby(["kind", "filter"]).size()
+    assert asked["retrain", "none"] == 3 * 3 * 2 and asked["original", "none"] == asked["road", "none"] == 9
+    assert asked["retrain", "gauss"] == asked["retrain", "max"] == asked["masks", "none"] == 2
+    assert asked["fresh", "none"] == 4
+
+
+def test_agreement_of_benchmarks():
+    accuracy = {"A": 10.0, "B": 40.0, "C": 70.0, "D": 80.0}
+    rows = [{"estimator": name, "filter": "none", "kind": kind, "mode": mode, "fraction": 0.9, "accuracy": value}
+            for name, left in accuracy.items()
+            for kind, mode, value in (("retrain", "remove", left), ("road", "remove", left + 1),
+                                      ("retrain", "keep", left), ("road", "keep", 50.0))]
+    one, other, against, blind = ({"kind": kind, "mode": mode} for kind in ("retrain", "road") for mode in
+                                  ("remove", "keep"))
+    table = pd.DataFrame(rows)
+    assert roar.agreement(table, one, against) == pytest.approx((1, 1, 1))
+    assert roar.agreement(table, one, other)[0] == pytest.approx(-1)      # keeping is good where accuracy stays
+    assert np.isnan(roar.agreement(table, one, blind)).all()
+
+
+def test_a_seed_gives_the_same_bits(store, tmp_path, grid):
+    chosen = cells(estimator="Random", kind="fresh", fraction=0.9) + cells(estimator="GRAD", kind="road")[:1]
+    again = [roar.EXPERIMENT.record(cell, Store(tmp_path)) for cell in chosen[::-1]][::-1]
+    for cell, record in zip(chosen, again):
+        assert record.table.equals(roar.EXPERIMENT.record(cell, store).table)
+
+
+def test_a_killed_grid_ends_with_the_same_table(tmp_path, grid):
+    process = subprocess.Popen([sys.executable, "-m", "tests.roargrid", str(tmp_path)], cwd=paths.ROOT, text=True,
+                               stdout=subprocess.PIPE)
+    assert process.stdout.readline() == "ready\n"
+    for _ in range(600):
+        if len(list(tmp_path.glob("roar/*.json"))) >= 3:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    assert 3 <= len(list(tmp_path.glob("roar/*.json"))) < len(grid)
+    pd.testing.assert_frame_equal(collect(experiments.named("roar"), SMALL, Store(tmp_path), progress=False), grid)
+
+
+def test_chunks_are_jobs_of_their_own(tmp_path, monkeypatch, grid):
+    monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path))
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
+    done = CliRunner().invoke(main, ["sweep", "roar", "--cells", "14:16"])
+    assert done.exit_code == 0 and "2 of" in done.output
+    found = {record.key: record.table.accuracy[0] for record in Store(tmp_path).records("roar")}
+    assert len(found) == 2
+    wanted = [roar.EXPERIMENT.record(cell, Store(tmp_path)) for cell in cells()[14:16]]
+    assert [record.table.accuracy[0] for record in wanted] == grid.accuracy[14:16].tolist()
+
+
+def test_plan_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path))
+    planned = CliRunner().invoke(main, ["plan", "roar", "--profile", "quick"])
+    assert planned.exit_code == 0 and "hours" in planned.output and "missing" in planned.output
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"estimators": ["GRADIENT"]}, "GRADIENT"), ({"fractions": [0.0]}, "fraction"),
+    ({"data_set": "flowers"}, "flowers"),
+    ({"unit": "row"}, "row"), ({"others": [{"network": 3}]}, "network"), ({"augmentation": "mixup"}, "mixup"),
+    ({"recipe": "sgd"}, "sgd")])
+def test_parameters_are_checked_first(change, said):
+    with pytest.raises(ValueError, match=said):
+        experiments.named("roar").parameters.of(experiments.named("roar").pick(SMALL).model_dump() | change)
+
+
+def test_another_grid_changes_what_it_names():
+    one = experiments.named("roar").pick({**SMALL, "others": [{"epochs": 3, "kept": []}]})
+    grid = roar.cells(one)
+    first = len(cells())
+    assert grid[:first] == cells() and {cell["epochs"] for cell in grid[first:]} == {3}
+    assert {cell["mode"] for cell in grid[first:]} == {"remove"}
+
+
+def test_too_few_images_are_said(store):
+    with pytest.raises(ValueError, match="4,000"):
+        trainings.sets({**SMALL, "train_images": 5000})
+
+
+# ------------------------------------------------------------------------------------------------ verdicts
+def frame(gap, seeds=3):
+    rows = [{"seed": seed, "estimator": name, "fraction": fraction, "accuracy": 60 + seed + (gap if name == "A" else 0)
+             + 0.1 * (seed % 2) * (name == "A")} for seed in range(seeds) for name in ("A", "B", "R")
+            for fraction in (0.5, 0.9)]
+    return pd.DataFrame(rows)
+
+
+ORDER = {"column": "accuracy", "larger": {"estimator": "A"}, "smaller": {"estimator": "R"}, "over": "seed",
+         "each": ["fraction"]}
+
+
+@pytest.mark.parametrize("gap, seeds, verdict", [(2, 3, claims.REPRODUCED), (-2, 3, claims.REFUTED),
+                                                 (2, 1, claims.PARTLY)])
+def test_verdicts_over_trainings(gap, seeds, verdict):
+    judged = claims.evaluate(ORDER, frame(gap, seeds))
+    assert judged.verdict == verdict and f"n = {seeds}" in judged.measured_with_interval
+
+
+def test_students_interval():
+    from scipy.stats import ttest_1samp
+    values = pd.Series([1.0, 2.0, 4.0]).to_numpy()
+    wanted = ttest_1samp(values, 0).confidence_interval()
+    assert claims.student(values) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_one_of_makes_a_cell_a_value_and_range_compares_spreads():
+    test = {**ORDER, "larger": {}, "one_of": {"estimator": ["A", "B"]}}
+    assert claims.evaluate(test, frame(2)).measured.count(";") == 3
+    spread = {"column": "accuracy", "larger": {"fraction": 0.9}, "smaller": {"fraction": 0.5, "estimator": ["B", "R"]},
+              "of": "range", "over": "seed"}
+    assert claims.evaluate(spread, frame(7)).verdict == claims.REPRODUCED
+    assert claims.evaluate({**spread, "among": {"estimator": ["B", "R"]}}, frame(7)).verdict != claims.REPRODUCED
