@@ -11,13 +11,10 @@ from fragility import attacks, attribution, checks, data, metrics
 from fragility.attribution.output import logits_of
 from fragility.experiments import robust
 from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
-from fragility.metrics.lens import diverse_topk, top_pixels
+from fragility.experiments.lens_scores import scores
 from fragility.profiles import PROFILES
 from fragility.store import Store, fingerprint
 
-METRICS = ("topk", "recall", "precision", "topk_div", "recall_div", "precision_div", "spearman", "kendall",
-           "lens_spearman", "lens_kendall")
-RULES = ("last", "any")             # other rules for ties than ours, lowest index first
 CONTROLS = ("same_class", "other_class")    # not attacks: the map of another image, scored the same way
 PARTNERS = 4                        # other images for each
 _OBJECTIVES = {"topk": lambda cell: attacks.TopK(cell["k"]), "center": lambda cell: attacks.MassCenter(),
@@ -123,61 +120,6 @@ def run(cell: dict, store: Store) -> Outcome:
     table = scores(clean, maps(model, moved, labels, cell), cell)
     return Outcome(pd.DataFrame({**shared, **table.to_dict("list"), "found": found.double().tolist()}),
                    {"delta": (moved - x).half()})
-
-
-def scores(a: Tensor, b: Tensor, cell: dict) -> pd.DataFrame:
-    """All metrics of pairs of maps (n, h, w), a row a pair, with the chance of each set metric and its share above it.
-
-    Missing where fewer than k diverse pixels exist, or where chance is so high that no share can be told.
-    """
-    k, window = cell["k"], cell["window"]
-    columns = dict(zip(("topk", "recall", "precision", "chance_recall", "chance_precision"), _sets(a, b, k, window)))
-    columns["chance_topk"] = metrics.topk_chance(a, k)
-    columns |= dict(zip(("topk_div", "recall_div", "precision_div", "chance_recall_div", "chance_precision_div"),
-                        _sets(a, b, k, window, diverse=True)))
-    for name in ("topk", "recall", "precision", "recall_div", "precision_div"):
-        chance = columns[f"chance_{name}"]
-        known = chance.isfinite()
-        share = torch.full_like(chance, torch.nan)
-        share[known] = metrics.above_chance(columns[name][known], chance[known])
-        columns[f"{name}_corrected"] = share
-    columns |= {"spearman": metrics.spearman(a, b), "kendall": metrics.kendall(a, b),
-                "lens_spearman": metrics.lens_spearman(a, b, window),
-                "lens_kendall": metrics.lens_kendall(a, b, window),
-                "lens_spearman_padded": metrics.lens_spearman(a, b, window, zero_padding=True)}
-    columns |= {"recall_gain": columns["recall"] - columns["topk"],
-                "recall_div_gain": columns["recall_div"] - columns["recall"],
-                "rank_gain": columns["lens_spearman"] - columns["spearman"]}
-    columns |= {f"{name}_{rule}": value for rule in RULES
-                for name, value in zip(("topk_div", "recall_div"), _sets(*untied(a, b, rule, cell), k, window, True))}
-    columns["zeros_div"] = ((a == 0) & diverse_topk(a, k, window)).sum((1, 2)) / k
-    return pd.DataFrame({name: value.double().tolist() for name, value in columns.items()})
-
-
-def _sets(a: Tensor, b: Tensor, k: int, window: int, diverse: bool = False) -> tuple[Tensor, ...]:
-    """Overlap, recall, precision and the chance of the two of the (diverse) top k; NaN where fewer than k exist."""
-    if diverse:
-        first, second = diverse_topk(a, k, window), diverse_topk(b, k, window)
-    else:
-        first, second = top_pixels((a, b), k, window)
-    near_first, near_second = metrics.dilate(first, window), metrics.dilate(second, window)
-    exist = (first.sum((1, 2)) == k) & (second.sum((1, 2)) == k)
-    values = [both.sum((1, 2)) / k for both in (first & second, near_first & second, first & near_second)]
-    values += [near.double().mean((1, 2)) for near in (near_first, near_second)]
-    return tuple(torch.where(exist, value, torch.nan) for value in values)
-
-
-def untied(a: Tensor, b: Tensor, rule: str, cell: dict) -> tuple[Tensor, Tensor]:
-    """The same two maps with another rule for ties: the last pixel first, or any pixel for exact zeros.
-
-    A turn by half a circle makes the last pixel the first and changes nothing else. "any" puts different faint
-    noise, below all other values, in place of the zeros of the two maps.
-    """
-    if rule == "last":
-        return a.flip(1, 2), b.flip(1, 2)
-    generator = generator_for({"ties": cell["seed"]})
-    return tuple(torch.where(side == 0, 1e-30 * (1 + torch.rand(side.shape, generator=generator)), side)
-                 for side in (a, b))
 
 
 def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor, Tensor]:

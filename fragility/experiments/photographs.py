@@ -6,6 +6,7 @@ from fragility import attacks, attribution, profiles
 from fragility.attribution.output import logits_of
 from fragility.experiments import fragile, lens, robust
 from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
+from fragility.experiments.lens_scores import scores
 from fragility.store import Store, fingerprint
 
 
@@ -31,7 +32,7 @@ def attacked_run(cell: dict, store: Store) -> Outcome:
         after = before.roll(1, 0)
     else:
         before, _, after = fragile.shown(theirs, store, slice(None))
-    table = lens.scores(before, after, score)
+    table = scores(before, after, score)
     return Outcome(table.assign(image=range(len(before)), pixels=before[0].numel()))
 
 
@@ -72,8 +73,8 @@ def noise_run(cell: dict, store: Store) -> Outcome:
     generator = generator_for({"noise": cell["seed"]})
     moved = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
     before, after = (_maps(model, images, labels, cell) for images in (x, moved))
-    table = lens.scores(before, after, cell).assign(image=range(len(x)), pixels=before[0].numel())
-    other = lens.scores(before, before.roll(1, 0), cell)
+    table = scores(before, after, cell).assign(image=range(len(x)), pixels=before[0].numel())
+    other = scores(before, before.roll(1, 0), cell)
     for name in ("topk", "recall", "recall_div"):
         table[f"other_{name}"], table[f"{name}_over_other"] = other[name], table[name] - other[name]
     return Outcome(table)

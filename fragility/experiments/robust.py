@@ -1,5 +1,7 @@
 """Networks trained to withstand attacks: each a record with its accuracies and, as companion, its weights."""
 
+from typing import Annotated
+
 import pandas as pd
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -29,8 +31,8 @@ class Robust(Parameters):
 
     networks: dict[str, str] = Field(min_length=1)
     trainings: list[str] = Field(min_length=1)
-    epochs: int = Field(ge=0)
-    robust_epochs: int = Field(ge=1)
+    epochs: dict[str, Annotated[int, Field(ge=0)]]
+    robust_epochs: dict[str, Annotated[int, Field(ge=1)]]
     balls: dict[str, tuple[float, int, float]]
     fine_images: int = Field(ge=1)
     fine_steps: int = Field(ge=1)
@@ -57,8 +59,9 @@ class Robust(Parameters):
 
     @model_validator(mode="after")
     def same_data_sets(self):
-        if self.networks.keys() != self.balls.keys():
-            raise ValueError("networks and balls must name the same data sets.")
+        for name in ("epochs", "robust_epochs", "balls"):
+            if self.networks.keys() != getattr(self, name).keys():
+                raise ValueError(f"networks and {name} must name the same data sets.")
         return self
 
 
@@ -68,12 +71,12 @@ def cells(parameters: Robust) -> list[dict]:
 
 def settings(parameters: Robust) -> list[dict]:
     """All that is said of each training, a dictionary a data set and training; :func:`own` picks what it needs."""
-    shared = parameters.model_dump(include={"epochs", "robust_epochs", "fine_images", "fine_weight", "test_images",
-                                            "test_steps", "seed"})
+    shared = parameters.model_dump(include={"fine_images", "fine_weight", "test_images", "test_steps", "seed"})
     grid = []
     for data_set, network in parameters.networks.items():
         epsilon, steps, step_size = parameters.balls[data_set]
-        one = {**shared, "network": network, "data_set": data_set, "ball": [epsilon, steps, step_size],
+        one = {**shared, "network": network, "data_set": data_set, "epochs": parameters.epochs[data_set],
+               "robust_epochs": parameters.robust_epochs[data_set], "ball": [epsilon, steps, step_size],
                "fine_ball": [epsilon, parameters.fine_steps, epsilon / parameters.fine_steps],
                "fine_points": list(parameters.fine_points)}
         grid += [{**one, "training": name} for name in parameters.trainings]

@@ -5,6 +5,7 @@ import pandas as pd
 
 from fragility.experiments import lens
 from fragility.experiments.base import Experiment, Factor, Outcome
+from fragility.experiments.lens_scores import METRICS
 from fragility.store import Store
 
 ATTACKS = ("topk", "center", "lens")
@@ -26,7 +27,7 @@ def run(cell: dict, store: Store) -> Outcome:
     """
     tables = {kind: lens.EXPERIMENT.record(one, store).table for kind, one in _pair(cell).items()}
     parts = []
-    for metric in lens.METRICS:
+    for metric in METRICS:
         noise, attack = (tables[kind][metric].to_numpy(float) for kind in ("noise", "attack"))
         parts.append(pd.DataFrame({"image": tables["noise"]["image"], "metric": metric,
                                    "separation": placements(noise, attack).tolist()}))

@@ -17,7 +17,7 @@ METRIC_NAMES = {
     "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "top-k-div",
     "recall_div": "LENS recall-div", "precision_div": "LENS precision-div", "spearman": "Spearman",
     "kendall": "Kendall", "lens_spearman": "LENS-Spearman", "lens_kendall": "LENS-Kendall",
-    "lens_spearman_padded": "the same, zero-padded",
+    "lens_spearman_padded": "LENS-Spearman,\nzero-padded",
     "topk_corrected": "top-k\nabove chance", "recall_corrected": "LENS recall\nabove chance",
     "recall_div_corrected": "LENS recall-div\nabove chance",
 }
@@ -75,7 +75,7 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
     """
     methods, groups = _order(table.method), _order(table[by])
     figure, axes = plt.subplots(len(methods), len(metrics), squeeze=False, sharex=True, sharey=True,
-                                figsize=(1 + 2.1 * len(metrics), 2.2 * len(methods) + 0.9))
+                                figsize=(1 + min(2.1 * len(metrics), 7.5), 2.2 * len(methods) + 0.9))
     width = 0.8 / len(attacks)
     for method, row in zip(methods, axes):
         for metric, axis in zip(metrics, row):
@@ -91,7 +91,7 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
                                  error_kw={"linewidth": 0.8})
                 _group_controls(axis, part, metric, place)
             axis.set_xticks(range(len(groups)), [TRAINING_NAMES.get(group, group) for group in groups],
-                            rotation=20 if len(groups) > 2 else 0)
+                            rotation=25 if len(groups) > 2 else 0)
             axis.axhline(0, color="0.35", linewidth=0.7)
             axis.grid(axis="x", visible=False)
             axis.set_axisbelow(True)

@@ -48,7 +48,7 @@ def models_before_after(panels: Mapping[str, Sequence[Tensor]], notes: Mapping[s
     `panels` holds (image, perturbed image, map, map after) of each column, images (c, h, w), maps (h, w); `notes`
     stand under the columns.
     """
-    figure, axes = plt.subplots(2, 2 * len(panels), figsize=(1.25 * 2 * len(panels), 3.2), squeeze=False)
+    figure, axes = plt.subplots(2, 2 * len(panels), figsize=(1.25 * 2 * len(panels), 2.9), squeeze=False)
     for place, (name, (image, moved, before, after)) in enumerate(panels.items()):
         for row, (picture, one) in enumerate(((image, before), (moved, after))):
             values = picture.numpy()
