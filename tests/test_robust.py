@@ -1,11 +1,13 @@
 """Robust training: what the attacks of the training find, what its losses are, and that it works."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from fragility import attribution, data, models, robust, training
+from fragility.experiments import separation
 from tests.networks import build, images
 
 
@@ -218,3 +220,20 @@ def test_a_pre_activation_block_starts_at_its_shortcut():
     out = block(x)
     assert out.shape == (2, 32, 4, 4) and torch.allclose(out[:, 8:24], F.avg_pool2d(x, 2))
     assert out[:, :8].abs().max() == 0 and out[:, 24:].abs().max() == 0
+
+
+# ------------------------------------------------------------------------------------- telling noise from attack
+def test_shares_average_to_the_area_under_the_curve():
+    generator = np.random.default_rng(0)
+    high, low = generator.integers(3, 9, 40).astype(float), generator.integers(0, 7, 40).astype(float)
+    pairs = [(a > b) + 0.5 * (a == b) for a in high for b in low]
+    assert separation.shares(high, low).mean() == pytest.approx(np.mean(pairs))
+    assert separation.shares(low, low).mean() == pytest.approx(0.5)
+    assert separation.shares(high + 10, low).tolist() == [1.0] * 40
+
+
+def test_shares_vary_with_both_samples():
+    """An interval from one sample alone would be blind to the other's spread."""
+    low = np.array([0.0, 3.0])
+    assert separation.shares(np.array([2.0, 2.0]), low).std() > 0
+    assert separation.shares(low, np.array([2.0, 2.0])).std() > 0

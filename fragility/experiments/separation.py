@@ -21,16 +21,13 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    """For each image and metric the share of attacked maps that score below its map under noise, ties half.
-
-    The mean over images is the area under the ROC curve of telling noise from the attack: 1 is perfect, 0.5 blind.
-    """
+    """For each metric and image its :func:`shares` of the area under the ROC curve of telling noise from the attack."""
     tables = {kind: lens.EXPERIMENT.record(one, store).table for kind, one in _pair(cell).items()}
     parts = []
     for metric in METRICS:
         noise, attack = (tables[kind][metric].to_numpy(float) for kind in ("noise", "attack"))
         parts.append(pd.DataFrame({"image": tables["noise"]["image"], "metric": metric,
-                                   "separation": placements(noise, attack).tolist()}))
+                                   "separation": shares(noise, attack).tolist()}))
     return Outcome(pd.concat(parts, ignore_index=True))
 
 
@@ -38,9 +35,14 @@ def _pair(cell: dict) -> dict[str, dict]:
     return {"noise": {**cell, "attack": "random_sign", "steps": 1}, "attack": cell}
 
 
-def placements(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Share of `low` below each value of `high`, ties half; its mean is the area under the ROC curve."""
-    return (high[:, None] > low).mean(1) + (high[:, None] == low).mean(1) / 2
+def shares(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Values (n,), one an image, whose mean is the area under the ROC curve of two paired samples (n,).
+
+    The area is the share of pairs in which `high` wins, ties half. An image is in it twice, by its `high` against all
+    `low` and the other way round, so a bootstrap over these values draws both anew, as DeLong's variance does.
+    """
+    wins = (high[:, None] > low) + (high[:, None] == low) / 2
+    return wins.mean(1) + wins.mean(0) - wins.mean()
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
