@@ -161,7 +161,9 @@ def resized(images: Tensor) -> Tensor:
 def explained(cell: dict, store: Store) -> tuple[nn.Module, str]:
     """The network whose maps are judged, the 0 % control of seed `explained`, and its weights' fingerprint."""
     control = {**{name: cell[name] for name in RECIPE}, "pipeline": "direct", "seed": cell["explained"]}
-    model = models.load(cell["network"], weights=EXPERIMENT.record(control, store).tensors()).to(device())
+    model = models.load(cell["network"])
+    model.load_state_dict(EXPERIMENT.record(control, store).tensors())
+    model = model.to(device())
     return model, weights_fingerprint(model.state_dict())
 
 

@@ -131,17 +131,14 @@ def accuracy_table(table: pd.DataFrame, replaced: float) -> Styler:
     [hooker2019, table 2]."""
     reported, rows = reported_roar(), []
     reported = reported[np.isclose(reported.replaced, replaced)]
+    trainings = f"here, n = {table.seed.nunique()}"
     for name in dict.fromkeys(table.estimator):
         row = {"estimator": name}
         for mode, label in (("remove", "ROAR"), ("keep", "KAR")):
             mine = table[(table.estimator == name) & (table["mode"] == mode) & np.isclose(table.replaced, replaced)]
-            row[f"{label}, here"] = _spread(mine.accuracy)
             theirs = reported[(reported.estimator == name) & (reported["mode"] == label)].set_index("data_set").accuracy
-            row |= {f"{label}, {data_set}": f"{theirs[data_set]:.1f}" if len(theirs) else "not reported"
-                    for data_set in REPORTED_CLEAN}
+            row[f"{label}, {trainings}"] = f"{mine.accuracy.mean():.1f} ± {mine.accuracy.std():.1f}" if len(mine) else ""
+            published = ", ".join(f"{theirs[data_set]:.1f}" for data_set in REPORTED_CLEAN) if len(theirs) else ""
+            row[f"{label}, paper: {', '.join(REPORTED_CLEAN)}"] = published
         rows.append(row)
     return plain_table(pd.DataFrame(rows))
-
-
-def _spread(values: pd.Series) -> str:
-    return f"{values.mean():.1f} ± {values.std():.1f} (n = {len(values)})" if len(values) else "not run"
