@@ -137,7 +137,8 @@ def accuracy_table(table: pd.DataFrame, replaced: float) -> Styler:
         for mode, label in (("remove", "ROAR"), ("keep", "KAR")):
             mine = table[(table.estimator == name) & (table["mode"] == mode) & np.isclose(table.replaced, replaced)]
             theirs = reported[(reported.estimator == name) & (reported["mode"] == label)].set_index("data_set").accuracy
-            row[f"{label}, {trainings}"] = f"{mine.accuracy.mean():.1f} ± {mine.accuracy.std():.1f}" if len(mine) else ""
+            here = f"{mine.accuracy.mean():.1f} ± {mine.accuracy.std():.1f}" if len(mine) else ""
+            row[f"{label}, {trainings}"] = here
             published = ", ".join(f"{theirs[data_set]:.1f}" for data_set in REPORTED_CLEAN) if len(theirs) else ""
             row[f"{label}, paper: {', '.join(REPORTED_CLEAN)}"] = published
         rows.append(row)
