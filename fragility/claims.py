@@ -1,5 +1,7 @@
 """Claims of the papers and their verdicts: computed from records, never typed."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -38,24 +40,30 @@ def load() -> list[dict]:
 def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
     """One row a claim: id, paper, statement, figure, reported, measured, interval, verdict, reason, scale."""
     store, rows = store or Store(), []
+
+    @cache      # many claims look at the same records
+    def known(experiment: str, scale: str) -> pd.DataFrame:
+        return results.measured(experiments.named(experiment), scale, store if scale == profile else None)
+
     for claim in load():
-        judged = judge(claim, profile, store)
+        judged = judge(claim, profile, known)
         shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported")}
         chapter = experiments.named(claim["experiment"]).notebook if "experiment" in claim else ""
         rows.append({**shown, **judged._asdict(), "chapter": chapter or ""})
     return pd.DataFrame(rows)
 
 
-def judge(claim: dict, profile: str, store: Store) -> Verdict:
+def judge(claim: dict, profile: str, known: Callable[[str, str], pd.DataFrame]) -> Verdict:
     """The verdict on one claim, at the largest scale that has records for it.
 
-    At `profile` those are the store's and the published ones, at larger scales the published ones alone.
+    `known(experiment, scale)` gives them: at `profile` the store's and the published ones, at larger scales the
+    published ones alone.
     """
     if "untested" in claim:
         return Verdict(UNTESTED, reason=claim["untested"], scale="no")
-    experiment, lowest = experiments.named(claim["experiment"]), PROFILES.index(profile)
+    experiment, lowest = claim["experiment"], PROFILES.index(profile)
     for scale in reversed(PROFILES[lowest:]):
-        table = results.measured(experiment, scale, store if scale == profile else None)
+        table = known(experiment, scale)
         verdict = evaluate(claim["test"], table) if len(table) else Verdict(UNTESTED)
         if verdict.verdict == UNTESTED:
             continue
@@ -63,7 +71,7 @@ def judge(claim: dict, profile: str, store: Store) -> Verdict:
             reason = f"needs the {claim['scale']} scale; for comparison, at the {scale} scale: "
             return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval, scale=scale)
         return verdict._replace(scale=scale, measured_with_interval=verdict.measured_with_interval + _so_far(table))
-    return Verdict(UNTESTED, reason=f"no records of {experiment.name} at the {profile} scale hold it", scale=profile)
+    return Verdict(UNTESTED, reason=f"no records of {experiment} at the {profile} scale hold it", scale=profile)
 
 
 def _so_far(table: pd.DataFrame) -> str:
