@@ -24,7 +24,7 @@ def influence_sign(extract: Callable[[Tensor], Tensor], head: influence.Head, tr
     extract
         Differentiable callable from images to features (n, d); frozen.
     head, train
-        What :func:`fragility.attribution.influence.fit_head` gave, and the features and labels it was fitted on.
+        What :func:`~fragility.attribution.influence.fit_head` gave, and the features and labels it was fitted on.
     x
         Images (n, c, h, w) in [0, 1]; their label is the class that the head predicts.
     epsilon
