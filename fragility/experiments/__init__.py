@@ -25,7 +25,7 @@ from fragility.experiments import (
 from fragility.experiments.base import Experiment, collect, plan, run_cells
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
-    networks.EXPERIMENT, fragile.EXPERIMENT, patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT,
+    networks.EXPERIMENT, fragile.EXPERIMENT, fragile.SMALL, patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT,
     references.EXPERIMENT, influences.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT, dimension.RESOLUTION,
     variants.EXPERIMENT, variants.TARGETED,
     robust.EXPERIMENT, lens.EXPERIMENT, separation.EXPERIMENT, photographs.ATTACKED, photographs.NOISE,

@@ -18,6 +18,7 @@ from fragility.store import Store, fingerprint
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
 ATTACKS = (*OBJECTIVES, "random_sign")
 PATHS = ("gradient", "integrated_gradients")
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}     # of the gradients that give an attack its direction
 CONTROL = "other_image"          # not an attack: the map of another image, scored the same way
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
 
@@ -35,7 +36,13 @@ class Fragility(Parameters):
     k: int = Field(ge=1)
     path_steps: int = Field(ge=1)
     path_points: int = Field(ge=1)
+    precision: str = "float32"
     seed: int = 0
+
+    @field_validator("precision")
+    @classmethod
+    def known_precision(cls, name):
+        return checks.choice("Precision", name, PRECISIONS)
 
     @field_validator("images", "steps")
     @classmethod
@@ -69,6 +76,8 @@ def cells(parameters: Fragility) -> list[dict]:
     grid = []
     for method, images in parameters.images.items():
         one = {**shared, "method": method, "images": images, "steps": parameters.steps[method]}
+        if method in PATHS:
+            one["precision"] = parameters.precision
         if method == "integrated_gradients":
             one |= {"path_steps": parameters.path_steps, "path_points": parameters.path_points}
         grid.append({**one, "attack": CONTROL, "epsilon": 0.0})
@@ -149,7 +158,9 @@ def method_of(cell: dict):
 
 def curvature_of(cell: dict):
     """How the cell's attack finds its direction; None leaves it to the method's default."""
-    return attacks.FiniteDifference(cell["path_points"]) if "path_points" in cell else None
+    if cell["method"] not in PATHS:
+        return None
+    return attacks.FiniteDifference(cell.get("path_points", 2), precision=PRECISIONS[cell["precision"]])
 
 
 def confidence(model, x: Tensor, labels: Tensor) -> Tensor:
@@ -197,5 +208,32 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 EXPERIMENT = Experiment(
     "fragility", 1, Fragility, cells, inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 64, "k": 50, "steps": 4,
-            "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
+            "seed": 0, "method": "gradient", "precision": "float32", "attack": "topk", "epsilon": 0.1},
     canary_values={"topk": 0.6931, "spearman": 0.6712, "center": 0.2151}, notebook="fragility")
+
+
+class Small(Fragility):
+    """Parameters of the comparison on small images: those of the first, with the changes in `small`."""
+
+    small: dict
+
+    @model_validator(mode="after")
+    def small_is_in_order(self):
+        if self.small:
+            _small(self)
+        return self
+
+
+def _small(parameters: Small) -> Fragility:
+    return Fragility.of({**parameters.model_dump(exclude={"small"}), **parameters.small})
+
+
+def small_cells(parameters: Small) -> list[dict]:
+    return cells(_small(parameters)) if parameters.small else []
+
+
+SMALL = Experiment(
+    "small", 1, Small, small_cells, inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 16, "k": 50, "steps": 2, "seed": 0,
+            "method": "deeplift", "attack": "center", "epsilon": 0.1},
+    canary_values={"topk": 0.966, "spearman": 0.713, "center": 0.137}, notebook="fragility")

@@ -22,7 +22,7 @@ def cells(parameters: PathSteps) -> list[dict]:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    model, _ = trainings.explained(cell, store)
+    model = trainings.explained(cell, store)
     x = data.unit(trainings.sets(cell).test[:cell["images"]]).to(trainings.device())
     short, long = (rankings.family_maps({**cell, "path_steps": steps}, model, x, torch.Generator().manual_seed(0))
                    for steps in (cell["path_steps"], cell["long_steps"]))

@@ -14,7 +14,7 @@ def attacked_cells(parameters: lens.Lens) -> list[dict]:
     """Cells of the fragility chapter whose images are scored again: nothing is attacked twice."""
     if not parameters.photographs:
         return []
-    chapter = fragile.Fragility.of(profiles.parameters("fragility", parameters.photographs))
+    chapter = fragile.EXPERIMENT.at(parameters.photographs)
     return [{**cell, "lens_k": parameters.photo_k, "window": parameters.photo_window}
             for cell in fragile.cells(chapter) if cell["method"] in parameters.methods]
 
@@ -93,8 +93,8 @@ def noise_sketch(cell: dict) -> tuple[dict, Factor]:
 _PLAIN = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "seed": 0, "images": 16}
 ATTACKED = Experiment(
     "attacked", 1, lens.Lens, attacked_cells, attacked_inputs, attacked_run, attacked_sketch,
-    canary={**_PLAIN, "k": 50, "steps": 2, "method": "gradient", "attack": "topk", "epsilon": 0.1, "lens_k": 100,
-            "window": 1},
+    canary={**_PLAIN, "k": 50, "steps": 2, "method": "gradient", "precision": "float32", "attack": "topk", "epsilon": 0.1,
+            "lens_k": 100, "window": 1},
     canary_values={"topk": 0.791, "recall": 0.95}, notebook="lens")
 NOISE = Experiment(
     "noise", 1, lens.Lens, noise_cells, noise_inputs, noise_run, noise_sketch,

@@ -20,6 +20,7 @@ BASES = ("GRAD", "IG", "GB")
 FAMILIES = {**{base: (base, f"SQ-{base}") for base in BASES},
             **{f"SG-{base}": (f"SG-{base}", f"SG-SQ-{base}", f"VAR-{base}") for base in BASES},
             "Sobel": ("Sobel",), "Random": ("Random",)}
+CONTROLS = ("Sobel", "Random")          # they look at no network
 FAMILY = {estimator: family for family, members in FAMILIES.items() for estimator in members}
 ESTIMATORS = tuple(FAMILY)
 _BATCH = 128            # images a pass
@@ -68,11 +69,12 @@ def family_cell(values: dict, family: str) -> dict:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    return {**trainings.inputs(cell, store), "weights": trainings.explained(cell, store)[1]}
+    """The explained network is not among them: the cell's parameters say how it is trained, wherever that happens."""
+    return {**trainings.inputs(cell, store), "trainings": trainings.EXPERIMENT.version}
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    model, _ = trainings.explained(cell, store)
+    model = None if cell["family"] in CONTROLS else trainings.explained(cell, store)
     known, generator = trainings.sets(cell), generator_for(cell)
     tensors = {}
     for split in ("train", "test"):
@@ -89,7 +91,7 @@ def _common(first: Tensor, second: Tensor) -> float:
     return ((first < k) & (second < k)).flatten(1).sum(1).double().mean().item() / k
 
 
-def _ranked(cell: dict, model: nn.Module, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+def _ranked(cell: dict, model: nn.Module | None, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Ranks of some uint8 images by every estimator of the cell's family, filtered ones as "name+filter"."""
     maps = family_maps(cell, model, data.unit(images).to(trainings.device()), generator)
     found = {name: ranks(part, cell["unit"]) for name, part in maps.items()}
@@ -98,10 +100,10 @@ def _ranked(cell: dict, model: nn.Module, images: Tensor, generator: torch.Gener
     return {name: part.cpu() for name, part in found.items()}
 
 
-def family_maps(cell: dict, model: nn.Module, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+def family_maps(cell: dict, model: nn.Module | None, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Signed maps (n, c, h, w) of the predicted class's logit by every estimator of the cell's family."""
     family = cell["family"]
-    if family in ("Sobel", "Random"):
+    if family in CONTROLS:
         return {family: attribution.sobel(x) if family == "Sobel" else attribution.random(x, generator=generator)}
     base = family.removeprefix("SG-")
     chunk = None if x.is_cuda else max(1, _IN_FLIGHT // x[0].numel())

@@ -62,7 +62,7 @@ def _grid(parameters: Roar) -> list[dict]:
         asked = [("none", "retrain", both)]
         asked += [(kind, "retrain", widest) for kind in rankings.FILTERS if estimator in parameters.filtered]
         asked += [("none", "masks", widest)] if estimator in parameters.mask_estimators else []
-        asked += [("none", "fresh", removed)] if estimator == "Random" else []
+        asked += [("none", "fresh", widest)] if estimator == "Random" else []
         own = {**shared, "estimator": estimator}
         for filtering, kind, places in asked:
             grid += [{**own, "filter": filtering, "kind": kind, "mode": mode, "fraction": fraction, "seed": seed}
@@ -73,14 +73,14 @@ def _grid(parameters: Roar) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    return {**trainings.inputs(cell, store), "weights": trainings.explained(cell, store)[1]}
+    return {**rankings.inputs(cell, store), "rankings": rankings.EXPERIMENT.version}
 
 
 def run(cell: dict, store: Store) -> Outcome:
     known = trainings.sets(cell)
     test = degraded(cell, "test", store)
     if cell["kind"] in ("original", "road"):
-        model, _ = trainings.explained(cell, store)
+        model = trainings.explained(cell, store)
     elif cell["kind"] == "fresh":
         model = trainings.fitted(cell, known.train, augment=fresh_masks(cell, known.mean))
     else:
@@ -169,12 +169,14 @@ def _spearman(pairs: np.ndarray) -> list[float]:
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """One epoch on few images. The rankings are made once, by their own plan, and shared: not counted here."""
-    images = min(256, cell["train_images"], cell["test_images"])
-    tiny = {**cell, "train_images": images, "test_images": images, "batch_size": min(cell["batch_size"], images),
+    """One epoch on some of the images, degraded at random: rankings are made once, shared, and have their own plan."""
+    images, tests = min(4096, cell["train_images"]), min(512, cell["test_images"])
+    tiny = {**cell, "train_images": images, "test_images": tests, "batch_size": min(cell["batch_size"], images),
             "epochs": 1, "estimator": "Random", "filter": "none", "filtered": [], "seed": 0}
-    trains = cell["kind"] in ("retrain", "masks", "fresh")
-    return tiny, Factor(cell["epochs"] * cell["train_images"] / images if trains else cell["test_images"] / images)
+    trainings.sets(tiny)        # reading the data is not measured
+    if cell["kind"] in ("original", "road"):
+        return tiny, Factor(cell["test_images"] / tests)
+    return tiny | {"mode": "remove", "fraction": 0.5}, Factor(cell["epochs"] * cell["train_images"] / images)
 
 
 EXPERIMENT = Experiment(

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from fragility import attribution, checks, data, models, training
+from fragility import checks, data, models, training
 from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
-from fragility.store import Store, fingerprint, weights_fingerprint
+from fragility.store import Store, fingerprint
 
 PIPELINES = ("direct", "resized")
 GROWTH = 256 / 224      # by how much the code of [hooker2019] enlarges the cut-out image before it cuts again
@@ -109,7 +109,7 @@ def sets(cell: dict) -> Sets:
     return _sets(cell["data_set"], cell["train_images"], cell["test_images"])
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _sets(name: str, train_images: int, test_images: int) -> Sets:
     parts = []
     for split, count in (("train", train_images), ("test", test_images)):
@@ -158,24 +158,20 @@ def resized(images: Tensor) -> Tensor:
     return torch.cat(parts)[..., start:start + side, start:start + side].clamp(0, 1)
 
 
-def explained(cell: dict, store: Store) -> tuple[nn.Module, str]:
-    """The network whose maps are judged, the 0 % control of seed `explained`, and its weights' fingerprint."""
+def explained(cell: dict, store: Store) -> nn.Module:
+    """The network whose maps are judged: the 0 % control of seed `explained`."""
     control = {**{name: cell[name] for name in RECIPE}, "pipeline": "direct", "seed": cell["explained"]}
     model = models.load(cell["network"])
     model.load_state_dict(EXPERIMENT.record(control, store).tensors())
-    model = model.to(device())
-    return model, weights_fingerprint(model.state_dict())
-
-
-def predicted(model: nn.Module, images: Tensor) -> Tensor:
-    """The classes (n,) that a network predicts for uint8 images."""
-    return torch.cat([attribution.output.predict(model, data.unit(part).to(device()))
-                      for part in images.split(256)])
+    return model.to(device(), memory_format=torch.channels_last)      # a third faster, for one channel, too
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """One epoch; the companion, the weights, is whole."""
-    return {**cell, "epochs": 1}, Factor(cell["epochs"])
+    """One epoch on some of the images; the companion, the weights, is whole."""
+    images = min(4096, cell["train_images"])
+    tiny = {**cell, "train_images": images, "batch_size": min(cell["batch_size"], images), "epochs": 1, "seed": 0}
+    sets(tiny)        # reading the data is not measured
+    return tiny, Factor(cell["epochs"] * cell["train_images"] / images)
 
 
 EXPERIMENT = Experiment(
