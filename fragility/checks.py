@@ -119,11 +119,11 @@ def targets(target, n: int, device) -> Tensor | None:
     return target.to(device)
 
 
-def baseline(value, x: Tensor) -> Tensor:
+def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
     """Return a reference image that broadcasts over `x`: a number, (c, h, w), (1, c, h, w) or x's shape."""
     tensor = torch.as_tensor(value, dtype=x.dtype, device=x.device)
     fits = tensor.ndim == 0 or tensor.shape in {x.shape[1:], (1, *x.shape[1:]), x.shape}
     if not fits or not torch.isfinite(tensor).all():
-        raise ValueError(f"The baseline must be a finite number or a finite tensor of shape "
+        raise ValueError(f"The {name} must be a finite number or a finite tensor of shape "
                          f"{tuple(x.shape[1:])} or {tuple(x.shape)}, but it has {tuple(tensor.shape)}.")
     return tensor.expand_as(x[:1]) if tensor.ndim < 4 else tensor

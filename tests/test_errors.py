@@ -114,6 +114,9 @@ def special_cases():
             "epsilon 0": {"rule": "epsilon", "epsilon": 0.0},
             "negative epsilon": {"rule": "epsilon", "epsilon": -1e-6},
             "NaN epsilon": {"rule": "epsilon", "epsilon": float("nan")},
+            "NaN root": {"root": float("nan")},
+            "root shape": {"root": images()[:, :, :3]},
+            "root of z+": {"rule": "z+", "root": 0.5},
         },
         "deep_taylor": {"bounds crossed": {"low": 1.0, "high": 0.0}, "NaN bound": {"low": float("nan")}},
         **{

@@ -149,6 +149,19 @@ def test_z_rule_gives_constants_nothing():
     close(attribution.lrp(model, x, LABELS), attribution.gradient_x_input(model, x, LABELS))
 
 
+@pytest.mark.parametrize("rule", ["z", "epsilon"])
+@pytest.mark.parametrize("net", sorted(set(SMALL) - set(POOLED)))
+def test_a_root_moves_the_input_alone(net, rule):
+    model, x = build(SMALL[net]), images()
+    root = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(5), dtype=x.dtype) - 0.5
+    expected = oracle.lrp_epsilon(networks.write_down(model), x, LABELS.tolist(), 0.1 if rule == "epsilon" else 0.0,
+                                  root)
+    close(attribution.lrp(model, x, LABELS, rule=rule, epsilon=0.1, root=root), expected, 1e-11)
+    close(attribution.lrp(model, x, LABELS, rule=rule, epsilon=0.1, root=0.25)
+          - attribution.lrp(model, x, LABELS, rule=rule, epsilon=0.1),
+          -0.25 * attribution.lrp(model, x, LABELS, rule=rule, epsilon=0.1) / x, 1e-9)
+
+
 @pytest.mark.parametrize("epsilon", [0.25, 1e-3])
 @pytest.mark.parametrize("net", sorted(set(SMALL) - set(POOLED)))
 def test_epsilon_rule_is_the_written_down_one(net, epsilon):

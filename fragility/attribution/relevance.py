@@ -205,11 +205,11 @@ class _Positive:
 
 
 @method
-def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6,
+def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6, root=0.0,
         chunk: int | None = None) -> Tensor:
     r"""Layer-wise relevance propagation [bach2015], in logits.
 
-    .. math:: R_i = x_i \sum_j \frac{w_{ij}}{z_j + \epsilon\,\mathrm{sign}\,z_j} R_j
+    .. math:: R_i = (x_i - x_{0,i}) \sum_j \frac{w_{ij}}{z_j + \epsilon\,\mathrm{sign}\,z_j} R_j
               \qquad\text{(z: } \epsilon = 0\text{)}, \qquad
               R_i = x_i \sum_j \frac{w^+_{ij}}{\sum_k x_k w^+_{kj}} R_j \qquad\text{(z+)}
 
@@ -219,6 +219,10 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
         "z" (biases keep their share; equal to gradient times input), "epsilon" or "z+" (biases get none).
     epsilon
         Stabiliser of "epsilon", in units of the layers' outputs.
+    root
+        Point x0 that relevance of the input is measured from, for "z" and "epsilon": a number, a tensor
+        (c, h, w), or one of x's shape; in units of x. Layers inside keep the root zero. With rule "z" it is
+        the deep Taylor decomposition that [kindermans2019, section 3.2] tests.
 
     Notes
     -----
@@ -228,8 +232,11 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     """
     checks.choice("rule", rule, ("z", "epsilon", "z+"))
     checks.number("epsilon", epsilon, 0, exclusive=True)
+    distance = x - checks.baseline(root, x, name="root")
     if rule == "z":
-        return x * explain(Twin(model, {"relu": relu}), x, target, chunk)[0]
+        return distance * explain(Twin(model, {"relu": relu}), x, target, chunk)[0]
+    if rule == "z+" and not torch.equal(distance, x):
+        raise ValueError("rule='z+' measures from zero; root goes with rule='z' or 'epsilon'.")
     zero = first_weighted(model, torch.zeros_like(x[:1])).arguments[0].detach() if rule == "z+" else None
 
     def first(layer, u, weight):
@@ -239,7 +246,7 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     for rows in batches(len(x), x, chunk):
         witness = _Witness(model, x[rows], _WEIGHTED)
         table = _stabilised(witness, epsilon) if rule == "epsilon" else _Positive(witness, first).table()
-        maps.append(x[rows] * explain(Twin(model, table), x[rows], target[rows], len(x))[0])
+        maps.append(distance[rows] * explain(Twin(model, table), x[rows], target[rows], len(x))[0])
     return torch.cat(maps)
 
 

@@ -13,6 +13,7 @@ from fragility.experiments import (
     path_steps,
     patterns,
     photographs,
+    portraits,
     rankings,
     references,
     roar,
@@ -25,10 +26,10 @@ from fragility.experiments import (
 from fragility.experiments.base import Experiment, collect, plan, run_cells
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
-    networks.EXPERIMENT, fragile.EXPERIMENT, fragile.SMALL, patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT,
-    references.EXPERIMENT, influences.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT, dimension.RESOLUTION,
-    variants.EXPERIMENT, variants.TARGETED,
-    robust.EXPERIMENT, lens.EXPERIMENT, separation.EXPERIMENT, photographs.ATTACKED, photographs.NOISE,
+    networks.EXPERIMENT, fragile.EXPERIMENT, fragile.SMALL, patterns.EXPERIMENT, invariance.EXPERIMENT,
+    kittens.EXPERIMENT, references.EXPERIMENT, references.SHOWN, influences.EXPERIMENT, directions.EXPERIMENT,
+    dimension.EXPERIMENT, dimension.RESOLUTION, variants.EXPERIMENT, variants.TARGETED, robust.EXPERIMENT,
+    lens.EXPERIMENT, separation.EXPERIMENT, photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT,
     trainings.EXPERIMENT, rankings.EXPERIMENT, path_steps.EXPERIMENT, roar.EXPERIMENT, toy.EXPERIMENT)}
 
 

@@ -47,6 +47,7 @@ class Experiment:
     it reads. Raise `version` whenever a cell's values change. The canary is a cell of seconds whose
     values are committed beside the version, so that a change is noticed when the version is not raised.
     Its parameters at a profile are those of the same names in `notebook`; without one, their defaults.
+    `publishes_tensors`: its companions are pictures that may be shown, and are published with the records.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Experiment:
     canary: dict
     canary_values: dict = field(default_factory=dict)
     notebook: str | None = None
+    publishes_tensors: bool = False
 
     def pick(self, values: dict) -> Parameters:
         """The experiment's parameters out of a notebook's, which may hold others' too."""

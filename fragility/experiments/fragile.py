@@ -18,7 +18,7 @@ from fragility.store import Store, fingerprint
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
 ATTACKS = (*OBJECTIVES, "random_sign")
 PATHS = ("gradient", "integrated_gradients")
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}     # of the gradients that give an attack its direction
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}     # of the path gradients that give the direction
 CONTROL = "other_image"          # not an attack: the map of another image, scored the same way
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
 
@@ -76,14 +76,18 @@ def cells(parameters: Fragility) -> list[dict]:
     grid = []
     for method, images in parameters.images.items():
         one = {**shared, "method": method, "images": images, "steps": parameters.steps[method]}
-        if method in PATHS:
-            one["precision"] = parameters.precision
-        if method == "integrated_gradients":
-            one |= {"path_steps": parameters.path_steps, "path_points": parameters.path_points}
+        one |= path_settings(parameters, method)
         grid.append({**one, "attack": CONTROL, "epsilon": 0.0})
         grid += [{**one, "attack": attack, "epsilon": epsilon}
                  for attack in parameters.attacks for epsilon in parameters.epsilons]
     return grid
+
+
+def path_settings(parameters: Parameters, method: str) -> dict:
+    """What a cell of integrated gradients says besides: its path, and how its direction is found."""
+    if method != "integrated_gradients":
+        return {}
+    return {name: getattr(parameters, name) for name in ("path_steps", "path_points", "precision")}
 
 
 def inputs(cell: dict, store: Store) -> dict:
@@ -97,13 +101,13 @@ def run(cell: dict, store: Store) -> Outcome:
     clean = attribution.pixel_map(method(model, x, labels, **arguments))
     if cell["attack"] == CONTROL:
         missing = {"found": None, "step": None, "confidence": None, "confidence_change": None}
-        return Outcome(_scores(clean, None, cell["k"]).assign(**missing))
-    attacked, found, steps = _attacked(model, x, cell, arguments)
-    table = _scores(clean, attribution.pixel_map(method(model, attacked, labels, **arguments)), cell["k"])
+        return Outcome(scores(clean, None, cell["k"]).assign(**missing))
+    moved, found, steps = attacked(model, x, cell, arguments)
+    table = scores(clean, attribution.pixel_map(method(model, moved, labels, **arguments)), cell["k"])
     table["found"], table["step"] = found.tolist(), steps.tolist()
-    before, after = confidence(model, x, labels), confidence(model, attacked, labels)
+    before, after = confidence(model, x, labels), confidence(model, moved, labels)
     table["confidence"], table["confidence_change"] = before.tolist(), (after - before).tolist()
-    return Outcome(table, {"delta": (attacked - x).half()})
+    return Outcome(table, {"delta": (moved - x).half()})
 
 
 def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor]:
@@ -143,11 +147,11 @@ def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor
     """Clean pixel maps, perturbed images and their pixel maps of some of a cell's images, for a picture."""
     model, x, labels = subjects(cell, store)
     delta = EXPERIMENT.record(cell, store).tensors()["delta"].float()
-    attacked = (x + delta).clamp(0, 1)[rows]
+    moved = (x + delta).clamp(0, 1)[rows]
     method, arguments = method_of(cell)
     before, after = (attribution.pixel_map(method(model, images, labels[rows], **arguments))
-                     for images in (x[rows], attacked))
-    return before, attacked, after
+                     for images in (x[rows], moved))
+    return before, moved, after
 
 
 def method_of(cell: dict):
@@ -158,9 +162,9 @@ def method_of(cell: dict):
 
 def curvature_of(cell: dict):
     """How the cell's attack finds its direction; None leaves it to the method's default."""
-    if cell["method"] not in PATHS:
+    if "path_points" not in cell:
         return None
-    return attacks.FiniteDifference(cell.get("path_points", 2), precision=PRECISIONS[cell["precision"]])
+    return attacks.FiniteDifference(cell["path_points"], precision=PRECISIONS[cell["precision"]])
 
 
 def confidence(model, x: Tensor, labels: Tensor) -> Tensor:
@@ -168,25 +172,29 @@ def confidence(model, x: Tensor, labels: Tensor) -> Tensor:
     return logits_of(model, x).softmax(1).gather(1, labels[:, None]).squeeze(1)
 
 
-def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Tensor, Tensor]:
-    """Perturbed images, whether the label was kept, and the step that was taken."""
+def attacked(model, x: Tensor, cell: dict, arguments: dict, objective=None) -> tuple[Tensor, Tensor, Tensor]:
+    """Perturbed images, whether the label was kept, and the step that was taken.
+
+    The objective is that of the cell's attack, where none is given.
+    """
     generator = generator_for(cell)
     if cell["attack"] == "random_sign":
         moved = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
         kept = logits_of(model, moved).argmax(1) == logits_of(model, x).argmax(1)
         return moved, kept, torch.ones_like(kept, dtype=torch.int64)
-    result = attacks.attack(model, x, method=cell["method"], objective=OBJECTIVES[cell["attack"]](cell["k"]),
-                            epsilon=cell["epsilon"], steps=cell["steps"], curvature=curvature_of(cell),
-                            generator=generator, method_args=arguments)
+    objective = objective or OBJECTIVES[cell["attack"]](cell["k"])
+    result = attacks.attack(model, x, method=cell["method"], objective=objective, epsilon=cell["epsilon"],
+                            steps=cell["steps"], curvature=curvature_of(cell), generator=generator,
+                            method_args=arguments)
     return result.x, result.found, result.steps
 
 
-def _scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
+def scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
     """The three metrics of [ghorbani2019], an image a row; against other images where `changed` is None."""
-    scores = {"topk": lambda a, b: metrics.topk_intersection(a, b, k), "spearman": metrics.spearman,
-              "center": metrics.center_shift}
+    measures = {"topk": lambda a, b: metrics.topk_intersection(a, b, k), "spearman": metrics.spearman,
+                "center": metrics.center_shift}
     values = {name: score(clean, changed) if changed is not None else metrics.other_image(score, clean)
-              for name, score in scores.items()}
+              for name, score in measures.items()}
     columns = {name: value.tolist() for name, value in values.items()}
     return pd.DataFrame({"image": range(len(clean)), "pixels": clean[0].numel(), **columns})
 
@@ -208,7 +216,7 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 EXPERIMENT = Experiment(
     "fragility", 1, Fragility, cells, inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 64, "k": 50, "steps": 4,
-            "seed": 0, "method": "gradient", "precision": "float32", "attack": "topk", "epsilon": 0.1},
+            "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
     canary_values={"topk": 0.6931, "spearman": 0.6712, "center": 0.2151}, notebook="fragility")
 
 

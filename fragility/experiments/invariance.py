@@ -38,6 +38,10 @@ def _ig(reference: Callable[[Side], float | Tensor]):
         model, x, target, baseline=reference(side), steps=side.cell["path_steps"])
 
 
+def _rooted(root: Callable[[Side], float | Tensor]):
+    return lambda model, x, target, side: attribution.lrp(model, x, target, root=root(side))
+
+
 def _patterned(method, estimator: str, refit: bool = False):
     def run(model, x, target, side: Side):
         fitted = patterns.fitted(side.cell, estimator, side.refit if refit or side.refit == shifts.REBUILT
@@ -64,6 +68,9 @@ SUBJECTS = {
     "ig_zero": _ig(lambda side: 0.0),
     "ig_mean": _ig(lambda side: side.mean),
     "ig_moving": _ig(lambda side: side.m),
+    "lrp_black": _rooted(lambda side: side.floor),
+    "lrp_mean": _rooted(lambda side: side.mean),
+    "lrp_moving": _rooted(lambda side: side.m),
     "deeplift_moving": lambda model, x, target, side: attribution.deeplift(model, x, target, baseline=side.m),
     "deep_taylor_moving": lambda model, x, target, side: attribution.deep_taylor(model, x, target, low=side.m,
                                                                                  high=1 + side.m),
@@ -75,8 +82,8 @@ SUBJECTS = {
 }
 EVERY = tuple(attribution.METHODS)
 FIGURES = tuple(name for name in SUBJECTS if name not in EVERY)
-SMOOTHED = ("gradient", "guided_backprop", "pattern_net", "pattern_attribution", "gradient_x_input", "ig_black",
-            "ig_zero", "lrp")
+SMOOTHED = ("gradient", "guided_backprop", "deconvnet", "pattern_net", "pattern_attribution", "gradient_x_input",
+            "ig_black", "ig_zero", "lrp")
 REBUILT = ("gradient", "gradient_x_input", "guided_backprop", "deconvnet", "lrp", "deeplift", "deep_taylor",
            "pattern_net")
 
@@ -95,10 +102,17 @@ class Invariance(Parameters):
     pattern_images: int = Field(ge=2)
     seed: int = 0
 
-    @field_validator("shift_names", "refits")
+    @field_validator("shift_names")
     @classmethod
     def known_shifts(cls, names):
         return [checks.choice("Shift", name, shifts.SHIFTS) for name in names]
+
+    @field_validator("refits")
+    @classmethod
+    def shifts_of_all_images(cls, names):
+        """Not the kitten: it is painted for one image, and patterns are fitted on others."""
+        return [checks.choice("Shift of refits", name, [one for one in shifts.SHIFTS if one != "kitten"])
+                for name in names]
 
     @field_validator("data_set")
     @classmethod

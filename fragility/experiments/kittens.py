@@ -51,6 +51,10 @@ def pair(first: invariance.Side, m: Tensor, image: int) -> dict[str, tuple[Tenso
     one = first._replace(x=first.x[image:image + 1], cell={**first.cell, "noise": "none"})
     lowest = (first.lowest + m).min().item()
     second = one._replace(model=shifted.compensate(one.model, m), x=one.x + m, m=m, floor=lowest, mean=one.mean + m)
+    agreement = shifted.agreement(one.model, second.model, one.x, m)
+    if (agreement > invariance.AGREES).any():
+        raise ValueError(f"The shifted network differs by {agreement.max():.2g} in its logits; the maps cannot be "
+                         "compared.")
     target = logits_of(one.model, one.x).argmax(1)
     return {method: tuple(invariance.maps(side, method, target) for side in (one, second)) for method in METHODS}
 

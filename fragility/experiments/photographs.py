@@ -93,8 +93,8 @@ def noise_sketch(cell: dict) -> tuple[dict, Factor]:
 _PLAIN = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "seed": 0, "images": 16}
 ATTACKED = Experiment(
     "attacked", 1, lens.Lens, attacked_cells, attacked_inputs, attacked_run, attacked_sketch,
-    canary={**_PLAIN, "k": 50, "steps": 2, "method": "gradient", "precision": "float32", "attack": "topk", "epsilon": 0.1,
-            "lens_k": 100, "window": 1},
+    canary={**_PLAIN, "k": 50, "steps": 2, "method": "gradient", "attack": "topk", "epsilon": 0.1, "lens_k": 100,
+            "window": 1},
     canary_values={"topk": 0.791, "recall": 0.95}, notebook="lens")
 NOISE = Experiment(
     "noise", 1, lens.Lens, noise_cells, noise_inputs, noise_run, noise_sketch,

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 
 from fragility.figures.attacks import cost, degrees, region_rows, saturation, targeted_shares, variant_table
-from fragility.figures.comparison import comparison, reported_comparison, validity
+from fragility.figures.comparison import against_paper, comparison, reported_comparison, validity
 from fragility.figures.encodings import changes, encodings, invariance_matrix
 from fragility.figures.influence import (
     angle_histograms,
@@ -40,10 +40,11 @@ from fragility.figures.tables import VERDICT_MARKS, benchmark_setting, benchmark
 
 __all__ = [
     "METRIC_NAMES", "NAMES", "PALETTE", "REPORTED_CLEAN", "TRAINING_NAMES", "VERDICT_MARKS", "accuracy_table",
-    "angle_histograms", "benchmark_setting", "benchmark_table", "bound_scatter", "changes", "comparison", "cost",
-    "degraded_images", "degrees", "dimension_curves", "encodings", "influence_curves", "influence_example",
-    "invariance_matrix", "kink", "ledger_table", "lens_bars", "lens_curves", "map_rows", "models_before_after",
-    "noise_dots", "plain_table", "plt", "region_rows", "removal_curves", "reported_comparison", "reported_roar",
-    "resolution_curves", "robust_table", "saturation", "separations", "targeted_shares", "tie_rules", "top_sets",
-    "toy_curves", "training_dots", "use_style", "validity", "variant_table",
+    "against_paper", "angle_histograms", "benchmark_setting", "benchmark_table", "bound_scatter", "changes",
+    "comparison", "cost", "degraded_images", "degrees", "dimension_curves", "encodings", "influence_curves",
+    "influence_example", "invariance_matrix", "kink", "ledger_table", "lens_bars", "lens_curves", "map_rows",
+    "models_before_after", "noise_dots", "plain_table", "plt", "region_rows", "removal_curves",
+    "reported_comparison", "reported_roar", "resolution_curves", "robust_table", "saturation", "separations",
+    "targeted_shares", "tie_rules", "top_sets", "toy_curves", "training_dots", "use_style", "validity",
+    "variant_table",
 ]

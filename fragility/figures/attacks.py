@@ -87,7 +87,7 @@ def region_rows(images: Sequence[Tensor], maps: Sequence[Sequence[Tensor]], mask
         for axis, drawn in zip(row[1:], pair):
             axis.imshow(drawn.cpu().numpy())
         for axis in row:
-            axis.contour(mask.cpu().numpy(), levels=[0.5], colors=[PALETTE[1]], linewidths=1.2)
+            axis.contour(mask.cpu().numpy(), levels=[0.5], colors=[PALETTE[9]], linewidths=1.4)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
             axis.spines[:].set_visible(False)

@@ -7,10 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from fragility import paths
 from fragility.claims import bootstrap
 from fragility.figures.style import NAMES, PALETTE
+from fragility.figures.tables import plain_table
 
 AXES = {"topk": "top-{k} overlap", "spearman": "Spearman rank correlation", "center": "centre shift (% of image width)"}
 STYLE = {"topk": {"color": PALETTE[0], "marker": "s"}, "center": {"color": PALETTE[3], "marker": "o"},
@@ -64,6 +66,21 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
             above.tick_params(labelsize=7, colors="0.4", length=2)
     _legend_below(figure, axes[0, 0])
     return figure
+
+
+def against_paper(table: pd.DataFrame, reported: dict) -> Styler:
+    """Means at the largest size beside the paper's: overlap, rank correlation and centre shift, a row an attack."""
+    headings = {"topk": "overlap", "spearman": "rank correlation", "center": "shift (pixels)"}
+    rows = []
+    for (method, attack), part in table[table.epsilon == table.epsilon.max()].groupby(["method", "attack"], sort=False):
+        paper = {metric: reported[_REPORTED_METRIC[metric]][_REPORTED_METHOD[method]][_REPORTED_ATTACK[attack]][-1]
+                 for metric in headings}
+        low_high = {metric: bootstrap(part[metric].to_numpy(float)) for metric in headings}
+        cells = {heading: f"{part[metric].mean():.3g} [{low_high[metric][0]:.3g}, {low_high[metric][1]:.3g}]"
+                          f" / {paper[metric]:.3g}" for metric, heading in headings.items()}
+        rows.append({"map": NAMES[method], "attack": NAMES[attack], "n": len(part),
+                     **{f"{name}: ours / paper": value for name, value in cells.items()}})
+    return plain_table(pd.DataFrame(rows))
 
 
 def _published_sizes(epsilons: Sequence[float], reported: dict) -> bool:

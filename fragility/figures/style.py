@@ -13,6 +13,7 @@ NAMES = {
     "vargrad": "VarGrad", "sobel": "Sobel", "random": "random", "pattern_net": "PatternNet",
     "pattern_attribution": "PatternAttribution", "ig_black": "IG, black", "ig_zero": "IG, zero",
     "ig_mean": "IG, mean image",
+    "lrp_black": "LRP, black root", "lrp_mean": "LRP, mean image root", "lrp_moving": "LRP, moving root",
     "ig_moving": "IG, moving reference", "deeplift_moving": "DeepLIFT, moving reference",
     "deep_taylor_moving": "deep Taylor, moving bounds",
     "pattern_attribution_refit_relu": "PatternAttribution, re-fitted (ReLU)",

@@ -265,24 +265,26 @@ def _relevance(layers, x, labels, weighted, share):
     return _each(layers, x, labels, explain)
 
 
-def lrp_epsilon(layers, x, labels, epsilon):
+def lrp_epsilon(layers, x, labels, epsilon, root=None):
     """R_i = x_i sum_j w_ji R_j / (z_j + epsilon sign z_j), z_j with its bias, sign 0 = 1 (Bach et al. 2015).
 
-    epsilon = 0 is the z rule, with 0 / 0 = 0. Average pooling and sums are linear layers like the others.
+    epsilon = 0 is the z rule, with 0 / 0 = 0. Average pooling and sums are linear layers like the others. At the
+    first layer x_i is measured from `root` (c, h, w).
     """
+    start = 0.0 if root is None else root.flatten()
 
     def stable(z):
         return z + epsilon * _sign(z)
 
     def weighted(kind, details, before, after, relevance, is_first):
-        return before * (details[0].T @ _ratio(relevance, stable(after)))
+        return (before - (start if is_first else 0.0)) * (details[0].T @ _ratio(relevance, stable(after)))
 
     return _relevance(layers, x, labels, weighted, lambda part, whole, r: part * _ratio(r, stable(whole)))
 
 
-def lrp_z(layers, x, labels):
+def lrp_z(layers, x, labels, root=None):
     """The z rule: `lrp_epsilon` with epsilon = 0."""
-    return lrp_epsilon(layers, x, labels, 0.0)
+    return lrp_epsilon(layers, x, labels, 0.0, root)
 
 
 def _z_plus(matrix, before, relevance):
