@@ -12,7 +12,7 @@ import torch
 from .registry import BENCHMARKS
 from .setup import Setup
 
-TOPICS = ("maps", "rules", "perturb", "ranks", "lens", "removal", "training", "memory")
+TOPICS = ("maps", "rules", "perturb", "path_attack", "ranks", "lens", "removal", "training", "memory")
 VERDICTS = {True: "pass", False: "FAIL", None: "quick"}
 PACKAGES = ("fragility", "torch", "torchvision", "captum", "scipy", "numpy")
 

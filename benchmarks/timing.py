@@ -32,6 +32,14 @@ def quartile_range(values):
     return float(high - low)
 
 
+def compared(pairs):
+    """Summary of pairs (ours, peer) of seconds."""
+    mine, theirs = np.array(pairs).T
+    ratios = theirs / mine
+    middle, seconds, peer_seconds = map(float, map(np.median, (ratios, mine, theirs)))
+    return Paired(middle, quartile_range(ratios), seconds, peer_seconds)
+
+
 def paired(ours, peer, repeats):
     """Compare two functions that return seconds: one warm-up each, then `repeats` pairs."""
     ours(), peer()
@@ -43,10 +51,7 @@ def paired(ours, peer, repeats):
             pairs.append((early, late))
         else:
             pairs.append((ours(), peer()))
-    mine, theirs = np.array(pairs).T
-    ratios = theirs / mine
-    middle, seconds, peer_seconds = map(float, map(np.median, (ratios, mine, theirs)))
-    return Paired(middle, quartile_range(ratios), seconds, peer_seconds)
+    return compared(pairs)
 
 
 def fastest(calls, rounds=2):

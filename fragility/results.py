@@ -1,6 +1,8 @@
 """The published edition: measured records, one file an experiment, committed in `results/`."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pandas as pd
 
@@ -10,19 +12,35 @@ from fragility.store import Damaged, Record, Store, canonical, from_body, seal, 
 
 
 def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, int]:
-    """Write the profile's finished records to `results/`; returns how many, and how many are missing."""
+    """Write the profile's finished records to `results/`; returns how many, and how many are missing.
+
+    A record that is published and that the store has not, since another machine made it, stays.
+    """
     cells = experiment.cells(experiment.at(profile))
-    known = {canonical(record.parameters): record for record in store.records(experiment.name)
-             if record.about["version"] == experiment.version}
+    finished = [record for record in store.records(experiment.name) if record.about["version"] == experiment.version]
+    known = {canonical(record.parameters): record for record in [*published(experiment), *finished]}
     found = [record for cell in cells if (record := known.get(canonical(cell)))]
     if found:
-        bodies = [{**record.about, "parameters": record.parameters, "companion": None,
+        bodies = [{**record.about, "parameters": record.parameters, "companion": _companion(experiment, record),
                    "table": {"columns": list(record.table.columns), "rows": _rows(record.table)}}
                   for record in found]
         text = "[\n" + ",\n".join(seal(body).rstrip() for body in bodies) + "\n]\n"
         paths.RESULTS.mkdir(exist_ok=True)
         (paths.RESULTS / f"{experiment.name}.json").write_text(text)
     return len(found), len(cells) - len(found)
+
+
+def _companion(experiment: Experiment, record: Record) -> str | None:
+    """The name of a record's published tensors, copied to `results/`; most experiments keep theirs to the store."""
+    if not experiment.publishes_tensors or record.companion is None:
+        return None
+    _pictures().mkdir(parents=True, exist_ok=True)
+    target = _pictures() / record.companion.name
+    return target.name if target == record.companion else shutil.copyfile(record.companion, target).name
+
+
+def _pictures() -> Path:
+    return paths.RESULTS / "pictures"
 
 
 def _rows(table: pd.DataFrame) -> list[list]:
@@ -38,7 +56,8 @@ def published(experiment: Experiment) -> list[Record]:
         bodies = [unseal(body) for body in json.loads(file.read_text())]
     except (Damaged, ValueError) as error:
         raise ValueError(f"The published file {file.name} is damaged ({error}); restore it from git.") from error
-    return [from_body(body, "") for body in bodies if body["version"] == experiment.version]
+    return [from_body(body, "", _pictures() / body["companion"] if body["companion"] else None)
+            for body in bodies if body["version"] == experiment.version]
 
 
 def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.DataFrame:
@@ -62,5 +81,6 @@ def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.Da
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:
     """Recompute a record; largest difference of each numeric column's mean, relative to its spread."""
     again = experiment.run(record.parameters, store).table
-    spread = record.table.std(numeric_only=True).clip(lower=1e-9)
-    return ((again.mean(numeric_only=True) - record.table.mean(numeric_only=True)).abs() / spread).to_dict()
+    before, after = (table.mean(numeric_only=True) for table in (record.table, again))
+    spread = record.table.std(numeric_only=True).fillna(before.abs()).clip(lower=1e-9)     # one row has no spread
+    return ((after - before).abs() / spread).to_dict()

@@ -14,13 +14,15 @@ from fragility.figures.style import NAMES, PALETTE
 from fragility.metrics import IDENTICAL
 
 _FLOOR = 1e-17       # where a change of exactly zero is drawn
+_SHADES = 0.995      # quantile of a map's values that gets the last shade: on photographs a few would leave the rest pale
 
 
 def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
               changes: Mapping[str, float] | None = None, rows: Sequence[str] = ("network 1", "network 2")) -> Figure:
     """Signed maps (c, h, w) of one image, methods in columns, networks (or references) in rows.
 
-    `images` holds the input of each row. Maps are summed over channels; each has its own scale, zero in the middle.
+    `images` holds the input of each row. Maps are summed over channels; each has its own scale, zero in the middle,
+    and the largest 0.5 % of its values share one colour.
     `changes` gives the measured relative change that stands under a column.
     """
     figure, axes = plt.subplots(len(rows), 1 + len(maps), figsize=(1.3 * (1 + len(maps)) + 0.3, 1.4 * len(rows) + 0.5),
@@ -34,7 +36,7 @@ def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
     for column, (method, pair) in enumerate(maps.items(), 1):
         for axis, signed in zip(axes[:, column], pair):
             values = signed.detach().sum(0).cpu().numpy()
-            size = np.abs(values).max() or 1.0
+            size = np.quantile(np.abs(values), _SHADES) or np.abs(values).max() or 1.0
             axis.imshow(values, cmap="RdBu_r", vmin=-size, vmax=size)
         axes[0, column].set_title(_wrapped(method))
         if changes:
