@@ -373,6 +373,30 @@ def test_finite_differences_are_as_strong_as_double_backprop(method, activation)
     assert gain["double-backprop"] > 0 and gain["finite-difference"] > 0.85 * gain["double-backprop"], gain
 
 
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients"])
+def test_half_precision_directions_are_as_strong_and_leave_the_scores_alone(method):
+    model, x = patient().float(), batch(6).float()
+    arguments = {"steps": 8} if method == "integrated_gradients" else {}
+    labels = model(x).argmax(1)
+    clean = attribution.pixel_map(attribution.METHODS[method](model, x, labels, **arguments))
+    left = {}
+    for precision in (None, torch.bfloat16):
+        result = attacks.attack(model, x, method=method, objective=attacks.TopK(K), epsilon=EPSILON, steps=STEPS,
+                                curvature=attacks.FiniteDifference(precision=precision), generator=seeded(),
+                                method_args=arguments)
+        after = attribution.pixel_map(attribution.METHODS[method](model, result.x, labels, **arguments))
+        assert result.x.dtype == torch.float32 and result.found.all() and torch.equal(model(result.x).argmax(1), labels)
+        assert torch.allclose(result.objective, attacks.TopK(K).prepare(clean).score(after), atol=1e-5)
+        left[precision] = metrics.topk_intersection(clean, after, K).mean().item()
+    assert left[torch.bfloat16] < 0.9 and left[torch.bfloat16] < left[None] + 0.1, left
+
+
+@pytest.mark.parametrize("precision", [torch.float64, "bfloat16", 16])
+def test_a_direction_has_one_of_three_precisions(precision):
+    with pytest.raises(ValueError, match="bfloat16"):
+        attacks.FiniteDifference(precision=precision)
+
+
 def test_finite_differences_are_the_default():
     model, x = patient(nn.Softplus), batch(2)
     settings = {"method": "gradient", "objective": attacks.TopK(K), "epsilon": EPSILON, "steps": 3}
