@@ -16,6 +16,15 @@ from fragility.store import Store
 REPRODUCED, PARTLY, REFUTED, UNTESTED = "reproduced", "partly", "not reproduced", "not tested here"
 
 
+class Cell(NamedTuple):
+    """What a test measures in one cell: `n` images or seeds stand behind the interval."""
+
+    name: tuple
+    mean: float
+    interval: tuple[float, float]
+    n: int
+
+
 class Verdict(NamedTuple):
     """What the records say of a claim: one interval a cell, and the verdict over all cells."""
 
@@ -91,7 +100,9 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
 
     `among` narrows the frame first. `one_of` {column: values} completes the selection that leaves the column open,
     one cell a value. Values are paired and resampled `over` images, or over trainings ("seed"), which are few: then
-    the interval is Student's. Of several values an image or seed the mean counts, or with `of: range` their range.
+    the interval is Student's, its number of seeds shown. Of several values an image or seed the mean counts, or
+    with `of` their "range" or standard "deviation"; `over` may then be several columns, whose combinations are the
+    units.
     """
     table = _select(table, test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
@@ -102,18 +113,17 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
             differences = _differences(one, group)
             if differences.size:   # a group may hold only cells the test does not look at
                 names = (*value, *(name if isinstance(name, tuple) else (name,)))
-                cells.append((names, differences.mean(), interval(differences)))
+                cells.append(Cell(names, differences.mean(), interval(differences), len(differences)))
     if not cells:
         return Verdict(UNTESTED, reason="the records hold no such cells")
-    sides = [_side(test, interval) for _, _, interval in cells]
+    sides = [_side(test, cell.interval) for cell in cells]
     if all(side > 0 for side in sides):
         verdict = REPRODUCED
     else:
         verdict = REFUTED if sum(side < 0 for side in sides) > len(sides) / 2 else PARTLY
-    return Verdict(verdict, _listed(cells, lambda mean, _: f"{mean:.3g}"),
-                   _listed(cells, lambda _, interval: f"{interval[0]:.3g} to {interval[1]:.3g}"), "",
-                   _listed(cells, lambda mean, interval: f"{mean:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]")
-                   + _trainings(test, table))
+    return Verdict(verdict, _listed(cells, lambda cell: f"{cell.mean:.3g}"),
+                   _listed(cells, lambda cell: f"{cell.interval[0]:.3g} to {cell.interval[1]:.3g}"), "",
+                   _with_trainings(test, cells))
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
@@ -131,10 +141,17 @@ def student(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def _trainings(test: dict, table: pd.DataFrame) -> str:
-    """How many trainings an interval over seeds stands on."""
-    over = test.get("over", "image")
-    return "" if over == "image" else f"; n = {table[over].nunique()} {over}s"
+def _with_trainings(test: dict, cells: list[Cell]) -> str:
+    """Means and intervals; where they are not over images, how many units each stands on, once if all have as many."""
+    over, counts = test.get("over", "image"), {cell.n for cell in cells}
+    unit = f"{over}s" if isinstance(over, str) else "groups of trainings"
+    alike = over == "image" or len(counts) == 1
+
+    def text(cell: Cell) -> str:
+        low, high = cell.interval
+        return f"{cell.mean:.3g} [{low:.3g}, {high:.3g}]" + ("" if alike else f", n = {cell.n} {unit}")
+
+    return _listed(cells, text) + (f"; n = {cells[0].n} {unit}" if alike and over != "image" else "")
 
 
 def _ones(test: dict) -> list[tuple[tuple, dict]]:
@@ -149,12 +166,19 @@ def _ones(test: dict) -> list[tuple[tuple, dict]]:
 def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
     """The numbers whose mean is judged: values of a selection, or paired differences of two."""
     if "where" in test:
-        return _select(group, test["where"])[test["column"]].to_numpy(float)
+        rows = _select(group, test["where"])
+        return (_units(test, rows).dropna() if "of" in test else rows[test["column"]]).to_numpy(float)
     first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
-    each = [_select(group, selection).groupby(test.get("over", "image"))[test["column"]]
-            for selection in (first, second)]
-    values = [part.max() - part.min() if test.get("of") == "range" else part.mean() for part in each]
-    return (values[0] - values[1]).dropna().to_numpy(float)
+    return (_units(test, _select(group, first)) - _units(test, _select(group, second))).dropna().to_numpy(float)
+
+
+_OF = {"mean": lambda values: values.mean(), "range": lambda values: values.max() - values.min(),
+       "deviation": lambda values: values.std()}
+
+
+def _units(test: dict, rows: pd.DataFrame) -> pd.Series:
+    """One number an image, seed or whatever the test is over."""
+    return _OF[test.get("of", "mean")](rows.groupby(test.get("over", "image"))[test["column"]])
 
 
 _PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": -1}
@@ -181,6 +205,6 @@ def _side(test: dict, interval: tuple[float, float]) -> int:
     return 1 if for_claim else -1 if against else 0
 
 
-def _listed(cells: list, text) -> str:
-    return "; ".join((" ".join(map(str, name)).replace("_", " ") + ": " if any(name) else "") + text(mean, interval)
-                     for name, mean, interval in cells)
+def _listed(cells: list[Cell], text: Callable[[Cell], str]) -> str:
+    return "; ".join((" ".join(map(str, cell.name)).replace("_", " ") + ": " if any(cell.name) else "") + text(cell)
+                     for cell in cells)

@@ -1,8 +1,8 @@
 """Rankings of all pixels of a data set by each estimator, computed once and shared by all trainings on them."""
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fragility import attribution, checks, data, removal
 from fragility.experiments import trainings
 from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
-from fragility.store import Store
+from fragility.store import Store, canonical
 
 BASES = ("GRAD", "IG", "GB")
 #: family -> its estimators: they come from the same passes and share a record.
@@ -158,13 +158,12 @@ def ranks(maps: Tensor, unit: str) -> Tensor:
 def places(cell: dict, name: str, split: str, store: Store) -> Tensor:
     """:func:`ranks` of all images of a split by an estimator, "GRAD" or, filtered, "GRAD+max"."""
     family = family_cell(cell, FAMILY[name.partition("+")[0]])
-    return _companion(EXPERIMENT.record(family, store).companion)[f"{name}|{split}"]
+    return _stored(canonical(family), store)[f"{name}|{split}"]
 
 
-@lru_cache(maxsize=1)
-def _companion(file: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-    return load_file(file)
+@lru_cache(maxsize=1)       # cells of a family follow each other, and to check and read a companion takes its time
+def _stored(family: str, store: Store) -> dict[str, Tensor]:
+    return EXPERIMENT.record(json.loads(family), store).tensors()
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

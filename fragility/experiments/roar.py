@@ -12,11 +12,11 @@ from fragility.experiments import rankings, trainings
 from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
 from fragility.store import Store
 
-#: What is done with the degraded images.
+#: What is done with the images of a cell.
 KINDS = {
     "retrain": "train anew on degraded images, test on degraded ones: ROAR, or KAR where the top is kept",
     "original": "no training: the explained network on degraded test images",
-    "road": "no training: the explained network on test images with noisy linear imputation",
+    "road": "no training: the explained network on test images with noisy linear imputation (ROAD)",
     "masks": "train anew on the binary masks alone",
     "fresh": "train anew with fresh random masks for every batch, test on fixed ones",
 }
@@ -138,8 +138,17 @@ def retrained(table: pd.DataFrame, data_set: str, mode: str = "remove") -> pd.Da
 
 
 def untouched(table: pd.DataFrame, data_set: str) -> float:
-    """Mean accuracy of the trainings on a data set's images as they are, from the frame of the 0 % control."""
+    """Mean accuracy of the trainings on a data set's images as they are, from the frame of the 0 % control; NaN where
+    it has none."""
+    if table.empty:
+        return float("nan")
     return float(table[(table.data_set == data_set) & (table.pipeline == "direct")].accuracy.mean())
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
+    """Differences of accuracy between trainings of the same seed, which share initial weights and batches."""
+    both = first.merge(second, on="seed", validate="one_to_one")
+    return (both.accuracy_x - both.accuracy_y).to_numpy()
 
 
 def agreement(table: pd.DataFrame, first: dict, second: dict, draws: int = 2000) -> tuple[float, float, float]:

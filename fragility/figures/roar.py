@@ -16,12 +16,15 @@ from fragility.figures.style import PALETTE
 from fragility.figures.tables import plain_table
 
 REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
+CLASSES = {"mnist-5k": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "gtsrb": 43, "food101": 101,
+           "imagenet": 1000, "Birdsnap": 500, "Food-101": 101, "ImageNet": 1000}    # guessing gets 1 of so many right
 _BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
 _MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
 # How far the colour of the base goes to white (1) or black (0).
 _SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.4, 0), "VAR": (0.65, 0)}
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
+_GUESSING = {"color": "0.35", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
 _TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
 
 
@@ -68,10 +71,10 @@ def toy_curves(table: pd.DataFrame) -> Figure:
 
 
 def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, published: Sequence[str] = ()) -> Figure:
-    """Accuracy over the replaced share, a line an estimator; small marks are single trainings.
+    """Accuracy over the replaced share, a line an estimator, and what guessing gets; small marks are single trainings.
 
-    `panels` {title: (frame, accuracy with nothing replaced)}; frames hold estimator, replaced and accuracy. Titles
-    in `published` are drawn dotted. Three panels to a row.
+    `panels` {title: (frame, accuracy with nothing replaced)}; frames hold data_set, estimator, replaced and accuracy.
+    Titles in `published` are drawn dotted. Three panels to a row.
     """
     width = min(3, len(panels))
     height = -(-len(panels) // width)
@@ -80,6 +83,7 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, publishe
     for axis, (title, (table, control)) in zip(axes.flat, panels.items()):
         for name in dict.fromkeys(table.estimator):
             _line(axis, table[table.estimator == name], name, control, title in published)
+        axis.axhline(_chance(table), label="guessing", **_GUESSING)
         axis.set_title(title)
         axis.set_xticks([0, 10, 30, 50, 70, 90])
     for axis in axes[:, 0]:
@@ -100,6 +104,10 @@ def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) ->
               **style | ({"linestyle": ":"} if dotted else {}))
 
 
+def _chance(table: pd.DataFrame) -> float:
+    return 100 / CLASSES[table.data_set.iloc[0]]
+
+
 def _style(name: str) -> dict:
     if name in _CONTROLS:
         return _CONTROLS[name]
@@ -110,7 +118,8 @@ def _style(name: str) -> dict:
 
 
 def training_dots(table: pd.DataFrame, control: float, label: str = "test accuracy (%)") -> Figure:
-    """One row for each value of `setting`, one dot a training, a bar at the mean; dashed the untouched control."""
+    """One row for each value of `setting`, one dot a training, a bar at the mean; with the untouched control (dashed)
+    and what guessing gets (dotted)."""
     settings = list(dict.fromkeys(table.setting))
     figure, axis = plt.subplots(figsize=(6.6, 0.32 * len(settings) + 1.0))
     for row, name in enumerate(settings):
@@ -118,6 +127,7 @@ def training_dots(table: pd.DataFrame, control: float, label: str = "test accura
         axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
         axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
     axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
+    axis.axvline(_chance(table), label="guessing", **_GUESSING)
     axis.set_yticks(range(len(settings)), settings)
     axis.invert_yaxis()
     axis.set_xlabel(label)
@@ -126,20 +136,25 @@ def training_dots(table: pd.DataFrame, control: float, label: str = "test accura
     return figure
 
 
-def accuracy_table(table: pd.DataFrame, replaced: float) -> Styler:
-    """Our ROAR and KAR accuracies at one replaced share, mean and standard deviation over trainings, beside those of
-    [hooker2019, table 2]."""
+def accuracy_table(table: pd.DataFrame) -> Styler:
+    """Accuracies of ROAR and KAR, an estimator of a data set a row, a share a column: mean ± standard deviation (number
+    of trainings) over those that [hooker2019, table 2] has at the same share."""
     reported, rows = reported_roar(), []
-    reported = reported[np.isclose(reported.replaced, replaced)]
-    trainings = f"here, n = {table.seed.nunique()}"
-    for name in dict.fromkeys(table.estimator):
-        row = {"estimator": name}
-        for mode, label in (("remove", "ROAR"), ("keep", "KAR")):
-            mine = table[(table.estimator == name) & (table["mode"] == mode) & np.isclose(table.replaced, replaced)]
-            theirs = reported[(reported.estimator == name) & (reported["mode"] == label)].set_index("data_set").accuracy
-            here = f"{mine.accuracy.mean():.1f} ± {mine.accuracy.std():.1f}" if len(mine) else ""
-            row[f"{label}, {trainings}"] = here
-            published = ", ".join(f"{theirs[data_set]:.1f}" for data_set in REPORTED_CLEAN) if len(theirs) else ""
-            row[f"{label}, paper: {', '.join(REPORTED_CLEAN)}"] = published
+    columns = table[["mode", "fraction"]].drop_duplicates().sort_values(["mode", "fraction"], ascending=[False, True])
+    for (data_set, name), own in table.groupby(["data_set", "estimator"], sort=False):
+        row = {"data": data_set, "estimator": name}
+        for mode, fraction in columns.itertuples(index=False):
+            label, done = ("ROAR", "removed") if mode == "remove" else ("KAR", "kept")
+            theirs = reported[(reported.estimator == name) & (reported["mode"] == label)
+                              & np.isclose(reported.percent, 100 * fraction)].set_index("data_set").accuracy
+            ours = own[(own["mode"] == mode) & (own.fraction == fraction)].accuracy
+            row[f"{label}, {100 * fraction:.0f} % {done}"] = _beside(ours, theirs)
         rows.append(row)
     return plain_table(pd.DataFrame(rows))
+
+
+def _beside(ours: pd.Series, theirs: pd.Series) -> str:
+    spread = f" ± {ours.std():.1f}" if len(ours) > 1 else ""
+    here = f"{ours.mean():.1f}{spread} ({len(ours)})" if len(ours) else ""
+    paper = "paper: " + ", ".join(f"{theirs[name]:.1f}" for name in REPORTED_CLEAN) if len(theirs) else ""
+    return "<br>".join(part for part in (here, paper) if part)
