@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fragility import attacks, metrics
+from fragility import attacks, figures, metrics
+from fragility.experiments import lens, lens_scores
 from fragility.experiments import lens_published as published
 from tests import networks
 from tests.networks import build, images
@@ -746,3 +748,49 @@ def test_published_and_exact_metrics_agree_away_from_the_borders():
     for window in (0, 1, 2):
         exact = metrics.lens_recall(a, b, 9, window).item()
         assert published.lens_recall(a[0], b[0], 9, window) == pytest.approx(exact)
+
+
+# ------------------------------------------------------------------------------------ records and what is drawn
+def records():
+    """Three images under two attacks; the second attack gives image 1 back, the random sign loses image 2's label."""
+    rows = [("topk", 0.3, image, 1.0) for image in range(3)]
+    rows += [("lens", 0.3, image, float(image != 1)) for image in range(3)]
+    rows += [("random_sign", 0.3, image, float(image != 2)) for image in range(3)]
+    rows += [("other_class", 0.0, image, None) for image in range(3)]
+    table = pd.DataFrame(rows, columns=["attack", "epsilon", "image", "found"])
+    return table.assign(data_set="mnist-5k", network="mnist-cnn", training="natural", method="gradient")
+
+
+def test_images_an_attack_gave_back_are_not_judged():
+    table = records()
+    other = table.assign(training="pgd", found=1.0)
+    judged = lens.judged(pd.concat([table, other], ignore_index=True))
+    assert set(judged[judged.training == "natural"].image) == {0, 2} and set(judged.attack) == set(table.attack)
+    assert judged.groupby("training").size().to_dict() == {"natural": 8, "pgd": 12}
+
+
+def test_scores_name_distance_chance_and_ties():
+    a, b = torch.rand(2, 3, 12, 12, generator=seeded(), dtype=torch.float64)
+    a[:, :6] = 0
+    table = lens_scores.scores(a, b, {"k": 9, "window": 1, "seed": 0})
+    gain = metrics.lens_distance(a, b, 9, 0) - metrics.lens_distance(a, b, 9, 1)
+    close(torch.tensor(table.distance_gain), gain, 1e-6)
+    last = metrics.lens_chance(a.flip(1, 2), 9, 1, diverse=True)
+    close(torch.tensor(table.chance_recall_div_last), last, 1e-6)
+    assert table.chance_recall_div_any.between(0, 1).all()
+
+
+def test_zero_padding_correlates_unrelated_maps():
+    a, b = torch.rand(2, 400, 28, 28, generator=seeded(5))
+    padded = metrics.lens_spearman(a, b, 1, zero_padding=True).mean().item()
+    assert lens_scores.padded_chance(28, 28, 1) == pytest.approx(padded, abs=0.02) and padded > 0.2
+    assert lens_scores.padded_chance(28, 28, 0) == pytest.approx(0, abs=0.02)
+
+
+def test_saturated_bars_say_so():
+    table = records().assign(recall_div_corrected=np.nan, chance_recall_div=0.99)
+    table.loc[table.attack == "topk", ["recall_div_corrected", "chance_recall_div"]] = [[0.5, 0.9], [0.4, 0.9],
+                                                                                       [np.nan, 0.99]]
+    figure = figures.lens_bars(table, ["recall_div_corrected"], ["topk", "lens"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1 saturated", "saturated"]
+    figures.plt.close(figure)

@@ -1,5 +1,7 @@
 """All metrics of [kamath2024] on pairs of maps, with what chance gives and other rules for ties."""
 
+from functools import lru_cache
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -32,12 +34,16 @@ def scores(a: Tensor, b: Tensor, cell: dict) -> pd.DataFrame:
     columns |= {"spearman": metrics.spearman(a, b), "kendall": metrics.kendall(a, b),
                 "lens_spearman": metrics.lens_spearman(a, b, window),
                 "lens_kendall": metrics.lens_kendall(a, b, window),
-                "lens_spearman_padded": metrics.lens_spearman(a, b, window, zero_padding=True)}
+                "lens_spearman_padded": metrics.lens_spearman(a, b, window, zero_padding=True),
+                "chance_lens_spearman_padded": torch.full((len(a),), padded_chance(*a.shape[1:], window))}
     columns |= {"recall_gain": columns["recall"] - columns["topk"],
+                # Of metrics.lens_distance at window 0 over that at the window.
+                "distance_gain": columns["recall"] + columns["precision"] - 2 * columns["topk"],
                 "recall_div_gain": columns["recall_div"] - columns["recall"],
                 "rank_gain": columns["lens_spearman"] - columns["spearman"]}
-    columns |= {f"{name}_{rule}": value for rule in RULES
-                for name, value in zip(("topk_div", "recall_div"), _sets(*untied(a, b, rule, cell), k, window, True))}
+    for rule in RULES:
+        overlap, recall, _, chance, _ = _sets(*untied(a, b, rule, cell), k, window, diverse=True)
+        columns |= {f"topk_div_{rule}": overlap, f"recall_div_{rule}": recall, f"chance_recall_div_{rule}": chance}
     columns["zeros_div"] = ((a == 0) & diverse_topk(a, k, window)).sum((1, 2)) / k
     return pd.DataFrame({name: value.double().tolist() for name, value in columns.items()})
 
@@ -53,6 +59,14 @@ def _sets(a: Tensor, b: Tensor, k: int, window: int, diverse: bool = False) -> t
     values = [both.sum((1, 2)) / k for both in (first & second, near_first & second, first & near_second)]
     values += [near.double().mean((1, 2)) for near in (near_first, near_second)]
     return tuple(torch.where(exist, value, torch.nan) for value in values)
+
+
+@lru_cache
+def padded_chance(height: int, width: int, window: int, pairs: int = 100) -> float:
+    """Mean zero-padded LENS-Spearman of pairs of maps of independent pixels: what the dark border alone gives."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, pairs, height, width, generator=generator)
+    return metrics.lens_spearman(a, b, window, zero_padding=True).mean().item()
 
 
 def untied(a: Tensor, b: Tensor, rule: str, cell: dict) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from fragility import metrics as scores
 from fragility.claims import bootstrap
 from fragility.figures.comparison import _REPORTED_ATTACK, _REPORTED_METHOD, STYLE
 from fragility.figures.style import NAMES, PALETTE
@@ -22,20 +23,19 @@ METRIC_NAMES = {
     "recall_div_corrected": "LENS recall-div\nabove chance",
 }
 TRAINING_NAMES = {"natural": "natural", "pgd": "PGD", "ig_norm": "IG-NORM", "ig_sum_norm": "IG-SUM-NORM"}
-_COLOURS = {**{name: style["color"] for name, style in STYLE.items()}, "random_walk": PALETTE[8], "lens": PALETTE[4],
-            "topk_for_lens": PALETTE[1]}
-_MARKERS = {**{name: style["marker"] for name, style in STYLE.items()}, "random_walk": "v", "lens": "D",
-            "topk_for_lens": "P"}
+_STYLES = {**STYLE, "random_walk": {"color": PALETTE[7], "marker": "v"}, "lens": {"color": PALETTE[4], "marker": "D"},
+           "topk_for_lens": {"color": PALETTE[1], "marker": "P"}}
 _CONTROLS = {"same_class": ("-.", "another image, same class"), "other_class": (":", "another image, other class"),
              "other_image": ("-.", "map of another image")}
-_CHANCE = {"spearman": 0.0, "kendall": 0.0, "lens_spearman": 0.0, "lens_kendall": 0.0, "lens_spearman_padded": 0.0}
+_AT_ZERO = ("spearman", "kendall", "lens_spearman", "lens_kendall")      # what unrelated maps give
 
 
 def lens_curves(table: pd.DataFrame, reported: dict | None = None,
                 metrics: Sequence[str] = ("topk", "recall", "recall_div")) -> Figure:
     """Metrics in rows and maps in columns over epsilon, after [kamath2024, fig. 2]; bands are bootstrap intervals.
 
-    `reported` adds the digitised top row as dotted lines, position by position; give it only for photographs.
+    An attack of one size is a mark with its interval. `reported` adds the digitised top row as dotted lines, position
+    by position; give it only for photographs.
     """
     methods, epsilons = _order(table.method), sorted(table.epsilon[table.epsilon > 0].unique())
     figure, axes = plt.subplots(len(metrics), len(methods), figsize=(1 + 3.2 * len(methods), 2.3 * len(metrics) + 1),
@@ -43,15 +43,12 @@ def lens_curves(table: pd.DataFrame, reported: dict | None = None,
     for metric, row in zip(metrics, axes):
         for method, axis in zip(methods, row):
             part = table[table.method == method]
-            for attack, style in STYLE.items():
-                groups = [_values(part, metric, attack, epsilon) for epsilon in epsilons]
-                if all(len(group) for group in groups):
-                    axis.fill_between(range(len(epsilons)), *np.array([bootstrap(g) for g in groups]).T, alpha=0.18,
-                                      color=style["color"], linewidth=0)
-                    axis.plot([group.mean() for group in groups], label=NAMES[attack], **style)
-                if reported and metric == "topk":
+            for attack in (*STYLE, "random_walk"):
+                _curve(axis, {place: values for place, epsilon in enumerate(epsilons)
+                              if len(values := _values(part, metric, attack, epsilon))}, attack)
+                if reported and metric == "topk" and attack in STYLE:
                     values = reported["top1000_intersection"][_REPORTED_METHOD[method]][_REPORTED_ATTACK[attack]]
-                    axis.plot(values[1:1 + len(epsilons)], ":", linewidth=1.2, color=style["color"],
+                    axis.plot(values[1:1 + len(epsilons)], ":", linewidth=1.2, color=_STYLES[attack]["color"],
                               label="read off a figure, same colour" if attack == "topk" else None)
             axis.axhline(_chance(part, metric), color="0.35", linestyle="--", linewidth=1, label="chance")
             for control, (line, label) in _CONTROLS.items():
@@ -64,14 +61,24 @@ def lens_curves(table: pd.DataFrame, reported: dict | None = None,
         top.set_title(NAMES[method])
         bottom.set_xticks(range(len(epsilons)), [f"{epsilon:.3g}" for epsilon in epsilons])
         bottom.set_xlabel("largest change of a pixel, ε (range of a pixel: 1)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(3, 1 + len(methods)))
     return figure
+
+
+def _curve(axis, groups: dict[int, np.ndarray], attack: str) -> None:
+    """Means and intervals of the values at each place."""
+    if groups:
+        bands, colour = np.array([bootstrap(values) for values in groups.values()]).T, _STYLES[attack]["color"]
+        axis.fill_between([*groups], *bands, alpha=0.18, color=colour, linewidth=0)
+        axis.vlines([*groups], *bands, color=colour, linewidth=1.2 if len(groups) == 1 else 0)
+        axis.plot([*groups], [values.mean() for values in groups.values()], label=NAMES[attack], **_STYLES[attack])
 
 
 def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str], by: str = "training") -> Figure:
     """Metrics in columns, maps in rows: a group of bars for each value of column `by`, a bar an attack.
 
-    Over each group a line at its chance level and marks for the maps of another image.
+    Over each group a line at its chance level and marks for the maps of another image. Where chance leaves a
+    corrected metric no room, the images without a number are counted as saturated.
     """
     methods, groups = _order(table.method), _order(table[by])
     figure, axes = plt.subplots(len(methods), len(metrics), squeeze=False, sharex=True, sharey=True,
@@ -82,13 +89,7 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
             for place, group in enumerate(groups):
                 part = table[(table.method == method) & (table[by] == group)]
                 for number, attack in enumerate(attacks):
-                    values = _values(part, metric, attack)
-                    if len(values):
-                        low, high = bootstrap(values)
-                        x = place + (number - (len(attacks) - 1) / 2) * width
-                        axis.bar(x, values.mean(), 0.92 * width, color=_COLOURS[attack], label=_label(attack, place),
-                                 yerr=[[values.mean() - low], [high - values.mean()]], ecolor="0.25",
-                                 error_kw={"linewidth": 0.8})
+                    _bar(axis, part, metric, attack, place + (number - (len(attacks) - 1) / 2) * width, width)
                 _group_controls(axis, part, metric, place)
             axis.set_xticks(range(len(groups)), [TRAINING_NAMES.get(group, group) for group in groups],
                             rotation=25 if len(groups) > 2 else 0)
@@ -99,21 +100,30 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
         row[0].set_ylabel(NAMES[method])
     for metric, axis in zip(metrics, axes[0]):
         axis.set_title(METRIC_NAMES[metric])
-    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels())))
+    handles = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
 
+def _bar(axis, part: pd.DataFrame, metric: str, attack: str, x: float, width: float) -> None:
+    values, saturated = _values(part, metric, attack), _saturated(part, metric, attack)
+    if len(values):
+        low, high = bootstrap(values)
+        axis.bar(x, values.mean(), 0.92 * width, color=_STYLES[attack]["color"], label=NAMES[attack], ecolor="0.25",
+                 yerr=[[values.mean() - low], [high - values.mean()]], error_kw={"linewidth": 0.8})
+    if saturated:
+        text = f"{saturated} saturated" if len(values) else "saturated"
+        axis.text(x, 0.04, text, rotation=90, ha="center", va="bottom", fontsize=7)
+
+
 def _group_controls(axis, part: pd.DataFrame, metric: str, place: int) -> None:
-    first = place == 0
     axis.plot([place - 0.45, place + 0.45], [_chance(part, metric)] * 2, color="black", linestyle="--", linewidth=1.1,
-              label="chance" if first else None)
+              label="chance")
     for control, marker in (("same_class", "_"), ("other_class", "x")):
         values = _values(part, metric, control)
         if len(values):
-            axis.plot(place + 0.47, values.mean(), marker, color="black",
-                      markersize=8 if marker == "_" else 5, markeredgewidth=1.6, clip_on=False,
-                      label=_CONTROLS[control][1] if first else None)
+            axis.plot(place + 0.47, values.mean(), marker, color="black", markersize=8 if marker == "_" else 5,
+                      markeredgewidth=1.6, clip_on=False, label=_CONTROLS[control][1])
 
 
 def separations(table: pd.DataFrame) -> Figure:
@@ -131,9 +141,10 @@ def separations(table: pd.DataFrame) -> Figure:
             for row, metric in enumerate(metrics):
                 values = part[part.metric == metric].separation.dropna().to_numpy(float)
                 height = row + 0.24 * (place - (len(attacks) - 1) / 2)
-                axis.plot(bootstrap(values), [height] * 2, color=_COLOURS[attack], linewidth=1.2)
-                axis.plot(values.mean(), height, _MARKERS[attack], color=_COLOURS[attack],
-                          label=NAMES[attack] if row == 0 else None)
+                if len(values):
+                    axis.plot(bootstrap(values), [height] * 2, color=_STYLES[attack]["color"], linewidth=1.2)
+                    axis.plot(values.mean(), height, label=NAMES[attack] if row == 0 else None, linestyle="",
+                              **_STYLES[attack])
         axis.axvline(0.5, color="0.35", linestyle="--", linewidth=1, label="blind")
         axis.set_title(NAMES[method])
         axis.set_xlabel("area under the ROC curve")
@@ -144,7 +155,10 @@ def separations(table: pd.DataFrame) -> Figure:
 
 
 def tie_rules(table: pd.DataFrame, pairs: Mapping[str, str]) -> Figure:
-    """Diverse metrics of integrated gradients under three rules for ties, a marker a kind of pair; panels metrics."""
+    """Diverse metrics of integrated gradients under three rules for ties, a marker a kind of pair; panels metrics.
+
+    Dashed: chance under each rule, since what the neighbourhoods cover depends on where the ties fall.
+    """
     rules = {"": "first pixel", "_last": "last pixel", "_any": "any pixel"}
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.7), sharey=True)
     for metric, axis in zip(("topk_div", "recall_div"), axes):
@@ -154,14 +168,15 @@ def tie_rules(table: pd.DataFrame, pairs: Mapping[str, str]) -> Figure:
                 x = row + 0.16 * (place - (len(pairs) - 1) / 2)
                 axis.plot([x, x], bootstrap(values), color=PALETTE[place], linewidth=1.2)
                 axis.plot(x, values.mean(), "os^D"[place], color=PALETTE[place], label=label if row == 0 else None)
-        if metric == "recall_div":
-            axis.axhline(_chance(table, metric), color="0.35", linestyle="--", linewidth=1)
+        for row, rule in enumerate(rules):
+            axis.plot([row - 0.4, row + 0.4], [_chance(table, metric + rule)] * 2, color="0.35", linestyle="--",
+                      linewidth=1, label=None if row else "chance")
         axis.set_xticks(range(len(rules)), rules.values())
         axis.set_title(METRIC_NAMES[metric])
         axis.set_xlabel("which of the tied pixels comes first")
         axis.set_ylim(0, 1)
     axes[0].set_ylabel("agreement")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -196,40 +211,39 @@ def noise_dots(table: pd.DataFrame) -> Figure:
 def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) -> Styler:
     """Accuracy, accuracy under PGD, and agreement of integrated gradients under the top-k attack, a row a training.
 
-    Beside each number stands what [chen2019] report for the data set of that name (for mnist-5k: MNIST).
+    Beside each number stands what is recalled of [chen2019] for the data set of that name (for mnist-5k: MNIST).
     """
     rows = []
     for (data_set, training), group in accuracies.groupby(["data_set", "training"], sort=False):
-        maps = table[(table.data_set == data_set) & (table.training == training) & (table.attack == "topk")
-                     & (table.method == "integrated_gradients")]
-        maps = maps[maps.epsilon == maps.epsilon.max()]
+        maps = table[(table.data_set == data_set) & (table.training == training) & (table.attack == "topk")]
+        maps = maps[(maps.method == "integrated_gradients") & (maps.epsilon == maps.epsilon.max())]
         ours = [100 * group.correct.mean(), 100 * group.withstood.mean(), 100 * maps.topk.mean(), maps.kendall.mean()]
         theirs = reported.get(data_set.removesuffix("-5k"), {}).get(training, [np.nan] * 4)
         both = zip(ours, theirs, (".1f", ".1f", ".1f", ".3f"))
-        cells = [f"{one:{form}} ({other:{form}})" for one, other, form in both]
+        cells = [f"{one:{form}} ({other:{form}})".replace("nan", "–") for one, other, form in both]
         rows.append([data_set, TRAINING_NAMES[training], *cells])
     columns = ["accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"]
-    columns = ["data", "training", *(f"{name}: ours (reported)" for name in columns)]
+    columns = ["data", "training", *(f"{name}: ours (recalled)" for name in columns)]
     return plain_table(pd.DataFrame(rows, columns=columns))
 
 
 def _values(part: pd.DataFrame, metric: str, attack: str, epsilon: float | None = None) -> np.ndarray:
     """Scores (n,) of an attack, at its largest epsilon where none is given; missing ones left out."""
     part = part[part.attack == attack]
-    if len(part):
-        part = part[part.epsilon == (part.epsilon.max() if epsilon is None else epsilon)]
-    return part[metric].dropna().to_numpy(float)
+    return part[part.epsilon == (part.epsilon.max() if epsilon is None else epsilon)][metric].dropna().to_numpy(float)
+
+
+def _saturated(part: pd.DataFrame, metric: str, attack: str) -> int:
+    """For how many images chance is too high to correct for it."""
+    known = metric.removesuffix("_corrected")
+    return 0 if known == metric else int((_values(part, f"chance_{known}", attack) > scores.SATURATED).sum())
 
 
 def _chance(part: pd.DataFrame, metric: str) -> float:
-    if metric in _CHANCE or metric.endswith("corrected"):
+    if metric in _AT_ZERO or metric.endswith("corrected"):
         return 0.0
-    known = "topk" if metric == "topk_div" else metric
+    known = "topk" if metric.startswith("topk_div") else metric
     return part[f"chance_{known}"].astype(float).mean()
-
-
-def _label(attack: str, place: int) -> str | None:
-    return NAMES[attack] if place == 0 else None
 
 
 def _order(column: pd.Series) -> list:
