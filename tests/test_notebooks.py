@@ -1,11 +1,12 @@
 """Notebooks as files: one parameters cell, short cells, quick outputs stored, nothing left of a run."""
 
+import re
 import statistics
 
 import nbformat
 import pytest
 
-from fragility import book, paths
+from fragility import book, paths, profiles
 
 NOTEBOOKS = {name: nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in book.notebooks()}
 
@@ -64,3 +65,14 @@ def test_an_interrupted_run_leaves_the_finished_notebook(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         book.run("status", {})
     assert (tmp_path / "notebooks" / "status.ipynb").read_text() == "the last whole one"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_numbers_in_prose_are_named_by_their_role(name):
+    """A key that holds the value of a parameter is glued at one profile and missing at the next."""
+    keys = {key for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown"
+            for key in re.findall(r"\{glue:text\}`(\w+)", cell.source)}
+    quick, *others = (profiles.parameters(name, profile) for profile in profiles.PROFILES)
+    changing = {number for parameter, value in quick.items() if any(other[parameter] != value for other in others)
+                for number in re.findall(r"[\d.]+", str(value))}
+    assert not [key for key in keys if changing & set(key.split("_"))]

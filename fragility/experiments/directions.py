@@ -12,6 +12,7 @@ from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, 
 from fragility.store import Store
 
 KINDS = ("feature importance", "sample importance")
+STEP = 0.1      # Euclidean length of the step along the dominant direction, black being 0 and white 1
 
 
 class Directions(Parameters):
@@ -29,16 +30,21 @@ class Directions(Parameters):
     beta: float = Field(gt=0)
     iterations: int = Field(ge=1)
     direction_data_set: str
+    bound_data_set: str
+    bound_network: str
     seed: int = 0
 
 
 def cells(parameters: Directions) -> list[dict]:
+    """Of pixels: the network that is asked for and, where it is another, the one that has a bound."""
     p = parameters
-    first = {"kind": KINDS[0], "data_set": p.direction_data_set, "network": p.direction_network, "epochs": p.epochs,
-             "images": p.direction_images, "beta": p.beta, "iterations": p.iterations, "seed": p.seed}
+    subjects = dict.fromkeys([(p.direction_data_set, p.direction_network), (p.bound_data_set, p.bound_network)])
+    features = [{"kind": KINDS[0], "data_set": data_set, "network": network, "epochs": p.epochs,
+                 "images": p.direction_images, "beta": p.beta, "iterations": p.iterations, "seed": p.seed}
+                for data_set, network in subjects]
     shared = p.model_dump(include={"data_set", "network", "epochs", "classes", "train_images", "test_images", "l2",
                                    "seed"})
-    return [first, {"kind": KINDS[1], **shared}]
+    return [*features, {"kind": KINDS[1], **shared}]
 
 
 def inputs(cell: dict, store: Store) -> dict:
@@ -61,6 +67,7 @@ def _of_features(cell: dict, store: Store) -> pd.DataFrame:
     return pd.DataFrame({"image": range(len(x)), "pixels": x[0].numel(),
                          "angle": curvature.angle(dominant.direction, gradients).tolist(),
                          "eigenvalue": dominant.eigenvalue.tolist(), "twin_cosine": cosine.tolist(),
+                         "change": change(twin, x, labels, dominant.direction).tolist(),
                          "bound": norm_bound(model, labels, cell["beta"])})
 
 
@@ -72,6 +79,18 @@ def _of_samples(cell: dict, store: Store) -> pd.DataFrame:
     gradients = attribution.gradient(model, about.x, torch.ones(len(about.x), dtype=torch.int64))
     return pd.DataFrame({"image": range(len(about.x)), "pixels": about.x[0].numel(),
                          "angle": curvature.angle(steepest, gradients).tolist()})
+
+
+def change(twin: nn.Module, x: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
+    r"""Change (n,) of the gradient for each unit of way, in a step of length `STEP` along a direction of length one.
+
+    .. math:: \lVert \nabla S(x + d) - \nabla S(x) \rVert / \lVert d \rVert
+
+    The larger one of d and -d, since an eigenvector has no sign.
+    """
+    here = attribution.gradient(twin, x, labels)
+    there = [attribution.gradient(twin, x + step * direction, labels) for step in (STEP, -STEP)]
+    return torch.stack([(moved - here).flatten(1).norm(dim=1) / STEP for moved in there]).amax(0)
 
 
 def norm_bound(model: nn.Module, labels: Tensor, beta: float) -> list[float] | None:
@@ -99,7 +118,7 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 
 
 EXPERIMENT = Experiment(
-    "directions", 1, Directions, cells, inputs, run, sketch,
+    "directions", 2, Directions, cells, inputs, run, sketch,
     canary={"kind": KINDS[0], "data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "beta": 5.0,
             "iterations": 10, "seed": 0},
-    canary_values={"angle": 80.3, "twin_cosine": 0.956}, notebook="influence")
+    canary_values={"angle": 80.3, "twin_cosine": 0.956, "change": 1.163}, notebook="influence")

@@ -32,6 +32,7 @@ class Influences(Parameters):
     test_images: int = Field(ge=2)
     l2: float = Field(gt=0)
     epsilons: list[float]
+    more_networks: list[str] = []
     seed: int = 0
 
     @field_validator("data_set")
@@ -46,8 +47,9 @@ class Influences(Parameters):
 
 
 def cells(parameters: Influences) -> list[dict]:
-    shared = parameters.model_dump(exclude={"epsilons"})
-    return [{**shared, "attack": attack, "epsilon": epsilon}
+    shared = parameters.model_dump(exclude={"epsilons", "more_networks"})
+    return [{**shared, "network": network, "attack": attack, "epsilon": epsilon}
+            for network in (parameters.network, *parameters.more_networks)
             for attack in ATTACKS for epsilon in parameters.epsilons]
 
 

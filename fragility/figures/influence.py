@@ -23,7 +23,8 @@ def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequen
                       rank_correlation: float) -> Figure:
     """A test image (c, h, w), clean and perturbed, with its three most influential training images.
 
-    `influences` holds those of all training images (n,) before and after. Images in [0, 1].
+    `influences` holds those of all training images (n,) before and after; each row is drawn over its own largest
+    absolute one. Images in [0, 1].
     """
     rows = [[f"{name}{row}" for name in ("test", "a", "b", "c")] + ["all", "all"] for row in (0, 1)]
     figure, axes = plt.subplot_mosaic(rows, figsize=(7.6, 2.9))
@@ -41,47 +42,69 @@ def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequen
     ends = [min(before.min(), after.min()), 1.0]
     axes["all"].plot(ends, ends, color="0.6", linewidth=0.8)
     axes["all"].plot(before, after, ".", color=PALETTE[0], markersize=3, alpha=0.6)
-    axes["all"].set(xlabel="influence, clean image (largest = 1)", ylabel="influence, perturbed image",
+    axes["all"].set(xlabel="influence, clean image (largest size = 1)", ylabel="influence, perturbed image",
                     title=f"all training images, rank correlation {rank_correlation:.2f}")
     return figure
 
 
-def influence_curves(table: pd.DataFrame, survivors: int, training_images: int) -> Figure:
-    """Rank correlation and survivors over epsilon, with chance and the paper's statements."""
+def influence_curves(table: pd.DataFrame, survivors: int, training_images: int, *, paper: bool = False) -> Figure:
+    """Rank correlation and survivors over epsilon, with chance.
+
+    `paper`: also in the measure of the published code, dotted, and what the paper states, as stars.
+    """
     epsilons = sorted(table.epsilon.unique())
-    panels = {"spearman": ("rank correlation of all influences", 0.0, {"random_sign": 0.8, "gradient_sign": 0.0}),
-              "survivors": (f"of the top {survivors}, still there", survivors**2 / training_images,
-                            {"gradient_sign": 2.0})}
+    panels = {"spearman": ("rank correlation of all influences", 0.0),
+              "survivors": (f"of the top {survivors}, still there", survivors**2 / training_images)}
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
-    for axis, (column, (label, chance, reported)) in zip(axes, panels.items()):
+    for axis, (column, (label, chance)) in zip(axes, panels.items()):
         for attack, (name, color, marker) in _ATTACKS.items():
-            groups = [table[(table.attack == attack) & (table.epsilon == e)][column].to_numpy(float) for e in epsilons]
-            axis.fill_between(range(len(epsilons)), *np.array([bootstrap(group) for group in groups]).T, color=color,
-                              alpha=0.18, linewidth=0)
-            axis.plot([group.mean() for group in groups], color=color, marker=marker, label=name)
-        for attack, value in reported.items():
-            axis.axhline(value, color=_ATTACKS[attack][1], linestyle=":", linewidth=1.2,
-                         label="paper, same colour" if attack == "gradient_sign" else None)
+            groups = [table[(table.attack == attack) & (table.epsilon == e)] for e in epsilons]
+            _band(axis, range(len(epsilons)), [group[column] for group in groups], color=color, marker=marker,
+                  label=name)
+            if paper:
+                axis.plot([group[f"{column}_published"].mean() for group in groups], ":", color=color, linewidth=1.4,
+                          label=f"{name}, published code's measure")
         axis.axhline(chance, color="0.35", linestyle="--", linewidth=1, label="chance")
-        axis.set_xticks(range(len(epsilons)), [f"{e:.3g}" for e in epsilons])
-        axis.set(xlabel="largest change of a pixel, ε", ylabel=label)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        for attack, grey_levels, value in _STATED[column] if paper else ():
+            axis.plot(np.argmin(np.abs(np.array(epsilons) - grey_levels / 255)), value, "*", markersize=11,
+                      color=_ATTACKS[attack][1], markeredgecolor="0.2",
+                      label="stated in the paper" if attack == "gradient_sign" else None)
+        _epsilon_axis(axis, epsilons)
+        axis.set_ylabel(label)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)
     return figure
 
 
+_STATED = {"spearman": [("gradient_sign", 8, 0.0), ("random_sign", 10, 0.8)], "survivors": [("gradient_sign", 8, 2.0)]}
+
+
+def _band(axis, places: Sequence[float], groups: Sequence[pd.Series], **style) -> None:
+    """Means of groups of values over places, with their bootstrap intervals."""
+    bands = np.array([bootstrap(group.to_numpy(float)) for group in groups])
+    axis.fill_between(places, *bands.T, color=style["color"], alpha=0.18, linewidth=0)
+    axis.plot(places, [group.mean() for group in groups], **style)
+
+
+def _epsilon_axis(axis, epsilons: Sequence[float]) -> None:
+    """One tick a size: in grey levels where all are whole ones, else as shares of the range."""
+    levels = 255 * np.array(epsilons)
+    whole = np.allclose(levels, levels.round(), atol=1e-3)
+    axis.set_xticks(range(len(epsilons)), [f"{e:.0f}/255" if whole else f"{e / 255:.3g}" for e in levels])
+    axis.set_xlabel("largest change of a pixel, ε" + ("" if whole else ", black 0 and white 1"))
+
+
 def angle_histograms(table: pd.DataFrame) -> Figure:
-    """Angles of each kind, with the density that random directions of the same dimension would have."""
-    kinds = list(dict.fromkeys(table.kind))
-    figure, axes = plt.subplots(1, len(kinds), figsize=(7.4, 2.8), sharex=True, squeeze=False)
-    for axis, kind in zip(axes[0], kinds):
-        part = table[table.kind == kind]
+    """Angles of each kind and network, with the density that random directions of the same dimension would have."""
+    parts = dict(list(table.groupby(["kind", "network"], sort=False)))
+    figure, axes = plt.subplots(1, len(parts), figsize=(7.4, 2.8), sharex=True, squeeze=False)
+    for axis, ((kind, network), part) in zip(axes[0], parts.items()):
         axis.hist(part.angle, bins=np.arange(0, 93, 3), density=True, color=PALETTE[0], alpha=0.75, label="measured")
         degrees = np.linspace(0.1, 90, 900)
         expected = random_angles(degrees, int(part.pixels.iloc[0]))
         axis.plot(degrees, np.minimum(expected, 1.15 * axis.get_ylim()[1]), color="0.3", linewidth=1.2,
                   label="random directions (cut off)")
         axis.axvline(part.angle.mean(), color=PALETTE[3], linestyle="--", linewidth=1.2, label="mean")
-        axis.set(title=kind, xlabel="angle (degrees)", xlim=(0, 91))
+        axis.set(title=f"{kind}\n{network}", xlabel="angle (degrees)", xlim=(0, 91))
     axes[0, 0].set_ylabel("density (per degree)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
@@ -103,30 +126,33 @@ def kink(model, points: Tensor) -> Figure:
     for (x, y), (dx, dy) in zip(points.tolist(), (0.45 * slopes / slopes.norm(dim=1, keepdim=True)).tolist()):
         axis.annotate("", (x + dx, y + dy), (x, y), arrowprops={"arrowstyle": "->", "color": PALETTE[3], "lw": 1.6})
         axis.plot(x, y, "o", color=PALETTE[3], markersize=4)
-    axis.set(xlabel="first input", ylabel="second input", aspect="equal")
+    ticks = [-1, 0, 1]      # more of them run into each other
+    axis.set(xlabel="first input", ylabel="second input", aspect="equal", xticks=ticks, yticks=ticks)
     axis.grid(False)
     return figure
 
 
 def dimension_curves(table: pd.DataFrame) -> Figure:
-    """Relative change, rank correlation and angle over the dimension of the input, a colour a width."""
-    widths, dimensions = (sorted(table[column].unique()) for column in ("width", "dimension"))
-    panels = {"relative": "relative change of the gradient", "spearman": "Spearman of |gradient|",
-              "angle": "angle of fragile direction and gradient (°)"}
-    figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.2))
-    for axis, (column, label) in zip(axes, panels.items()):
+    """How far the gradient of random networks moves over the dimension of the input, a colour a width; bands."""
+    widths = sorted(table.width.unique())
+    panels = {"relative": "relative change of the gradient", "cosine": "cosine of the gradients",
+              "spearman": "Spearman of |gradient|", "angle": "fragile direction to gradient (°)"}
+    figure, axes = plt.subplots(2, 2, figsize=(7.6, 5.6), sharex=True)
+    for axis, (column, label) in zip(axes.flat, panels.items()):
         for width, color in zip(widths, PALETTE):
-            part = table[table.width == width]
             for perturbation, (name, line, marker) in _PERTURBATIONS.items():
-                if column == "angle" and perturbation == "random":
-                    continue
-                means = part[part.perturbation == perturbation].groupby("dimension")[column].mean()
-                axis.plot(dimensions, means[dimensions], linestyle=line, marker=marker, color=color,
-                          label=f"width {width}, {name}" if column == "relative" else None)
-        axis.set(xscale="log", xlabel="dimension of the input", ylabel=label)
-    axes[0].set_yscale("log")
-    axes[2].set_ylim(0, 92)
-    axes[2].axhline(90, color="0.35", linestyle="--", linewidth=1)
+                if (column, perturbation) == ("angle", "random"):
+                    continue      # the angle is the direction's, which random signs do not have
+                part = table[(table.width == width) & (table.perturbation == perturbation)]
+                groups = dict(list(part.groupby("dimension")[column]))
+                _band(axis, list(groups), list(groups.values()), linestyle=line, marker=marker, markersize=4,
+                      color=color, label=f"width {width}, {name}" if column == "relative" else None)
+        axis.set(xscale="log", ylabel=label)
+    for axis in axes[1]:
+        axis.set_xlabel("dimension of the input")
+    axes[0, 0].set_yscale("log")
+    axes[1, 1].set_ylim(-2, 92)
+    axes[1, 1].axhline(90, color="0.35", linestyle="--", linewidth=1)
     figure.legend(loc="outside lower center", ncols=2, fontsize=7.5)
     return figure
 
@@ -138,11 +164,9 @@ def resolution_curves(table: pd.DataFrame) -> Figure:
     panels = {"spearman": "Spearman rank correlation", "topk": "overlap of the top 2 %"}
     for axis, (column, label) in zip(axes, panels.items()):
         for attack, (name, color, marker) in styles.items():
-            groups = table[table.attack == attack].groupby("values")[column]
-            bands = np.array([bootstrap(group.to_numpy(float)) for _, group in groups])
-            places = sorted(table["values"].unique())
-            axis.fill_between(places, *bands.T, color=color, alpha=0.18, linewidth=0)
-            axis.plot(places, groups.mean(), color=color, marker=marker, label=name)
+            groups = dict(list(table[table.attack == attack].groupby("values")[column]))
+            if groups:      # published records may still lack one of the two
+                _band(axis, list(groups), list(groups.values()), color=color, marker=marker, label=name)
         axis.axhline(0.02 if column == "topk" else 0.0, color="0.35", linestyle="--", linewidth=1, label="chance")
         axis.set(xlabel="values of an input image", ylabel=label, ylim=(-0.03, 1.02))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -150,12 +174,11 @@ def resolution_curves(table: pd.DataFrame) -> Figure:
 
 
 def bound_scatter(table: pd.DataFrame) -> Figure:
-    """What operator norms allow the Hessian, against its largest eigenvalue, image by image."""
+    """What operator norms allow the gradient to change along a step, against the measured change, image by image."""
     figure, axis = plt.subplots(figsize=(3.9, 3.1))
-    measured, allowed = table.eigenvalue.abs(), table.bound
-    axis.plot(measured, allowed, "o", color=PALETTE[0], markersize=4, label="an image")
-    ends = [measured.min() / 2, allowed.max() * 2]
+    axis.plot(table.change, table.bound, "o", color=PALETTE[0], markersize=4, label="an image")
+    ends = [table.change.min() / 2, table.bound.max() * 2]
     axis.plot(ends, ends, color="0.35", linestyle="--", linewidth=1, label="bound reached")
-    axis.set(xscale="log", yscale="log", xlabel="largest |eigenvalue| of the Hessian", ylabel="operator-norm bound")
+    axis.set(xscale="log", yscale="log", xlabel="change of the gradient, over the step", ylabel="operator-norm bound")
     axis.legend()
     return figure
