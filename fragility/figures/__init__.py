@@ -24,7 +24,7 @@ from fragility.figures.lens import (
     separations,
     tie_rules,
 )
-from fragility.figures.maps import map_rows
+from fragility.figures.maps import map_rows, map_table
 from fragility.figures.neighbourhoods import models_before_after, top_sets
 from fragility.figures.roar import (
     REPORTED_CLEAN,
@@ -43,7 +43,7 @@ __all__ = [
     "against_paper", "angle_histograms", "benchmark_setting", "benchmark_table", "bound_scatter", "changes",
     "comparison", "cost", "degraded_images", "degrees", "dimension_curves", "encodings", "influence_curves",
     "influence_example", "invariance_matrix", "kink", "ledger_table", "lens_bars", "lens_curves", "map_rows",
-    "models_before_after", "noise_dots", "plain_table", "plt", "region_rows", "removal_curves",
+    "map_table", "models_before_after", "noise_dots", "plain_table", "plt", "region_rows", "removal_curves",
     "reported_comparison", "reported_roar", "resolution_curves", "robust_table", "saturation", "separations",
     "targeted_shares", "tie_rules", "top_sets", "toy_curves", "training_dots", "use_style", "validity",
     "variant_table",

@@ -14,7 +14,7 @@ from fragility.figures.style import NAMES, PALETTE
 from fragility.metrics import IDENTICAL
 
 _FLOOR = 1e-17       # where a change of exactly zero is drawn
-_SHADES = 0.995      # quantile of a map's values that gets the last shade: on photographs a few would leave the rest pale
+_SHADES = 0.995      # quantile that gets the last shade: on photographs a few values would leave the rest pale
 
 
 def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],

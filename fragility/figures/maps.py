@@ -32,6 +32,27 @@ def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], colu
     return figure
 
 
+def map_table(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], columns: Sequence[str],
+              rows_named: Sequence[str]) -> Figure:
+    """Images (columns, c, h, w) on top, and below them their maps (rows, columns, h, w), a row a method.
+
+    `titles[row][column]` stands over each map, `columns` over the images. Each map has its own scale.
+    """
+    rows = len(maps) + 1
+    figure, axes = plt.subplots(rows, len(columns), figsize=(1.55 * len(columns) + 0.3, 1.72 * rows))
+    for axis, image, name in zip(axes[0], images, columns):
+        axis.imshow(picture(image), vmin=0, vmax=1)
+        axis.set_title(name, fontsize=8.5, fontweight="bold")
+    for row, drawn, said, name in zip(axes[1:], maps, titles, rows_named):
+        row[0].text(-0.08, 0.5, name, transform=row[0].transAxes, rotation=90, ha="right", va="center", fontsize=8)
+        for axis, one, title in zip(row, drawn, said):
+            axis.imshow(one.cpu().numpy())
+            axis.set_title(title, fontsize=7.5)
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure
+
+
 def picture(image: Tensor) -> np.ndarray:
     """An image (c, h, w) as matplotlib draws it."""
     image = image.cpu().numpy()
