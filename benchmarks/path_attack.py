@@ -6,9 +6,8 @@ import torch
 
 from fragility import attacks, attribution, metrics
 from fragility.attribution.output import default_chunk
-from fragility.training import fast_bf16
 
-from .perturb import EPSILON, K
+from .perturb import EPSILON, PRECISION, K
 from .registry import Outcome, benchmark
 from .timing import clock, compared, fastest
 
@@ -43,8 +42,7 @@ class Subject:
         return Run(seconds, overlap.item(), held[0].found.item())
 
     def ours(self, steps):
-        precision = torch.bfloat16 if fast_bf16(self.x.device) else None
-        return self.attack(attacks.FiniteDifference(points=RANDOM_POINTS, precision=precision), steps)
+        return self.attack(attacks.FiniteDifference(points=RANDOM_POINTS, precision=PRECISION), steps)
 
     def published(self, steps, chunk):
         return self.attack(attacks.DoubleBackprop(beta=1.0), steps, chunk=chunk)

@@ -1,13 +1,16 @@
 """The attack on a gradient map: finite differences against the published double backprop."""
 import numpy as np
+import torch
 
 from fragility import attacks, attribution, metrics
+from fragility.training import fast_bf16
 
 from .registry import Outcome, benchmark
 from .timing import clock, paired, quartile_range
 
 K, EPSILON = 1000, 8 / 255
-OURS, PUBLISHED = "finite-difference", "double-backprop"
+PRECISION = torch.bfloat16 if fast_bf16(torch.device("cpu")) else None      # of the gradients that give a direction
+OURS, PUBLISHED = attacks.FiniteDifference(precision=PRECISION), attacks.DoubleBackprop()
 
 
 def attack(setup, x, steps, curvature):
@@ -27,7 +30,8 @@ def attack_step(setup):
         return lambda: (long() - short()) / (many - few)
 
     pair = paired(step(OURS), step(PUBLISHED), setup.repeats)
-    return Outcome(pair.ratio, pair.spread, pair.note(f"{len(x)} images") + " a step")
+    setting = f"{len(x)} images, our directions in {'bfloat16' if PRECISION else 'float32'}"
+    return Outcome(pair.ratio, pair.spread, pair.note(setting) + " a step")
 
 
 @benchmark("attack-strength", bar=1.0, description="share of the top 1000 that left the map, 15 steps: "

@@ -138,7 +138,8 @@ def fast_bf16(device: torch.device) -> bool:
     """Whether the processor multiplies bfloat16 faster than float32: where it emulates it, it is slower."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    known = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))      # 2 to 4 times the speed of float32
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
