@@ -161,7 +161,7 @@ def trained():
         natural, hardened = models.load("mnist-cnn"), models.load("mnist-cnn")
     training.train(natural, digits.images, digits.labels, epochs=3, generator=seeded())
     hardened.load_state_dict(natural.state_dict())
-    training.train(hardened, digits.images, digits.labels, epochs=2, generator=seeded(),
+    training.train(hardened, digits.images, digits.labels, epochs=3, generator=seeded(),
                    loss=robust.pgd(robust.Ball(0.1, 1, 0.12), seeded()))
     return natural, hardened
 
