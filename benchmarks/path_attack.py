@@ -61,7 +61,7 @@ def told(runs, steps):
            "a step and finite differences")
 def ig_attack(setup):
     # The 100 points of the paper would take three times as long, and the peer some 10 GiB.
-    images, path_points, steps, tried = (1, 2, 2, (1, 2)) if setup.quick else (2, 30, 10, (4, 6, 8, 10, 15))
+    images, path_points, steps, tried = (1, 2, 2, (1, 2)) if setup.quick else (2, 30, 10, (6, 10, 15, 20, 30))
     x = setup.batch(images)
     sample = Subject(setup, x[:1], max(CHUNKS))
     chunk = fastest({chunk: lambda chunk=chunk: sample.published(1, chunk) for chunk in CHUNKS})
