@@ -145,3 +145,13 @@ def test_doctor_and_claims_answer(tmp_path, monkeypatch):
     assert "mnist-5k" in call("doctor").output
     shown = yaml.safe_load(call("claims", "--json").output)
     assert {"id", "paper", "statement", "reported", "measured", "interval", "verdict", "scale"} <= set(shown[0])
+
+
+def test_influence_pairs_hold_what_the_correlation_was_measured_on(store):
+    one = experiments.named("influence-pairs")
+    tables = {place: one.record(one.canary | {"place": place}, store).table
+              for place in ("lowest", "median", "highest")}
+    for table in tables.values():
+        assert len(table) == one.canary["train_images"]
+        assert table.before.corr(table.after, method="spearman") == pytest.approx(table.spearman[0], abs=1e-3)
+    assert tables["lowest"].spearman[0] <= tables["median"].spearman[0] <= tables["highest"].spearman[0]

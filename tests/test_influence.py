@@ -11,6 +11,7 @@ from torch import nn
 
 from fragility import attacks
 from fragility.attribution import influence
+from fragility.experiments import influence_published
 from tests.oracles import influence as oracle
 
 # name -> (classes, loss)
@@ -464,3 +465,28 @@ def test_bad_arguments_are_refused(kind):
     with pytest.raises(ValueError) as refusal:
         _bad_arguments()[kind]()
     assert len(str(refusal.value)) >= 20
+
+
+# ------------------------------------------------------------------------------- the published code's choices
+
+
+def test_the_published_fit_lowers_its_loss_and_is_repeatable():
+    features, labels = points(n=1000, d=200)
+    head = influence_published.fit(features, labels)
+    assert (head.loss, head.l2) == ("squared", 0.0)
+    assert torch.equal(head.weight, influence_published.fit(features, labels).weight)
+    start = head._replace(weight=torch.zeros_like(head.weight))
+    assert influence.losses(head, features, labels).mean() < 0.9 * influence.losses(start, features, labels).mean()
+
+
+def test_published_influences_are_the_inverse_where_there_is_one_and_rounding_where_there_is_none():
+    head = head_of("squared", l2=0.0)
+    train, test = data_of("squared", n=60), data_of("squared", n=7, seed=5)
+    expected = oracle.influences(head.weight.numpy(), [one.numpy() for one in train], [one.numpy() for one in test],
+                                 "squared", 0.0, 0.0)
+    close(influence_published.influences(head, train, *test), expected, 1e-3)       # its Hessian is in float32
+    assert influence_published.spectrum(head, train)[0] == 6
+    few = data_of("squared", n=4)      # more weights than examples
+    rank, negative = influence_published.spectrum(head, few)
+    assert rank == 4 and 0 <= negative <= 4
+    assert torch.isfinite(influence_published.influences(head, few, *test)).all()

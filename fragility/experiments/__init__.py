@@ -5,6 +5,7 @@ from fragility.experiments import (
     dimension,
     directions,
     fragile,
+    influence_pairs,
     influences,
     invariance,
     kittens,
@@ -27,7 +28,8 @@ from fragility.experiments.base import Experiment, collect, plan, run_cells
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     networks.EXPERIMENT, fragile.EXPERIMENT, fragile.SMALL, patterns.EXPERIMENT, invariance.EXPERIMENT,
-    kittens.EXPERIMENT, references.EXPERIMENT, references.SHOWN, influences.EXPERIMENT, directions.EXPERIMENT,
+    kittens.EXPERIMENT, references.EXPERIMENT, references.SHOWN, influences.EXPERIMENT, influence_pairs.EXPERIMENT,
+    directions.EXPERIMENT,
     dimension.EXPERIMENT, dimension.RESOLUTION, variants.EXPERIMENT, variants.TARGETED, robust.EXPERIMENT,
     lens.EXPERIMENT, separation.EXPERIMENT, photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT,
     trainings.EXPERIMENT, rankings.EXPERIMENT, path_steps.EXPERIMENT, roar.EXPERIMENT, toy.EXPERIMENT)}

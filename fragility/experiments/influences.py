@@ -12,7 +12,7 @@ from torchvision.transforms.functional import center_crop
 from fragility import attacks, checks, data, metrics, models
 from fragility.attribution import influence
 from fragility.attribution.output import batches, logits_of
-from fragility.experiments import networks
+from fragility.experiments import influence_published, networks
 from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
 from fragility.store import Store, canonical, fingerprint
 
@@ -63,6 +63,7 @@ class Setting(NamedTuple):
 
     extract: nn.Module      #: Images to frozen features (n, d).
     head: influence.Head
+    published: influence.Head       #: As the published code fits it.
     train: tuple[Tensor, Tensor]     #: Features and labels of the training images.
     images: Tensor          #: The training images, in [0, 1].
     x: Tensor               #: The test images, in [0, 1].
@@ -119,7 +120,8 @@ def _setting(cell: dict, store: Store) -> Setting:
     extract = _Scaled(models.features(model), x["train"])
     known = features_of(extract, x["train"])
     head = influence.fit_head(known, y["train"], l2=cell["l2"])
-    return Setting(extract, head, (known, y["train"]), x["train"], x["test"], y["test"])
+    theirs = influence_published.fit(known, y["train"])
+    return Setting(extract, head, theirs, (known, y["train"]), x["train"], x["test"], y["test"])
 
 
 def run(cell: dict, store: Store) -> Outcome:
@@ -132,14 +134,15 @@ def run(cell: dict, store: Store) -> Outcome:
     table = pd.DataFrame({"image": range(len(labels)), "correct": (labels == about.labels).tolist(),
                           "kept": (logits[1].argmax(1) == labels).tolist(), "confidence": sure[0].tolist(),
                           "confidence_change": (sure[1] - sure[0]).tolist()})
-    for suffix, measure in {"": exact, "_published": published}.items():
-        a, b = (measure(about, features, labels)[:, None] for features in (before, after))
+    theirs = influence.logits(about.published, before).argmax(1)
+    for suffix, measure, known in (("", exact, labels), ("_published", published, theirs)):
+        a, b = (measure(about, features, known)[:, None] for features in (before, after))
         table[f"spearman{suffix}"] = metrics.spearman(a, b).tolist()
         table[f"survivors{suffix}"] = (SURVIVORS * metrics.topk_intersection(a, b, SURVIVORS)).tolist()
-    curved, bare = influence.hessian(about.head, *about.train), torch.linalg.eigvalsh(_published_hessian(about))
-    return Outcome(table.assign(condition=torch.linalg.cond(curved).item(), weights=len(curved),
-                                rank_published=int((bare.abs() > 1e-10 * bare.abs().max()).sum()),
-                                negative_published=int((bare < -1e-10 * bare.abs().max()).sum())))
+    curved = influence.hessian(about.head, *about.train)
+    rank, negative = influence_published.spectrum(about.published, about.train)
+    return Outcome(table.assign(condition=torch.linalg.cond(curved).item(), weights=len(curved), rank_published=rank,
+                                negative_published=negative, correct_published=(theirs == about.labels).tolist()))
 
 
 def perturbed(cell: dict, about: Setting, x: Tensor) -> Tensor:
@@ -155,17 +158,8 @@ def exact(about: Setting, features: Tensor, labels: Tensor) -> Tensor:
 
 
 def published(about: Setting, features: Tensor, labels: Tensor) -> Tensor:
-    """Influences as the published code computes them: squared loss, no damping, the Hessian in float32.
-
-    With more weights than independent training images this Hessian has no inverse, and what comes out is rounding.
-    """
-    head = about.head._replace(loss="squared", l2=0.0)
-    inverse = torch.linalg.pinv(_published_hessian(about).float(), rtol=0.0).double()
-    return influence.gradients(head, features, labels) @ inverse @ influence.gradients(head, *about.train).mT
-
-
-def _published_hessian(about: Setting) -> Tensor:
-    return influence.hessian(about.head._replace(loss="squared", l2=0.0), *about.train)
+    """Influences as the published code computes them, with the head that it fits."""
+    return influence_published.influences(about.published, about.train, features, labels)
 
 
 @torch.no_grad()
@@ -202,7 +196,7 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 
 
 EXPERIMENT = Experiment(
-    "influences", 1, Influences, cells, inputs, run, sketch,
+    "influences", 2, Influences, cells, inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "classes": ["4", "9"], "train_images": 100,
             "test_images": 10, "l2": 0.01, "seed": 0, "attack": "gradient_sign", "epsilon": 0.1},
     canary_values={"spearman": 0.9, "survivors": 3.9}, notebook="influence")

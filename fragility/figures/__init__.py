@@ -11,6 +11,7 @@ from fragility.figures.influence import (
     dimension_curves,
     influence_curves,
     influence_example,
+    influence_scatters,
     kink,
     resolution_curves,
 )
@@ -42,9 +43,9 @@ __all__ = [
     "METRIC_NAMES", "NAMES", "PALETTE", "REPORTED_CLEAN", "TRAINING_NAMES", "VERDICT_MARKS", "accuracy_table",
     "against_paper", "angle_histograms", "benchmark_setting", "benchmark_table", "bound_scatter", "changes",
     "comparison", "cost", "degraded_images", "degrees", "dimension_curves", "encodings", "influence_curves",
-    "influence_example", "invariance_matrix", "kink", "ledger_table", "lens_bars", "lens_curves", "map_rows",
-    "map_table", "models_before_after", "noise_dots", "plain_table", "plt", "region_rows", "removal_curves",
-    "reported_comparison", "reported_roar", "resolution_curves", "robust_table", "saturation", "separations",
-    "targeted_shares", "tie_rules", "top_sets", "toy_curves", "training_dots", "use_style", "validity",
-    "variant_table",
+    "influence_example", "influence_scatters", "invariance_matrix", "kink", "ledger_table", "lens_bars",
+    "lens_curves", "map_rows", "map_table", "models_before_after", "noise_dots", "plain_table", "plt",
+    "region_rows", "removal_curves", "reported_comparison", "reported_roar", "resolution_curves", "robust_table",
+    "saturation", "separations", "targeted_shares", "tie_rules", "top_sets", "toy_curves", "training_dots",
+    "use_style", "validity", "variant_table",
 ]

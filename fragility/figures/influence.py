@@ -47,6 +47,32 @@ def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequen
     return figure
 
 
+def influence_scatters(table: pd.DataFrame) -> Figure:
+    """Influence of every training image before and after the attack, a panel a test image, a colour a class.
+
+    Each side is over its largest absolute value; the most influential five before have a ring.
+    """
+    parts = dict(list(table.groupby("place", sort=False)))
+    classes = dict(zip(sorted(table.training_class.unique()), zip((PALETTE[0], PALETTE[3]), "o^")))
+    figure, axes = plt.subplots(1, len(parts), figsize=(7.6, 2.9), squeeze=False)
+    for axis, (place, part) in zip(axes[0], parts.items()):
+        both = part[["before", "after"]] / part[["before", "after"]].abs().max()
+        ends = [both.to_numpy().min(), 1.0]
+        axis.plot(ends, ends, color="0.6", linewidth=0.8)
+        for name, (color, marker) in classes.items():
+            rows = (part.training_class == name).to_numpy()
+            axis.plot(both.before[rows], both.after[rows], marker, color=color, markersize=3, alpha=0.5,
+                      markeredgewidth=0, label=f"training image of class {name}")
+        strongest = both.nlargest(5, "before")
+        axis.plot(strongest.before, strongest.after, "o", color="none", markeredgecolor="0.2", markersize=7,
+                  label="the five most influential before")
+        axis.set(title=f"{place} correlation, {part.spearman.iloc[0]:.2f}\n(a test image of class "
+                       f"{part.test_class.iloc[0]})", xlabel="influence before (largest = 1)")
+    axes[0, 0].set_ylabel("influence after (largest = 1)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)
+    return figure
+
+
 def influence_curves(table: pd.DataFrame, survivors: int, training_images: int, *, paper: bool = False) -> Figure:
     """Rank correlation and survivors over epsilon, with chance.
 

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from fragility import checks
 
+_BLOCK = 8
+
 
 def topk_intersection(a: Tensor, b: Tensor, k: int) -> Tensor:
     r"""Share of the k most important pixels that two maps have in common [ghorbani2019, section 3].
@@ -26,13 +28,26 @@ def topk_mask(a: Tensor, k: int) -> Tensor:
     Unchecked, for kernels: needs 1 <= k <= h w.
     """
     values = a.flatten(1)
-    smallest = values.topk(k, sorted=False).values.amin(1, keepdim=True)
+    smallest = _kth_largest(values, k)
     top = values >= smallest
     if (top.sum(1) > k).any():    # not the usual case, so that most maps are spared the counting
         above, tied = values > smallest, values == smallest
         room = k - above.sum(1, keepdim=True)
         top = above | (tied & (tied.cumsum(1) <= room))
     return top.view_as(a)
+
+
+def _kth_largest(values: Tensor, k: int) -> Tensor:
+    """The k-th largest value (n, 1) of each row (n, p)."""
+    blocks = values.shape[1] // _BLOCK
+    if not values.is_cpu or blocks < 2 * k:
+        return values.topk(k, sorted=False).values.amin(1, keepdim=True)
+    # k blocks hold a value as large as the k-th largest block maximum, so no smaller one can be in the top k. The
+    # few that are left are searched row by row: a processor's topk looks at every value several times.
+    peaks = values[:, :blocks * _BLOCK].unflatten(1, (blocks, _BLOCK)).amax(2)
+    bounds = peaks.topk(k, sorted=False).values.amin(1)
+    left = [row[row >= bound] for row, bound in zip(values, bounds)]
+    return torch.stack([row.kthvalue(len(row) - k + 1).values for row in left])[:, None]
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ has, so that one bright object does not take all k places.
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool1d
+from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
 from fragility import checks
 from fragility.metrics.agreement import _varied, kendall, spearman, topk_mask
@@ -88,7 +88,8 @@ def dilate(mask: Tensor, window: int) -> Tensor:
     checks.whole("window", window, 0)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim != 3:
         raise ValueError("A mask to dilate must be a boolean tensor (n, h, w).")
-    return _window_max(mask.float(), window) > 0
+    reach = min(window, max(mask.shape[1:]))
+    return _slide(mask, 2 * reach + 1, reach, torch.logical_or)
 
 
 def diverse_topk(a: Tensor, k: int, window: int) -> Tensor:
@@ -107,14 +108,12 @@ def diverse_topk(a: Tensor, k: int, window: int) -> Tensor:
     checks.maps(a)
     checks.whole("k", k, 1, a[0].numel())
     checks.whole("window", window, 0)
-    left = _unique_ranks(a.detach())
-    while True:
-        tops = torch.where(left == _window_max(left, window), left, 0)
-        lowest = _kth_largest(tops, k, window)
-        undecided = torch.where((_window_max(tops, window) > 0) | (left < lowest), 0, left)
-        if undecided.amax() == 0:
-            return tops >= lowest.clamp_min(1)
-        left = tops + undecided
+    a = a.detach()
+    taken = _greedy(a, k, window)
+    tied = _collide(taken, window) | (taken.sum((1, 2)) > k)
+    if tied.any():      # equal values matter there: ranks tell them apart, but cost a sort
+        taken[tied] = _greedy(_unique_ranks(a[tied]), k, window)
+    return taken
 
 
 def top_pixels(batches: tuple[Tensor, ...], k: int, window: int, diverse: bool = False) -> list[Tensor]:
@@ -143,6 +142,26 @@ def _smooth_pair(a: Tensor, b: Tensor, window: int, zero_padding: bool) -> list[
     return [box_mean(side.double(), window, zero_padding=zero_padding) for side in (a, b)]
 
 
+def _greedy(left: Tensor, k: int, window: int) -> Tensor:
+    """The diverse top k of maps without ties. Of equal values that top a window all are taken, and of those at the end."""
+    reach = min(window, max(left.shape[1:]))
+    while True:
+        peaks = left == _slide(left, 2 * reach + 1, reach, torch.maximum)
+        tops = torch.where(peaks, left, -torch.inf)
+        lowest = _kth_largest(tops, k, reach)
+        decided = dilate(peaks, reach).logical_or_(left < lowest)
+        if decided.all():
+            return (tops >= lowest).logical_and_(tops > -torch.inf)
+        left = torch.where(decided, tops, left)
+
+
+def _collide(taken: Tensor, window: int) -> Tensor:
+    """Whether (n,) marks of a map lie in each other's window: then their squares of side w + 1 overlap."""
+    reach = min(window, max(taken.shape[1:]))
+    squares = _slide(taken, reach + 1, reach, torch.logical_or)
+    return squares.sum((1, 2)) < (reach + 1) ** 2 * taken.sum((1, 2))
+
+
 def _unique_ranks(a: Tensor) -> Tensor:
     """Ranks (n, h, w) from 1 to h w, the largest value's rank the highest; of equal values the first one's."""
     values = a.flatten(1) + 0.0    # -0 and 0 are a tie
@@ -160,28 +179,34 @@ def _unique_ranks(a: Tensor) -> Tensor:
     return torch.empty_like(ranks).scatter_(1, order, ranks).view_as(a)
 
 
-def _kth_largest(tops: Tensor, k: int, window: int) -> Tensor:
-    """The k-th largest rank (n, 1, 1) of pixels that top their windows; 0 where fewer than k do."""
+def _kth_largest(tops: Tensor, k: int, reach: int) -> Tensor:
+    """The k-th largest (n, 1, 1) of pixels that top their windows; -inf where fewer than k do."""
     # No block of w + 1 rows and columns holds two of them: its maximum stands for it.
-    block = min(window, max(tops.shape[1:])) + 1
-    blocks = _rows_then_columns(max_pool1d, tops, block, stride=block, ceil_mode=True).flatten(1)
+    blocks = tops
+    for _ in range(2):
+        blocks = max_pool1d(blocks, reach + 1, stride=reach + 1, ceil_mode=True).mT.contiguous()
+    blocks = blocks.flatten(1)
     return blocks.topk(min(k, blocks.shape[1]), sorted=False).values.amin(1)[:, None, None]
 
 
-def _window_max(a: Tensor, window: int) -> Tensor:
-    reach = min(window, max(a.shape[1:]))
-    return _rows_then_columns(max_pool1d, a, 2 * reach + 1, stride=1, padding=reach)
+def _slide(a: Tensor, size: int, padding: int, combine) -> Tensor:
+    """Combine the values in every square of `size` pixels a side of maps with a border: the largest, or any mark.
+
+    Two squares of a side make one of up to twice the side, so this takes about 2 log2(size) passes.
+    """
+    a = pad(a, (padding,) * 4, value=False if a.dtype == torch.bool else -torch.inf)
+    for dim in (2, 1):
+        side = 1
+        while side < size:
+            step = min(side, size - side)
+            length = a.shape[dim] - step
+            a = combine(a.narrow(dim, 0, length), a.narrow(dim, step, length))
+            side += step
+    return a
 
 
 def _box_sum(a: Tensor, window: int) -> Tensor:
     reach = min(window, max(a.shape[1:]))
     for kernel in ((1, 2 * reach + 1), (2 * reach + 1, 1)):
         a = avg_pool2d(a, kernel, 1, [side // 2 for side in kernel], divisor_override=1)
-    return a
-
-
-def _rows_then_columns(pool, a: Tensor, *size, **options) -> Tensor:
-    """Pool maps along one axis, then the other: 2(2w+1) values a pixel, not (2w+1)^2."""
-    for _ in range(2):
-        a = pool(a, *size, **options).mT.contiguous()
     return a
