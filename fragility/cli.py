@@ -59,11 +59,18 @@ def _grid(name: str, profile: str):
 @PROFILE
 @sentences
 def plan(experiment, profile):
-    """Cells, hours and gigabytes of an EXPERIMENT, from a short measurement here."""
-    one, parameters, _ = _grid(experiment, profile)
-    estimate = experiments.plan(one, parameters, Store())
-    click.echo(f"{experiment} at the {profile} scale: {estimate.cells} cells, {estimate.missing} of them missing; "
-               f"about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
+    """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here."""
+    names = [*experiments.named(experiment).reads, experiment]
+    hours = gigabytes = 0.0
+    for name in names:
+        one, parameters, _ = _grid(name, profile)
+        estimate = experiments.plan(one, parameters, Store())
+        trained = f" ({estimate.trainings} of these train a network)" if estimate.trainings else ""
+        click.echo(f"{name} at the {profile} scale: {estimate.cells} cells, {estimate.missing} of them missing"
+                   f"{trained}; about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
+        hours, gigabytes = hours + estimate.hours, gigabytes + estimate.gigabytes
+    if len(names) > 1:
+        click.echo(f"In all about {hours:.2g} hours and {gigabytes:.2g} GB, if one process does it.")
 
 
 @main.command()

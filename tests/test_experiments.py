@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from fragility import book, experiments, paths, profiles, results
 from fragility.cli import main
 from fragility.experiments import fragile
+from fragility.experiments.base import Clock, Factor
 from fragility.store import Store
 
 SMALL = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": {"gradient": 4},
@@ -155,3 +156,42 @@ def test_influence_pairs_hold_what_the_correlation_was_measured_on(store):
         assert len(table) == one.canary["train_images"]
         assert table.before.corr(table.after, method="spearman") == pytest.approx(table.spearman[0], abs=1e-3)
     assert tables["lowest"].spearman[0] <= tables["median"].spearman[0] <= tables["highest"].spearman[0]
+
+
+def test_the_time_left_knows_cheap_cells_from_dear_ones():
+    cheap, dear = {"kind": "cheap"}, {"kind": "dear"}
+    clock = Clock([(cheap, Factor(1)), (dear, Factor(10)), (cheap, Factor(2)), (dear, Factor(20)),
+                   ({"kind": "new"}, Factor(1))])
+    clock.tick(1.0)
+    assert clock.left() == pytest.approx(10 + 2 + 20 + 1)       # nothing else is known yet
+    clock.tick(100.0)
+    assert clock.left() == pytest.approx(2 * 1 + 20 * 10 + 1 * 101 / 11)
+    for seconds in (2.0, 200.0, 5.0):
+        clock.tick(seconds)
+    assert clock.left() == 0
+
+
+def test_the_bar_counts_missing_cells_only_and_says_what_is_left(tmp_path, capsys):
+    one = experiments.named("toy")
+    cells, store = one.cells(one.parameters.of({"toy_seeds": 4, "toy_samples": 200})), Store(tmp_path)
+    experiments.run_cells(one, cells[:3], store)
+    assert "3/3" in capsys.readouterr().err
+    experiments.run_cells(one, cells, store)
+    shown = capsys.readouterr().err
+    assert "1/1" in shown and "left" in shown
+    experiments.run_cells(one, cells, store)
+    assert not capsys.readouterr().err
+
+
+def test_a_plan_counts_what_is_read_and_the_trainings(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path))
+    small = profiles.parameters("roar", "quick") | {
+        "train_images": 300, "test_images": 100, "estimators": ["GRAD", "Random"], "mask_estimators": [],
+        "filtered": [], "seeds": [0]}
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: small)
+    shown = call("plan", "roar").output.splitlines()
+    assert [line.split()[0] for line in shown] == ["trainings", "rankings", "roar", "In"]
+    assert "2 cells, 2 of them missing (2 of these train a network)" in shown[0] and "In all about" in shown[-1]
+    grid = experiments.named("roar").cells(experiments.named("roar").pick(small))
+    trained = sum(cell["kind"] in ("retrain", "masks", "fresh") for cell in grid)
+    assert 0 < trained < len(grid) and f"{len(grid)} of them missing ({trained} of these" in shown[2]

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -48,6 +49,8 @@ class Experiment:
     values are committed beside the version, so that a change is noticed when the version is not raised.
     Its parameters at a profile are those of the same names in `notebook`; without one, their defaults.
     `publishes_tensors`: its companions are pictures that may be shown, and are published with the records.
+    `reads` names experiments of the same parameters whose records its cells read, in their order; `trains` tells
+    which cells train a network. A plan counts both.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Experiment:
     canary_values: dict = field(default_factory=dict)
     notebook: str | None = None
     publishes_tensors: bool = False
+    reads: tuple[str, ...] = ()
+    trains: Callable[[dict], bool] = lambda cell: False
 
     def pick(self, values: dict) -> Parameters:
         """The experiment's parameters out of a notebook's, which may hold others' too."""
@@ -72,6 +77,10 @@ class Experiment:
 
     def key(self, cell: dict, store: Store) -> str:
         return store.key(self.name, self.version, cell, self.inputs(cell, store))
+
+    def known(self, cell: dict, store: Store) -> Record | None:
+        """The cell's record, where the store has one."""
+        return store.get(self.name, self.key(cell, store))
 
     def record(self, cell: dict, store: Store) -> Record:
         """The cell's record, computed where the store has none."""
@@ -85,9 +94,44 @@ class Experiment:
 
 
 def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, progress: bool = True) -> list[Record]:
-    """Records of the cells in order, with a progress bar; what the store has is not computed again."""
-    bar = tqdm(list(cells), desc=experiment.name, unit="cell", disable=not progress)
-    return [experiment.record(cell, store) for cell in bar]
+    """Records of the cells in order; what the store has is not computed again. A bar shows the missing ones."""
+    cells = list(cells)
+    records = [experiment.known(cell, store) for cell in cells]
+    missing = [place for place, record in enumerate(records) if record is None]
+    clock = Clock(experiment.sketch(cells[place]) for place in missing)
+    with tqdm(missing, desc=experiment.name, unit="cell", disable=not (progress and missing), bar_format=_BAR) as bar:
+        for place in bar:
+            start = time.perf_counter()
+            records[place] = experiment.record(cells[place], store)
+            clock.tick(time.perf_counter() - start)
+            bar.set_postfix_str(f"about {bar.format_interval(clock.left())} left", refresh=False)
+    return records
+
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+
+
+class Clock:
+    """How long the rest of a grid takes: a cell as long as those before it of the same sketch, by their factors.
+
+    Cells may differ a hundredfold, so a mean over all would mislead; it stands in for sketches not yet met.
+    """
+
+    def __init__(self, sketches: Iterable[tuple[dict, "Factor"]]):
+        self.waiting = deque((canonical(tiny), factor.time) for tiny, factor in sketches)
+        self.met: dict[str, tuple[float, float]] = {}       # sketch -> seconds so far, cost so far
+
+    def tick(self, seconds: float) -> None:
+        """The next cell took so many seconds."""
+        kind, cost = self.waiting.popleft()
+        before = self.met.get(kind, (0.0, 0.0))
+        self.met[kind] = (before[0] + seconds, before[1] + cost)
+
+    def left(self) -> float:
+        """Seconds, once a cell is done."""
+        usual = sum(seconds for seconds, _ in self.met.values()) / sum(cost for _, cost in self.met.values())
+        rates = {kind: seconds / cost for kind, (seconds, cost) in self.met.items()}
+        return sum(cost * rates.get(kind, usual) for kind, cost in self.waiting)
 
 
 def collect(experiment: Experiment, parameters: dict | Parameters, store: Store | None = None, *,
@@ -109,30 +153,33 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 
 
 class Plan(NamedTuple):
-    """What a grid costs: all cells, those the store lacks, and the missing ones' hours and gigabytes."""
+    """What a grid costs: all cells, those the store lacks, and the missing ones' trainings, hours and gigabytes."""
 
     cells: int
     missing: int
+    trainings: int
     hours: float
     gigabytes: float
 
 
 def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
     """Estimate a grid from a short measurement: `sketch` gives a tiny version of a cell and how many times
-    dearer the cell is. Cells that differ only in what does not change their cost are measured once."""
+    dearer the cell is. Cells that differ only in what does not change their cost are measured once. What cells share,
+    such as the data or a network under attack, is read or made before the clock starts."""
     cells = experiment.cells(parameters)
-    missing = [cell for cell in cells if store.get(experiment.name, experiment.key(cell, store)) is None]
-    seconds, size, known = 0.0, 0, {}
+    missing = [cell for cell in cells if experiment.known(cell, store) is None]
+    seconds, size, measured = 0.0, 0, {}
     for cell in missing:
         tiny, factor = experiment.sketch(cell)
         kind = canonical(tiny)
-        if kind not in known:
+        if kind not in measured:
+            experiment.inputs(tiny, store)
             start = time.perf_counter()
             tensors = experiment.run(tiny, store).tensors or {}
-            known[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
-        seconds += factor.time * known[kind][0]
-        size += factor.size * known[kind][1]
-    return Plan(len(cells), len(missing), seconds / 3600, size / 1e9)
+            measured[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
+        seconds += factor.time * measured[kind][0]
+        size += factor.size * measured[kind][1]
+    return Plan(len(cells), len(missing), sum(map(experiment.trains, missing)), seconds / 3600, size / 1e9)
 
 
 class Factor(NamedTuple):

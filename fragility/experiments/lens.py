@@ -236,4 +236,4 @@ EXPERIMENT = Experiment(
             "ball": [0.1, 1, 0.1], "test_images": 100, "test_steps": 1, "images": 32, "k": 100, "window": 1,
             "method": "gradient", "attack": "lens", "epsilon": 0.1, "steps": 4},
     canary_values={"topk": 0.622, "recall": 0.803, "kendall": 0.38, "recall_over_other": 0.107, "distance_gain": 0.443},
-    notebook="lens")
+    notebook="lens", reads=("robust",))

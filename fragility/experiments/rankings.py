@@ -178,4 +178,4 @@ EXPERIMENT = Experiment(
     "rankings", 1, Ranked, cells, inputs, run, sketch,
     canary={**{name: trainings.EXPERIMENT.canary[name] for name in trainings.RECIPE}, "unit": "pixel", "explained": 0,
             "family": "SG-GRAD", "samples": 2, "filtered": ["SG-GRAD"]},
-    canary_values={"edges": 0.2885}, notebook="roar")
+    canary_values={"edges": 0.2885}, notebook="roar", reads=("trainings",))

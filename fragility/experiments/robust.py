@@ -162,4 +162,4 @@ EXPERIMENT = Experiment(
     "robust", 1, Robust, cells, inputs, run, sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "training": "pgd",
             "ball": [0.1, 1, 0.1], "robust_epochs": 1, "test_images": 200, "test_steps": 2},
-    canary_values={"correct": 0.785, "withstood": 0.545}, notebook="lens")
+    canary_values={"correct": 0.785, "withstood": 0.545}, notebook="lens", trains=lambda cell: True)

@@ -35,6 +35,7 @@ from fragility.figures.roar import (
     reported_roar,
     toy_curves,
     training_dots,
+    training_table,
 )
 from fragility.figures.style import NAMES, PALETTE, use_style
 from fragility.figures.tables import VERDICT_MARKS, benchmark_setting, benchmark_table, ledger_table, plain_table
@@ -47,5 +48,5 @@ __all__ = [
     "lens_curves", "map_rows", "map_table", "models_before_after", "noise_dots", "plain_table", "plt",
     "region_rows", "removal_curves", "reported_comparison", "reported_roar", "resolution_curves", "robust_table",
     "saturation", "separations", "targeted_shares", "tie_rules", "top_sets", "toy_curves", "training_dots",
-    "use_style", "validity", "variant_table",
+    "training_table", "use_style", "validity", "variant_table",
 ]

@@ -192,9 +192,10 @@ def resolution_curves(table: pd.DataFrame) -> Figure:
         for attack, (name, color, marker) in styles.items():
             groups = dict(list(table[table.attack == attack].groupby("values")[column]))
             if groups:      # published records may still lack one of the two
-                _band(axis, list(groups), list(groups.values()), color=color, marker=marker, label=name)
+                _band(axis, [values / 1000 for values in groups], list(groups.values()), color=color, marker=marker,
+                      label=name)
         axis.axhline(0.02 if column == "topk" else 0.0, color="0.35", linestyle="--", linewidth=1, label="chance")
-        axis.set(xlabel="values of an input image", ylabel=label, ylim=(-0.03, 1.02))
+        axis.set(xlabel="values of an input image (thousands)", ylabel=label, ylim=(-0.03, 1.02))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

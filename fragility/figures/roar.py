@@ -14,6 +14,7 @@ from fragility import paths
 from fragility.figures.maps import picture
 from fragility.figures.style import PALETTE
 from fragility.figures.tables import plain_table
+from fragility.store import Record
 
 REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
 CLASSES = {"mnist-5k": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "gtsrb": 43, "food101": 101,
@@ -151,6 +152,20 @@ def accuracy_table(table: pd.DataFrame) -> Styler:
             row[f"{label}, {100 * fraction:.0f} % {done}"] = _beside(ours, theirs)
         rows.append(row)
     return plain_table(pd.DataFrame(rows))
+
+
+def training_table(records: Sequence[Record]) -> Styler:
+    """What trainings on untouched images reach and how long they take, a network on a data set a row: mean ± standard
+    deviation over seeds."""
+    kinds = ["data_set", "network", "train_images", "epochs"]
+    single = pd.DataFrame([{**{name: r.parameters[name] for name in kinds}, "accuracy": r.table.accuracy[0],
+                            "seconds": r.about["seconds"], "device": r.about["device"]}
+                           for r in records if r.parameters["pipeline"] == "direct"])
+    return plain_table(pd.DataFrame([{
+        "data": data_set, "network": network, "images x epochs": f"{images:,} x {epochs}", "trainings": len(own),
+        "test accuracy (%)": f"{own.accuracy.mean():.2f} ± {own.accuracy.std():.2f}",
+        "time of one (s)": f"{own.seconds.mean():.0f} ± {own.seconds.std():.0f}", "device": own.device.iloc[0]}
+        for (data_set, network, images, epochs), own in single.groupby(kinds, sort=False)]))
 
 
 def _beside(ours: pd.Series, theirs: pd.Series) -> str:

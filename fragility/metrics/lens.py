@@ -143,7 +143,7 @@ def _smooth_pair(a: Tensor, b: Tensor, window: int, zero_padding: bool) -> list[
 
 
 def _greedy(left: Tensor, k: int, window: int) -> Tensor:
-    """The diverse top k of maps without ties. Of equal values that top a window all are taken, and of those at the end."""
+    """The diverse top k of maps without ties; of equal values that top a window all are taken."""
     reach = min(window, max(left.shape[1:]))
     while True:
         peaks = left == _slide(left, 2 * reach + 1, reach, torch.maximum)
