@@ -94,6 +94,29 @@ def test_augmentation_is_a_flip_and_a_shift_of_whole_images():
     assert torch.equal(still, x)
 
 
+def test_random_crops_are_boxes_of_the_image():
+    """On a picture of its own coordinates every crop tells which box it is."""
+    side, n = 32, 400
+    ramp = (torch.arange(side) + 0.5) / side
+    x = torch.stack(torch.meshgrid(ramp, ramp, indexing="ij")).repeat(n, 1, 1, 1)      # rows, columns
+    cropped = training.RandomCrop()(x, torch.Generator().manual_seed(0))
+    assert cropped.shape == x.shape and torch.equal(
+        cropped, training.RandomCrop()(x, torch.Generator().manual_seed(0)))
+    inner = cropped[:, :, 8:24, 8:24]       # away from the border, where bicubic meets the clamp
+    steps = side * torch.stack([inner[:, 0].diff(dim=1).mean((1, 2)), inner[:, 1].diff(dim=2).mean((1, 2))], 1)
+    assert inner[:, 0].diff(dim=2).abs().max() < 1e-4 and inner[:, 1].diff(dim=1).abs().max() < 1e-4
+    flipped = steps[:, 1] < 0
+    assert 0.4 < flipped.double().mean() < 0.6 and (steps[:, 0] > 0).all()
+    height, width = steps[:, 0], steps[:, 1].abs()
+    central = (height - 7 / 8).abs().lt(1e-3) & (width - 7 / 8).abs().lt(1e-3)
+    area, aspect = (height * width)[~central], (width / height)[~central]
+    assert 0.08 <= area.min() < 0.12 and 0.85 < area.max() <= 1.001
+    assert 0.73 <= aspect.min() < 0.8 and 1.25 < aspect.max() <= 1.36      # torch's bicubic bends a ramp a little
+    assert 0 < central.double().mean() < 0.3
+    assert (cropped.mean((2, 3))[central] - 0.5).abs().max() < 0.01
+
+
+
 @pytest.mark.parametrize("change, said", [
     ({"recipe": "adam"}, "staircase"), ({"images": torch.zeros(64, 1, 28, 28, dtype=torch.int64)}, "uint8"),
     ({"images": torch.full((64, 1, 28, 28), 2.0)}, "0, 1")])

@@ -15,7 +15,8 @@ from fragility.store import Store, fingerprint
 
 PIPELINES = ("direct", "resized")
 GROWTH = 256 / 224      # by how much the code of [hooker2019] enlarges the cut-out image before it cuts again
-AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": training.FlipShift(flip=False, shift=2)}
+AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": training.FlipShift(flip=False, shift=2),
+                 "crop": training.RandomCrop()}
 
 
 class Recipe(Parameters):
