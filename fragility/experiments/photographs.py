@@ -32,8 +32,8 @@ def attacked_run(cell: dict, store: Store) -> Outcome:
         after = before.roll(1, 0)
     else:
         before, _, after = fragile.shown(theirs, store, slice(None))
-    table = scores(before, after, score)
-    return Outcome(table.assign(image=range(len(before)), pixels=before[0].numel()))
+    found = fragile.EXPERIMENT.record(theirs, store).table.found.tolist()       # None for the control
+    return Outcome(scores(before, after, score).assign(image=range(len(before)), pixels=before[0].numel(), found=found))
 
 
 def _theirs(cell: dict) -> dict:
@@ -92,10 +92,10 @@ def noise_sketch(cell: dict) -> tuple[dict, Factor]:
 
 _PLAIN = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "seed": 0, "images": 16}
 ATTACKED = Experiment(
-    "attacked", 1, lens.Lens, attacked_cells, attacked_inputs, attacked_run, attacked_sketch,
+    "attacked", 2, lens.Lens, attacked_cells, attacked_inputs, attacked_run, attacked_sketch,
     canary={**_PLAIN, "k": 50, "steps": 2, "method": "gradient", "attack": "topk", "epsilon": 0.1, "lens_k": 100,
             "window": 1},
-    canary_values={"topk": 0.791, "recall": 0.95}, notebook="lens")
+    canary_values={"topk": 0.791, "recall": 0.95}, notebook="lens", reads=("fragility",))
 NOISE = Experiment(
     "noise", 1, lens.Lens, noise_cells, noise_inputs, noise_run, noise_sketch,
     canary={**_PLAIN, "training": "natural", "method": "deeplift", "epsilon": 0.3, "k": 100, "window": 1,
