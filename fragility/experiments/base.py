@@ -164,8 +164,9 @@ class Plan(NamedTuple):
 
 def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
     """Estimate a grid from a short measurement: `sketch` gives a tiny version of a cell and how many times
-    dearer the cell is. Cells that differ only in what does not change their cost are measured once. What cells share,
-    such as the data or a network under attack, is read or made before the clock starts."""
+    dearer the cell is. Cells that differ only in what does not change their cost are measured once, in a second run:
+    the first one reads the data and makes what cells share. Networks under attack are not trained for it, nor counted:
+    the experiment of that name has them."""
     cells = experiment.cells(parameters)
     missing = [cell for cell in cells if experiment.known(cell, store) is None]
     seconds, size, measured = 0.0, 0, {}
@@ -173,7 +174,7 @@ def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
         tiny, factor = experiment.sketch(cell)
         kind = canonical(tiny)
         if kind not in measured:
-            experiment.inputs(tiny, store)
+            experiment.run(tiny, store)
             start = time.perf_counter()
             tensors = experiment.run(tiny, store).tensors or {}
             measured[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())

@@ -154,7 +154,7 @@ def _resized(x: Tensor, side: int) -> Tensor:
 
 def resolution_sketch(cell: dict) -> tuple[dict, Factor]:
     images, steps = min(2, cell["images"]), min(4, cell["steps"])
-    return {**cell, "images": images, "steps": steps}, Factor(
+    return {**fragile.networks.untrained(cell), "images": images, "steps": steps}, Factor(
         cell["images"] / images * (cell["steps"] / steps if cell["attack"] == "topk" else 1))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fragility import attacks, attribution, curvature
 from fragility.attribution import influence
-from fragility.experiments import fragile, influences
+from fragility.experiments import fragile, influences, networks
 from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
 from fragility.store import Store
 
@@ -114,7 +114,7 @@ def norm_bound(model: nn.Module, labels: Tensor, beta: float) -> list[float] | N
 def sketch(cell: dict) -> tuple[dict, Factor]:
     name = "images" if "images" in cell else "test_images"
     images = min(2, cell[name])
-    return {**cell, name: images}, Factor(cell[name] / images)
+    return {**networks.untrained(cell), name: images}, Factor(cell[name] / images)
 
 
 EXPERIMENT = Experiment(

@@ -91,7 +91,7 @@ def path_settings(parameters: Parameters, method: str) -> dict:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    _, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = networks.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
     return {"data": fingerprint(*_sample(cell["data_set"])[:2]), "weights": weights}
 
 
@@ -207,7 +207,7 @@ def _sample(name: str) -> data.Dataset:
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """Two images and four steps; epsilon does not matter to the cost."""
     images, steps = min(2, cell["images"]), min(4, cell["steps"])
-    tiny = {**cell, "images": images, "steps": steps, "epsilon": min(cell["epsilon"], 0.1)}
+    tiny = {**networks.untrained(cell), "images": images, "steps": steps, "epsilon": min(cell["epsilon"], 0.1)}
     moves = cell["attack"] in OBJECTIVES
     share = cell["images"] / images
     return tiny, Factor(share * (cell["steps"] / steps if moves else 1), share)

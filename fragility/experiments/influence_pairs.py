@@ -4,7 +4,7 @@ import pandas as pd
 
 from fragility import checks
 from fragility.attribution import influence
-from fragility.experiments import influences
+from fragility.experiments import influences, networks
 from fragility.experiments.base import Experiment, Factor, Outcome
 from fragility.store import Store
 
@@ -42,7 +42,8 @@ def run(cell: dict, store: Store) -> Outcome:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     images = min(2, cell["test_images"])
-    return {**cell, "test_images": images, "epsilon": min(cell["epsilon"], 0.1)}, Factor(cell["test_images"] / images)
+    tiny = {**networks.untrained(cell), "test_images": images, "epsilon": min(cell["epsilon"], 0.1)}
+    return tiny, Factor(cell["test_images"] / images)
 
 
 EXPERIMENT = Experiment(

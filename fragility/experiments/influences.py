@@ -54,7 +54,7 @@ def cells(parameters: Influences) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    _, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = networks.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
     return {"data": fingerprint(*_images(cell["data_set"])[:2]), "weights": weights}
 
 
@@ -192,7 +192,8 @@ def _images(name: str) -> tuple[Tensor, Tensor, list[str], Tensor]:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     images = min(2, cell["test_images"])
-    return {**cell, "test_images": images, "epsilon": min(cell["epsilon"], 0.1)}, Factor(cell["test_images"] / images)
+    tiny = {**networks.untrained(cell), "test_images": images, "epsilon": min(cell["epsilon"], 0.1)}
+    return tiny, Factor(cell["test_images"] / images)
 
 
 EXPERIMENT = Experiment(

@@ -136,7 +136,7 @@ def cells(parameters: Invariance) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    _, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = networks.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
     train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
     return {"train": fingerprint(train.images), "test": fingerprint(test.images, test.labels), "weights": weights}
 
@@ -222,7 +222,7 @@ def accuracy(side: Side) -> float:
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """Two images; a noise draw costs what a map costs."""
     images, samples = min(2, cell["images"]), min(2, cell["samples"])
-    tiny = {**cell, "images": images, "samples": samples}
+    tiny = {**networks.untrained(cell), "images": images, "samples": samples}
     return tiny, Factor(cell["images"] / images * (cell["samples"] / samples if cell["noise"] != "none" else 1))
 
 

@@ -104,7 +104,7 @@ def _sizes(attack: str, epsilons: list[float]) -> list[float]:
 
 def inputs(cell: dict, store: Store) -> dict:
     test = data.load(cell["data_set"], "test")
-    return {"data": fingerprint(test.images, test.labels), "weights": robust.trained(cell, store)[1]}
+    return {"data": fingerprint(test.images, test.labels), "weights": robust.origin(cell, store)}
 
 
 def run(cell: dict, store: Store) -> Outcome:
@@ -226,7 +226,7 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
     """Two images and five steps; epsilon does not matter to the cost."""
     images, steps = min(2, cell["images"]), min(5, cell["steps"])
     share = cell["images"] / images
-    return ({**cell, "images": images, "steps": steps, "epsilon": min(cell["epsilon"], 0.1)},
+    return ({**robust.untrained(cell), "images": images, "steps": steps, "epsilon": 0.1 if cell["epsilon"] else 0.0},
             Factor(share * (cell["steps"] / steps if steps else 1), share))
 
 

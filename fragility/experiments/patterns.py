@@ -30,7 +30,7 @@ def cells(parameters: Patterns) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    _, weights = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = networks.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
     return {"data": fingerprint(data.load(cell["data_set"], "train").images), "weights": weights}
 
 

@@ -7,7 +7,7 @@ from fragility.attribution.output import logits_of
 from fragility.experiments import fragile, lens, robust
 from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
 from fragility.experiments.lens_scores import scores
-from fragility.store import Store, fingerprint
+from fragility.store import Store
 
 
 def attacked_cells(parameters: lens.Lens) -> list[dict]:
@@ -42,7 +42,7 @@ def _theirs(cell: dict) -> dict:
 
 def attacked_sketch(cell: dict) -> tuple[dict, Factor]:
     images = min(2, cell["images"])
-    return {**cell, "images": images}, Factor(cell["images"] / images)
+    return {**fragile.networks.untrained(cell), "images": images}, Factor(cell["images"] / images)
 
 
 def noise_cells(parameters: lens.Lens) -> list[dict]:
@@ -61,7 +61,7 @@ def noise_cells(parameters: lens.Lens) -> list[dict]:
 
 
 def noise_inputs(cell: dict, store: Store) -> dict:
-    return {"data": fingerprint(fragile.candidates(cell, store)), "weights": robust.trained(cell, store)[1]}
+    return {**fragile.inputs(cell, store), "judged": robust.origin(cell, store)}
 
 
 def noise_run(cell: dict, store: Store) -> Outcome:
@@ -87,7 +87,7 @@ def _maps(model, x: torch.Tensor, labels: torch.Tensor, cell: dict) -> torch.Ten
 
 def noise_sketch(cell: dict) -> tuple[dict, Factor]:
     images = min(2, cell["images"])
-    return {**cell, "images": images}, Factor(cell["images"] / images)
+    return {**robust.untrained(cell), "images": images}, Factor(cell["images"] / images)
 
 
 _PLAIN = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "seed": 0, "images": 16}

@@ -85,21 +85,21 @@ def settings(parameters: Robust) -> list[dict]:
 
 def own(cell: dict) -> dict:
     """The part of any experiment's cell that decides the training of its network."""
-    return {name: cell[name] for name in _OWN.get(cell["training"], _FINE)}
+    return {name: cell[name] for name in (*_OWN.get(cell["training"], _FINE), "train_images") if name in cell}
 
 
 def inputs(cell: dict, store: Store) -> dict:
     train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
     return {"train": fingerprint(train.images, train.labels), "test": fingerprint(test.images, test.labels),
-            "start": _start(cell, store)[1]}
+            "start": origin({**cell, "training": TRAININGS[cell["training"]] or "natural"}, store)}
 
 
 def run(cell: dict, store: Store) -> Outcome:
     model, _ = _start(cell, store)
     train, test = data.load(cell["data_set"], "train"), data.load(cell["data_set"], "test")
-    generator = generator_for(cell)
+    generator, some = generator_for(cell), slice(cell.get("train_images"))     # a sketch names some, a cell none
     if cell["training"] == "pgd":
-        training.train(model, train.images, train.labels, epochs=cell["robust_epochs"], generator=generator,
+        training.train(model, train.images[some], train.labels[some], epochs=cell["robust_epochs"], generator=generator,
                        loss=robust.pgd(robust.Ball(*cell["ball"]), generator))
     elif cell["training"] != "natural":
         rows = torch.randperm(len(train.images), generator=generator)[:cell["fine_images"]]
@@ -125,11 +125,16 @@ def _regularised(cell: dict, generator: torch.Generator):
 def _start(cell: dict, store: Store) -> tuple[nn.Module, str]:
     """The network that a training starts from, and the fingerprint of its weights."""
     before = TRAININGS[cell["training"]]
-    if before is None or cell["network"] not in models.OWN:
-        return networks.trained(*(cell[name] for name in _PLAIN), store)
-    if before == "natural":
-        return networks.trained(*(cell[name] for name in _PLAIN), store)
-    return trained({**cell, "training": before}, store)
+    return trained({**cell, "training": before or "natural"}, store)
+
+
+def origin(cell: dict, store: Store) -> str:
+    """What decides the weights of any experiment's cell, found without training."""
+    if cell["training"] == "natural":
+        return networks.origin(*(cell[key] for key in _PLAIN), store)
+    if cell["network"] in models.OWN:
+        return EXPERIMENT.key(own(cell), store)
+    return trained(cell, store)[1]
 
 
 def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
@@ -148,14 +153,24 @@ def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
     return model, weights_fingerprint(model.state_dict())
 
 
+def untrained(cell: dict) -> dict:
+    """A cell of any experiment whose network keeps its initial weights: a sketch that costs the same."""
+    without = set(_FINE) - set(_EVERY)      # what later trainings add
+    return {**networks.untrained({name: value for name, value in cell.items() if name not in without}),
+            "training": "natural"}
+
+
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """Fewer images or passes of the dearer part."""
-    if "fine_images" in cell:
-        images = min(50, cell["fine_images"])
-        return {**cell, "fine_images": images}, Factor(cell["fine_images"] / images, 1)
+    """One pass over some of the images; what a training starts from is another cell's cost."""
+    images, some = len(data.load(cell["data_set"], "train").labels), 512
+    tiny = {**cell, "train_images": some, "test_images": min(100, cell["test_images"])}
+    tiny |= {"epochs": 0}
+    if cell["training"] == "natural":
+        return tiny, Factor(cell["test_images"] / tiny["test_images"], 1)
+    tiny |= {"robust_epochs": 1}
     if cell["training"] == "pgd":
-        return {**cell, "robust_epochs": 1}, Factor(cell["robust_epochs"], 1)
-    return cell, Factor(1)
+        return tiny, Factor(cell["robust_epochs"] * images / some, 1)
+    return tiny | {"fine_images": min(50, cell["fine_images"])}, Factor(max(1, cell["fine_images"] / 50), 1)
 
 
 EXPERIMENT = Experiment(

@@ -125,7 +125,8 @@ def _truncated_shift(a: Tensor, b: Tensor) -> Tensor:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     images, steps = min(2, cell["images"]), min(4, cell["steps"])
-    return {**cell, "images": images, "steps": steps}, Factor(cell["images"] / images * cell["steps"] / steps)
+    tiny = {**fragile.networks.untrained(cell), "images": images, "steps": steps}
+    return tiny, Factor(cell["images"] / images * cell["steps"] / steps)
 
 
 EXPERIMENT = Experiment(
