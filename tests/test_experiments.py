@@ -90,6 +90,8 @@ def test_commands_from_plan_to_verify(tmp_path, monkeypatch):
     monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
     planned = call("plan", "fragility")
     assert planned.exit_code == 0 and "3 cells, 3 of them missing" in planned.output and "hours" in planned.output
+    networks = Store(tmp_path / "store").records("networks")
+    assert {record.parameters["epochs"] for record in networks} == {0}      # to plan trains nothing
     assert call("sweep", "fragility", "--cells", "0:2").exit_code == 0
     assert "1 of them missing" in call("plan", "fragility").output
     assert call("sweep", "fragility").exit_code == 0
