@@ -43,6 +43,8 @@ def cells(parameters: Variants) -> list[dict]:
     found += [("cost", f"double backprop, beta {beta:g}", "gradient", {"beta": beta}) for beta in p.betas]
     found += [("cost", f"{points} random points", "integrated_gradients", {"points": points}) for points in (1, 2, 4)]
     found += [("cost", "double backprop, whole path", "integrated_gradients", {"beta": p.betas[0]})]
+    found += [("cost", f"double backprop, whole path, beta {p.betas[-1]:g}", "integrated_gradients",
+               {"beta": p.betas[-1]})]
     found += [("start", start, "gradient", {"objective": start}) for start in CENTERS]
     found += [("random", name, "gradient", {}) for name in ("one draw", "best of a walk")]
     found += [("output", name, "gradient", {}) for name in ("logit", "probability")]

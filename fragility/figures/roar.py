@@ -89,8 +89,11 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, publishe
         axis.set_xticks([0, 10, 30, 50, 70, 90])
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy (%)")
-    for axis in axes[-1]:
+    for axis in axes.flat[len(panels) - width:len(panels)]:      # the lowest of each column
         axis.set_xlabel("pixels replaced (%)")
+        axis.tick_params(labelbottom=True)
+    for axis in axes.flat[len(panels):]:
+        axis.set_axis_off()
     handles = {label: handle for axis in axes[::-1].flat for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=5)
     return figure
