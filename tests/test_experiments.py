@@ -171,6 +171,9 @@ def test_the_time_left_knows_cheap_cells_from_dear_ones():
     for seconds in (2.0, 200.0, 5.0):
         clock.tick(seconds)
     assert clock.left() == 0
+    free = Clock([(cheap, Factor(0)), (cheap, Factor(0))])      # what only reads others' maps
+    free.tick(0.1)
+    assert free.left() == 0
 
 
 def test_the_bar_counts_missing_cells_only_and_says_what_is_left(tmp_path, capsys):

@@ -129,8 +129,9 @@ class Clock:
 
     def left(self) -> float:
         """Seconds, once a cell is done."""
-        usual = sum(seconds for seconds, _ in self.met.values()) / sum(cost for _, cost in self.met.values())
-        rates = {kind: seconds / cost for kind, (seconds, cost) in self.met.items()}
+        spent, done = map(sum, zip(*self.met.values()))
+        usual = spent / done if done else 0.0               # sketches may say that a cell costs nothing
+        rates = {kind: seconds / cost for kind, (seconds, cost) in self.met.items() if cost}
         return sum(cost * rates.get(kind, usual) for kind, cost in self.waiting)
 
 
