@@ -68,6 +68,16 @@ def test_an_interrupted_run_leaves_the_finished_notebook(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_glued_numbers_are_plain(name):
+    """The book formats a number by reading what it prints as, which NumPy's numbers do not allow."""
+    for cell in code(NOTEBOOKS[name]):
+        for output in cell.outputs:
+            if "scrapbook" in output.get("metadata", {}):
+                shown = output.data.get("application/papermill.record/text/plain", "")
+                assert not shown.startswith("np."), output.metadata.scrapbook.name
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_numbers_in_prose_are_named_by_their_role(name):
     """A key that holds the value of a parameter is glued at one profile and missing at the next."""
     keys = {key for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown"
