@@ -66,13 +66,16 @@ def judge(claim: dict, profile: str, known: Callable[[str, str], pd.DataFrame]) 
     """The verdict on one claim, at the largest scale that has records for it.
 
     `known(experiment, scale)` gives them: at `profile` the store's and the published ones, at larger scales the
-    published ones alone.
+    published ones alone. Scales may share cells; one whose records are a part of a smaller scale's is passed over.
     """
     if "untested" in claim:
         return Verdict(UNTESTED, reason=claim["untested"], scale="no")
     experiment, lowest = claim["experiment"], PROFILES.index(profile)
-    for scale in reversed(PROFILES[lowest:]):
-        table = known(experiment, scale)
+    tables = {scale: known(experiment, scale) for scale in PROFILES[lowest:]}
+    found = [table.attrs.get("found", frozenset()) for table in tables.values()]
+    for place, (scale, table) in reversed(list(enumerate(tables.items()))):
+        if any(found[place] < smaller for smaller in found[:place]):
+            continue
         verdict = evaluate(claim["test"], table) if len(table) else Verdict(UNTESTED)
         if verdict.verdict == UNTESTED:
             continue

@@ -63,7 +63,7 @@ def published(experiment: Experiment) -> list[Record]:
 def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.DataFrame:
     """What is known of a profile's cells without computing: from the store, where one is given, else from `results/`.
 
-    The frame's `attrs` say how many of the cells are there, "done" of "cells".
+    The frame's `attrs` say how many of the cells are there, "done" of "cells", and which: "found".
     """
     try:
         parameters = experiment.at(profile)
@@ -74,7 +74,7 @@ def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.Da
     known = {canonical(record.parameters): record for record in records}
     found = [record for cell in cells if (record := known.get(canonical(cell)))]
     table = frame(found)
-    table.attrs.update(done=len(found), cells=len(cells))
+    table.attrs.update(done=len(found), cells=len(cells), found=frozenset(canonical(one.parameters) for one in found))
     return table
 
 

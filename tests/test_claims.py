@@ -50,6 +50,20 @@ def test_cells_that_are_not_there_are_not_tested():
     assert evaluate(BELOW, frame(a_topk=0.1)).verdict == UNTESTED
 
 
+@pytest.mark.parametrize("found, scale", [
+    ({"edition": "ab", "paper": "abc"}, "paper"), ({"edition": "abc", "paper": "ab"}, "edition"),
+    ({"edition": "ab", "paper": "ab"}, "paper"), ({"edition": "abc", "paper": "d"}, "paper"),
+    ({"edition": "", "paper": ""}, "quick")])
+def test_a_scale_with_a_part_of_a_smaller_ones_records_is_passed_over(found, scale):
+    def known(experiment, wanted):
+        cells = {"quick": "x", **found}[wanted]
+        table = frame(a_random=0.1) if cells else pd.DataFrame()
+        table.attrs.update(done=len(cells), cells=3, found=frozenset(cells))
+        return table
+
+    assert claims.judge({"experiment": "", "test": BELOW, "scale": "quick"}, "quick", known).scale == scale
+
+
 def test_the_ledger_without_records_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "published", lambda experiment: [])
     ledger = claims.ledger("quick", Store(tmp_path))
