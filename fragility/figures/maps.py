@@ -39,7 +39,7 @@ def map_table(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], col
     `titles[row][column]` stands over each map, `columns` over the images. Each map has its own scale.
     """
     rows = len(maps) + 1
-    figure, axes = plt.subplots(rows, len(columns), figsize=(1.32 * len(columns) + 0.3, 1.5 * rows))
+    figure, axes = plt.subplots(rows, len(columns), figsize=(1.16 * len(columns) + 0.3, 1.34 * rows))
     for axis, image, name in zip(axes[0], images, columns):
         axis.imshow(picture(image), vmin=0, vmax=1)
         axis.set_title(name, fontsize=8.5, fontweight="bold")
