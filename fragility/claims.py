@@ -188,13 +188,17 @@ _PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest":
 
 
 def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
-    """Rows whose columns have the given values; a number may be a place of `_PLACES`, such as 'largest'."""
+    """Rows whose columns have the given values; a number may be a place of `_PLACES`, such as 'largest'.
+
+    Places are those of the whole group: with some cells missing, the largest there is need not be the largest asked.
+    """
+    rows = group
     for column, value in where.items():
         if isinstance(value, str) and value in _PLACES:
-            grid = sorted(group.loc[group[column] > 0, column].unique())
-            value = grid[_PLACES[value]] if len(grid) > 1 else grid
-        group = group[group[column].isin(value if isinstance(value, list) else [value])]
-    return group
+            grid, place = sorted(group.loc[group[column] > 0, column].unique()), _PLACES[value]
+            value = grid[place] if -len(grid) <= place < len(grid) else []
+        rows = rows[rows[column].isin(value if isinstance(value, list) else [value])]
+    return rows
 
 
 def _side(test: dict, interval: tuple[float, float]) -> int:

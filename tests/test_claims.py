@@ -64,6 +64,16 @@ def test_a_scale_with_a_part_of_a_smaller_ones_records_is_passed_over(found, sca
     assert claims.judge({"experiment": "", "test": BELOW, "scale": "quick"}, "quick", known).scale == scale
 
 
+def test_places_are_those_of_the_whole_group():
+    """Neither a group with one size nor the sizes that one attack happens to have decide what 'largest' means."""
+    sizes = pd.concat([frame(a_random=0.1).assign(epsilon=0.1), frame(a_random=0.2, b_random=0.4)])
+    second = {**BELOW, "where": {"attack": "random", "epsilon": "second smallest"}}
+    assert evaluate(second, sizes).measured == "a: 0.2"
+    missing = pd.concat([sizes[sizes.method == "a"], frame(a_topk=0.1).assign(epsilon=0.1)])
+    largest = {"column": "topk", "where": {"attack": "topk", "epsilon": "largest"}, "below": 0.3, "each": ["method"]}
+    assert evaluate(largest, missing).verdict == UNTESTED
+
+
 def test_the_ledger_without_records_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "published", lambda experiment: [])
     ledger = claims.ledger("quick", Store(tmp_path))

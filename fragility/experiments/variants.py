@@ -27,7 +27,8 @@ class Variants(Parameters):
     k: int = Field(ge=1)
     close_images: int = Field(ge=2)
     close_epsilon: float = Field(gt=0, le=1)
-    close_steps: list[int] = Field(min_length=1)
+    close_steps: list[int] = Field(min_length=2)
+    walk_steps: int = Field(ge=1)
     path_steps: int = Field(ge=1)
     betas: list[float] = Field(min_length=1)
     seed: int = 0
@@ -37,7 +38,7 @@ def cells(parameters: Variants) -> list[dict]:
     p = parameters
     shared = {"data_set": p.data_set, "network": p.network, "epochs": p.epochs, "k": p.k, "images": p.close_images,
               "epsilon": p.close_epsilon, "path_steps": p.path_steps, "seed": p.seed}
-    usual = p.close_steps[len(p.close_steps) // 2]
+    usual, enough = p.close_steps[len(p.close_steps) // 2], p.close_steps[-2]
     found = [("steps", "ours", method, {"steps": steps}) for method in fragile.PATHS for steps in p.close_steps]
     found += [("cost", "finite difference", "gradient", {})]
     found += [("cost", f"double backprop, beta {beta:g}", "gradient", {"beta": beta}) for beta in p.betas]
@@ -46,7 +47,9 @@ def cells(parameters: Variants) -> list[dict]:
     found += [("cost", f"double backprop, whole path, beta {p.betas[-1]:g}", "integrated_gradients",
                {"beta": p.betas[-1]})]
     found += [("start", start, "gradient", {"objective": start}) for start in CENTERS]
-    found += [("random", name, "gradient", {}) for name in ("one draw", "best of a walk")]
+    # Steps enough to reach the ball, as random signs do at once.
+    found += [("twin", f"beta {beta:g}", "gradient", {"beta": beta, "steps": enough}) for beta in p.betas]
+    found += [("random", "one draw", "gradient", {}), ("random", "best of a walk", "gradient", {"steps": p.walk_steps})]
     found += [("output", name, "gradient", {}) for name in ("logit", "probability")]
     found += [("selection", name, "gradient", {}) for name in SELECTIONS]
     return [{**shared, "question": question, "variant": variant, "method": method, "steps": usual, **changes}
@@ -76,7 +79,7 @@ def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Te
     shared = {"method": cell["method"], "epsilon": cell["epsilon"], "steps": cell["steps"], "generator": generator,
               "method_args": arguments}
     if cell["variant"] == "best of a walk":
-        result = attacks.random_walk(model, x, score=lambda a, b: -metrics.topk_intersection(a, b, cell["k"]), **shared)
+        result = attacks.random_walk(model, x, score=SELECTIONS["overlap"](cell["k"]), **shared)
         return result.x, result.found
     curvature = None
     if "beta" in cell:
@@ -85,7 +88,7 @@ def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Te
         curvature = attacks.FiniteDifference(cell.get("points", 2))
     objective = CENTERS[cell["objective"]] if "objective" in cell else attacks.TopK(cell["k"])
     result = attacks.attack(model, x, objective=objective, curvature=curvature,
-                            select=SELECTIONS.get(cell["variant"]) if cell["question"] == "selection" else None,
+                            select=SELECTIONS[cell["variant"]](cell["k"]) if cell["question"] == "selection" else None,
                             **shared)
     return result.x, result.found
 
@@ -116,8 +119,10 @@ class _Center:
 
 CENTERS = {"set off at random": attacks.MassCenter(), "truncated to whole pixels": _Center(torch.floor),
            "exact": _Center(torch.clone)}
-SELECTIONS = {"objective": None, "rank correlation": lambda a, b: -metrics.spearman(a, b),
-              "centre shift": metrics.center_shift}
+#: What an attack keeps the best iterate of, by the number k of top pixels; None is its objective.
+SELECTIONS = {"objective": lambda k: None, "overlap": lambda k: lambda a, b: -metrics.topk_intersection(a, b, k),
+              "rank correlation": lambda k: lambda a, b: -metrics.spearman(a, b),
+              "centre shift": lambda k: metrics.center_shift}
 
 
 def _truncated_shift(a: Tensor, b: Tensor) -> Tensor:

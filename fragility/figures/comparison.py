@@ -53,6 +53,7 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
             _controls(axis, part, metric, k)
             if reported:
                 _paper_curves(axis, reported, metric, method, len(epsilons))
+        for axis in row:        # not before all panels of a row are drawn, since they share it
             axis.set_ylim(*((0, None) if metric == "center" else (-0.02, 1.02)))
         row[0].set_ylabel(label.format(k=k))
     for method, column in zip(methods, axes.T):
