@@ -54,7 +54,7 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
             if reported:
                 _paper_curves(axis, reported, metric, method, len(epsilons))
         for axis in row:        # not before all panels of a row are drawn, since they share it
-            axis.set_ylim(*((0, None) if metric == "center" else (-0.02, 1.02)))
+            axis.set_ylim(*((0, None) if metric == "center" else (min(-0.02, axis.get_ylim()[0]), 1.02)))
         row[0].set_ylabel(label.format(k=k))
     for method, column in zip(methods, axes.T):
         column[0].set_title(NAMES[method])

@@ -22,7 +22,7 @@ CLASSES = {"mnist-5k": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "gts
 _BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
 _MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
 # How far the colour of the base goes to white (1) or black (0).
-_SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.4, 0), "VAR": (0.65, 0)}
+_SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.25, 0), "VAR": (0.5, 0)}
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
 _GUESSING = {"color": "0.35", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
@@ -75,7 +75,7 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, publishe
     """Accuracy over the replaced share, a line an estimator, and what guessing gets; small marks are single trainings.
 
     `panels` {title: (frame, accuracy with nothing replaced)}; frames hold data_set, estimator, replaced and accuracy.
-    Titles in `published` are drawn dotted. Three panels to a row.
+    Titles in `published` are drawn dotted, but for the controls. Three panels to a row.
     """
     width = min(3, len(panels))
     height = -(-len(panels) // width)
@@ -90,7 +90,7 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, publishe
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy (%)")
     for axis in axes.flat[len(panels) - width:len(panels)]:      # the lowest of each column
-        axis.set_xlabel("pixels replaced (%)")
+        axis.set_xlabel("inputs replaced (%)")
         axis.tick_params(labelbottom=True)
     for axis in axes.flat[len(panels):]:
         axis.set_axis_off()
@@ -105,7 +105,7 @@ def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) ->
     if not dotted:
         axis.plot(100 * table.replaced, table.accuracy, ".", color=style["color"], markersize=3, alpha=0.7)
     axis.plot([0, *(100 * means.index)], [control, *means], label=name,
-              **style | ({"linestyle": ":"} if dotted else {}))
+              **style | ({"linestyle": ":"} if dotted and name not in _CONTROLS else {}))
 
 
 def _chance(table: pd.DataFrame) -> float:
