@@ -21,7 +21,7 @@ _PERTURBATIONS = {"random": ("random signs", "--", "^"), "sign": ("signs of the 
 
 def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequence[Tensor], titles: Sequence[str],
                       rank_correlation: float) -> Figure:
-    """A test image (c, h, w), clean and perturbed, with its three most influential training images.
+    """A test image (c, h, w), clean and perturbed, with its three most helpful training images.
 
     `influences` holds those of all training images (n,) before and after; each row is drawn over its own largest
     absolute one. Images in [0, 1].
@@ -50,7 +50,7 @@ def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequen
 def influence_scatters(table: pd.DataFrame) -> Figure:
     """Influence of every training image before and after the attack, a panel a test image, a colour a class.
 
-    Each side is over its largest absolute value; the most influential five before have a ring.
+    Each side is over its largest absolute value; the five most helpful before have a ring.
     """
     parts = dict(list(table.groupby("place", sort=False)))
     classes = dict(zip(sorted(table.training_class.unique()), zip((PALETTE[0], PALETTE[3]), "o^")))
@@ -65,7 +65,7 @@ def influence_scatters(table: pd.DataFrame) -> Figure:
                       markeredgewidth=0, label=f"training image of class {name}")
         strongest = both.nlargest(5, "before")
         axis.plot(strongest.before, strongest.after, "o", color="none", markeredgecolor="0.2", markersize=7,
-                  label="the five most influential before")
+                  label="the five most helpful before")
         axis.set(title=f"{place} correlation, {part.spearman.iloc[0]:.2f}\n(a test image of class "
                        f"{part.test_class.iloc[0]})", xlabel="influence before (largest = 1)")
     axes[0, 0].set_ylabel("influence after (largest = 1)")
