@@ -68,7 +68,7 @@ def test_places_are_those_of_the_whole_group():
     """Neither a group with one size nor the sizes that one attack happens to have decide what 'largest' means."""
     sizes = pd.concat([frame(a_random=0.1).assign(epsilon=0.1), frame(a_random=0.2, b_random=0.4)])
     second = {**BELOW, "where": {"attack": "random", "epsilon": "second smallest"}}
-    assert evaluate(second, sizes).measured == "a: 0.2"
+    assert evaluate(second, sizes).measured.startswith("a: 0.2") and ";" not in evaluate(second, sizes).measured
     missing = pd.concat([sizes[sizes.method == "a"], frame(a_topk=0.1).assign(epsilon=0.1)])
     largest = {"column": "topk", "where": {"attack": "topk", "epsilon": "largest"}, "below": 0.3, "each": ["method"]}
     assert evaluate(largest, missing).verdict == UNTESTED
