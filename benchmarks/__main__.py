@@ -5,6 +5,7 @@ import warnings
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import click
 import torch
@@ -49,7 +50,8 @@ def surroundings(setup):
             "versions": {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES},
             "threads": torch.get_num_threads(), "machine": platform.machine(),
             "capability": torch.backends.cpu.get_cpu_capability(), "quick": setup.quick,
-            "weights": setup.weights or "seeded random", "images": setup.images or "synthetic"}
+            "weights": Path(setup.weights).name if setup.weights else "seeded random",
+            "images": Path(setup.images).name if setup.images else "synthetic"}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

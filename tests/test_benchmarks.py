@@ -33,3 +33,4 @@ def test_the_published_table_holds_benchmarks_of_today():
     command.load_topics()
     names = {row["name"] for row in published["benchmarks"]}
     assert len(names) >= 8 and names <= set(BENCHMARKS)
+    assert not any("/" in published[name] for name in ("weights", "images"))     # names, no folders of a machine
