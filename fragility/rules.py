@@ -34,13 +34,13 @@ _LINEAR = {
 }
 # Linear as long as only one factor depends on x; of a quotient only the numerator may.
 _BILINEAR = {"Mul", "Div", "Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm", "Convolution", "MkldnnConvolution",
-             "CudnnConvolution"}
+             "CudnnConvolution", "StridedConvolution"}
 _WINNER_TAKES_ALL = {"MaxPool2DWithIndices", "AdaptiveMaxPool2D"}
 _ALLOWED = _LINEAR | _BILINEAR | _WINNER_TAKES_ALL
 # Which nodes an operation leaves when no rule took it. Where the table has a rule for it, these are leaks.
 _NODES_OF = {"relu": {"Relu", "Hardtanh", "Threshold", "Clamp", "ClampMin"},
              "max_pool2d": _WINNER_TAKES_ALL, "batch_norm": {"NativeBatchNorm", "CudnnBatchNorm"},
-             "conv2d": {"Convolution", "MkldnnConvolution", "CudnnConvolution"},
+             "conv2d": {"Convolution", "MkldnnConvolution", "CudnnConvolution", "StridedConvolution"},
              "linear": {"Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm"}}
 # Functions that read only the shape of their argument, so that their result carries nothing of x.
 _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty",

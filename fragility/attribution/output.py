@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from fragility import checks
+from fragility.attribution.strided import Strided
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
@@ -129,7 +131,7 @@ def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple
     """
     differentiable = x.requires_grad and torch.is_grad_enabled()
     gradients, logits = [], []
-    with torch.enable_grad():
+    with torch.enable_grad(), nullcontext() if differentiable else Strided():
         for rows in batches(len(x), x, chunk):
             part = x[rows] if differentiable else x[rows].detach().requires_grad_()
             scores = forward(model, part)
