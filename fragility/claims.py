@@ -97,7 +97,8 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
 
     A test names a `column` and the cells it looks at; one interval is made for each value of `each`:
 
-    * `where` with `below` or `above`: the mean lies on that side of the number.
+    * `where` with `below` or `above`: the mean lies on that side of the number. With `of` "smallest" every value
+      has to, which needs no interval.
     * `larger` and `smaller`: the paired difference of two selections is above zero (or `margin`).
     * `between` (two selections) with `within`: the paired difference lies inside the tolerance.
 
@@ -170,6 +171,8 @@ def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
     """The numbers whose mean is judged: values of a selection, or paired differences of two."""
     if "where" in test:
         rows = _select(group, test["where"])
+        if test.get("of") == "smallest":
+            return rows[test["column"]].nsmallest(1).to_numpy(float)
         return (_units(test, rows).dropna() if "of" in test else rows[test["column"]]).to_numpy(float)
     first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
     return (_units(test, _select(group, first)) - _units(test, _select(group, second))).dropna().to_numpy(float)

@@ -64,6 +64,13 @@ def test_a_scale_with_a_part_of_a_smaller_ones_records_is_passed_over(found, sca
     assert claims.judge({"experiment": "", "test": BELOW, "scale": "quick"}, "quick", known).scale == scale
 
 
+def test_one_value_on_the_wrong_side_breaks_a_rule_without_exceptions():
+    rule = {"column": "topk", "where": {}, "of": "smallest", "above": 0.0}
+    values = frame(a_random=0.5)
+    assert evaluate(rule, values).verdict == REPRODUCED
+    assert evaluate(rule, values.assign(topk=[*values.topk[:-1], -0.01])).verdict == REFUTED
+
+
 def test_places_are_those_of_the_whole_group():
     """Neither a group with one size nor the sizes that one attack happens to have decide what 'largest' means."""
     sizes = pd.concat([frame(a_random=0.1).assign(epsilon=0.1), frame(a_random=0.2, b_random=0.4)])

@@ -13,7 +13,7 @@ from fragility import metrics
 from fragility.figures.style import PALETTE
 from fragility.metrics.lens import top_pixels
 
-_SHADES = {"elsewhere": "white", "near one": "0.82", "top pixel, found near the other map's": PALETTE[0],
+_SHADES = {"elsewhere": "white", "near a top pixel": "0.82", "top pixel, found near the other map's": PALETTE[0],
            "top pixel, not found": PALETTE[3]}
 
 
