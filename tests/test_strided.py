@@ -63,6 +63,27 @@ def test_other_convolutions_keep_their_own(model, channels, monkeypatch):
     assert (attribution.gradient(model, x) - plain(model, x)).abs().max() < 1e-12 and counting.times == 0
 
 
+class Adaptive(nn.Module):
+    """A first layer whose weights, or biases, are made from the image."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.layers, self.part = network(), part
+
+    def forward(self, x):
+        first, scale = self.layers[0], x.mean()
+        weight, bias = (value * scale if name == self.part else value
+                        for name, value in (("weight", first.weight), ("bias", first.bias)))
+        return self.layers[1:](F.conv2d(x, weight, bias, 2, 1))
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_weights_made_from_the_image_keep_their_share(part, monkeypatch):
+    model, counting = Adaptive(part).eval(), Counting(monkeypatch)
+    x = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    assert (attribution.gradient(model, x) - plain(model, x)).abs().max() < 1e-12 and counting.times == 0
+
+
 def test_what_is_differentiated_twice_keeps_its_own_and_weights_theirs(monkeypatch):
     """Robust training differentiates maps with respect to the weights."""
     model, counting = network(), Counting(monkeypatch)

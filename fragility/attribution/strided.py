@@ -62,7 +62,7 @@ def input_gradient(slope: Tensor, weight: Tensor, stride: int, padding: tuple[in
 
     .. math:: \frac{\partial}{\partial x_{s u + a}} = \sum_i w_{s i + a}\, g_{u - i},
 
-    a convolution of the slope g with the weights of that phase. Weights (d, c, p, q); `size` is (h, w).
+    a convolution of the slope g with the weights of that phase [shi2016]. Weights (d, c, p, q); `size` is (h, w).
     """
     d, c, *kernel = weight.shape
     taps = [-(-k // stride) for k in kernel]        # of a phase, in either direction
@@ -77,7 +77,9 @@ def input_gradient(slope: Tensor, weight: Tensor, stride: int, padding: tuple[in
 
 
 def _worth_it(call: tuple) -> bool:
-    z, weight, _, stride, padding, dilation, groups = call
+    z, weight, bias, stride, padding, dilation, groups = call
+    if weight.grad_fn is not None or (bias is not None and bias.grad_fn is not None):
+        return False        # made by the model, perhaps from its input: then x acts through them, too
     stride = _pair(stride)
     return (z.is_cpu and z.ndim == 4 and z.requires_grad and weight.shape[1] <= FEW and stride[0] == stride[1] > 1
             and groups == 1 and _pair(dilation) == (1, 1) and not isinstance(padding, str))
