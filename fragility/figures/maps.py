@@ -39,12 +39,12 @@ def map_table(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], col
     `titles[row][column]` stands over each map, `columns` over the images. Each map has its own scale.
     """
     rows = len(maps) + 1
-    figure, axes = plt.subplots(rows, len(columns), figsize=(1.16 * len(columns) + 0.3, 1.34 * rows))
+    figure, axes = plt.subplots(rows, len(columns), figsize=(1.07 * len(columns) + 0.3, 1.25 * rows))
     for axis, image, name in zip(axes[0], images, columns):
         axis.imshow(picture(image), vmin=0, vmax=1)
-        axis.set_title(name, fontsize=8.5, fontweight="bold")
+        axis.set_title(name, fontsize=7.5, fontweight="bold")
     for row, drawn, said, name in zip(axes[1:], maps, titles, rows_named):
-        row[0].text(-0.08, 0.5, name, transform=row[0].transAxes, rotation=90, ha="right", va="center", fontsize=8)
+        row[0].text(-0.08, 0.5, name, transform=row[0].transAxes, rotation=90, ha="right", va="center", fontsize=7.5)
         for axis, one, title in zip(row, drawn, said):
             axis.imshow(one.cpu().numpy())
             axis.set_title(title, fontsize=7.5)
