@@ -104,7 +104,7 @@ def publish(experiment, profile):
     found, missing = results.publish(experiments.named(experiment), profile, Store())
     if not found:
         raise ValueError(f"The store has no record of {experiment} at the {profile} scale; run sweep first.")
-    click.echo(f"{found} records of {experiment} are in results/{experiment}.json; {missing} are missing.")
+    click.echo(f"{found} records of {experiment} are in results/; {missing} are missing.")
 
 
 @main.command()

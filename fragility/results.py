@@ -1,6 +1,10 @@
-"""The published edition: measured records, one file an experiment, committed in `results/`."""
+"""The published edition: measured records, one file an experiment, committed in `results/`.
+
+It is text, `<experiment>.json`; where that would be large, compressed, `<experiment>.json.xz`.
+"""
 
 import json
+import lzma
 import shutil
 from pathlib import Path
 
@@ -9,6 +13,8 @@ import pandas as pd
 from fragility import paths
 from fragility.experiments.base import Experiment, frame
 from fragility.store import Damaged, Record, Store, canonical, from_body, seal, unseal
+
+_LARGE = 2_000_000      # bytes of text from which it is compressed
 
 
 def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, int]:
@@ -25,9 +31,21 @@ def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, in
                    "table": {"columns": list(record.table.columns), "rows": _rows(record.table)}}
                   for record in found]
         text = "[\n" + ",\n".join(seal(body).rstrip() for body in bodies) + "\n]\n"
-        paths.RESULTS.mkdir(exist_ok=True)
-        (paths.RESULTS / f"{experiment.name}.json").write_text(text)
+        _write(experiment, text.encode())
     return len(found), len(cells) - len(found)
+
+
+def _write(experiment: Experiment, text: bytes) -> None:
+    plain, packed = _files(experiment)
+    large = len(text) > _LARGE
+    paths.RESULTS.mkdir(exist_ok=True)
+    (packed if large else plain).write_bytes(lzma.compress(text) if large else text)
+    (plain if large else packed).unlink(missing_ok=True)
+
+
+def _files(experiment: Experiment) -> tuple[Path, Path]:
+    """Where the records of an experiment are published: as text, or compressed."""
+    return tuple(paths.RESULTS / f"{experiment.name}.json{ending}" for ending in ("", ".xz"))
 
 
 def _companion(experiment: Experiment, record: Record) -> str | None:
@@ -49,12 +67,13 @@ def _rows(table: pd.DataFrame) -> list[list]:
 
 def published(experiment: Experiment) -> list[Record]:
     """The published records of an experiment's current version; ValueError for a damaged file."""
-    file = paths.RESULTS / f"{experiment.name}.json"
-    if not file.is_file():
+    file = next((file for file in _files(experiment) if file.is_file()), None)
+    if file is None:
         return []
     try:
-        bodies = [unseal(body) for body in json.loads(file.read_text())]
-    except (Damaged, ValueError) as error:
+        text = lzma.decompress(file.read_bytes()) if file.suffix == ".xz" else file.read_bytes()
+        bodies = [unseal(body) for body in json.loads(text)]
+    except (Damaged, ValueError, lzma.LZMAError) as error:
         raise ValueError(f"The published file {file.name} is damaged ({error}); restore it from git.") from error
     return [from_body(body, "", _pictures() / body["companion"] if body["companion"] else None)
             for body in bodies if body["version"] == experiment.version]

@@ -122,6 +122,26 @@ def test_publishing_keeps_what_another_store_made(tmp_path, monkeypatch):
         assert record.about == known.about and record.table.equals(known.table)
 
 
+def test_large_publications_are_compressed_and_replace_their_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
+    one, store = experiments.named("fragility"), Store(tmp_path / "store")
+    experiments.run_cells(one, one.cells(one.parameters.of(SMALL)), store, progress=False)
+    tables = []
+    for limit, ending in ((2_000_000, ".json"), (100, ".json.xz"), (2_000_000, ".json")):
+        monkeypatch.setattr(results, "_LARGE", limit)
+        results.publish(one, "quick", store)
+        assert [file.name for file in (tmp_path / "results").iterdir()] == [f"fragility{ending}"]
+        tables.append(results.measured(one, "quick", None))
+    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2]) and len(tables[0])
+    monkeypatch.setattr(results, "_LARGE", 100)
+    results.publish(one, "quick", store)
+    packed = tmp_path / "results" / "fragility.json.xz"
+    packed.write_bytes(packed.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="damaged"):
+        results.published(one)
+
+
 @pytest.mark.parametrize("name", [name for name, one in experiments.EXPERIMENTS.items() if one.publishes_tensors])
 def test_published_pictures_are_the_ones_their_records_name(name):
     records = results.published(experiments.named(name))
