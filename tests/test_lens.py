@@ -794,3 +794,20 @@ def test_saturated_bars_say_so():
     figure = figures.lens_bars(table, ["recall_div_corrected"], ["topk", "lens"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1 saturated", "saturated"]
     figures.plt.close(figure)
+
+
+def test_a_rare_class_finds_its_partner_beyond_the_usual_images(monkeypatch):
+    """Two images of a class, the first one chosen, the other behind the images that are usually looked at."""
+    class Reader(nn.Module):
+        def forward(self, x):
+            return F.one_hot((255 * x[:, 0, 0, 0]).round().long(), 2).float()
+
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(400, dtype=torch.int64)
+    labels[order[[0, 300]]] = 1
+    images = labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    monkeypatch.setattr(lens.data, "load", lambda name, split: lens.data.Dataset(images, labels, ["a", "b"], "here"))
+    _, found, index = lens._chosen.__wrapped__("any", 0, 4, "", Reader().eval())
+    assert found.tolist() == [1, *[0] * 19, 1] and index.tolist() == order[[*range(20), 300]].tolist()
+    same = lens.partners(found, {"attack": "same_class", "images": 4})
+    assert all(rows[0] == 20 and (found[rows] == found[:4]).all() and (rows != torch.arange(4)).all() for rows in same)

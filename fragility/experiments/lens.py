@@ -153,10 +153,13 @@ def _chosen(data_set: str, seed: int, images: int, weights: str, model: nn.Modul
     order = order[:max(20 * images, 400)]      # enough for partners of the same class
     x, labels = data.unit(test.images[order]), test.labels[order]
     rows = (logits_of(model, x).argmax(1) == labels).nonzero().flatten()
-    rows = rows[:5 * images]
     if len(rows) < images:
         raise ValueError(f"Only {len(rows)} of {len(x)} images are classified correctly, fewer than the {images} "
                          "that were asked for.")
+    rows, more = rows[:5 * images], rows[5 * images:]
+    alike = labels[rows[:images], None] == labels[rows]
+    alone = labels[rows[:images]][alike.sum(1) == 1]        # of a class so rare that no partner is among them
+    rows = torch.cat([rows, more[torch.isin(labels[more], alone)]])
     return x[rows], labels[rows], order[rows]
 
 
