@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import time
+import traceback
 
 import click
 
@@ -16,12 +17,15 @@ PROFILE = click.option("--profile", type=click.Choice(profiles.PROFILES), defaul
 
 
 def sentences(command):
-    """Show a ValueError of the package as one sentence instead of a traceback."""
+    """Show a ValueError that the package raises as one sentence; another library's keeps its traceback."""
     @functools.wraps(command)
     def run(*args, **kwargs):
         try:
             return command(*args, **kwargs)
         except ValueError as error:
+            *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+            if frame.f_globals["__name__"].partition(".")[0] != __package__:
+                raise       # nobody wrote it for a reader, and without the place it could not be mended
             raise click.ClickException(str(error)) from error
     return run
 

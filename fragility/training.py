@@ -120,7 +120,7 @@ class FlipShift:
         self.flip, self.shift = flip, checks.whole("shift", shift, 0)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        n, _, h, w = x.shape
+        n, c, h, w = x.shape
         down, right, coin = (draw.to(x.device)[:, None] for draw in torch.stack([
             torch.randint(2 * self.shift + 1, (n,), generator=generator),
             torch.randint(2 * self.shift + 1, (n,), generator=generator),
@@ -130,8 +130,8 @@ class FlipShift:
         if self.flip:
             columns = torch.where(coin.bool(), columns.flip(0), columns)
         padded = F.pad(x, [self.shift] * 4, mode="reflect")
-        image = torch.arange(n, device=x.device)[:, None, None]
-        return padded.movedim(1, -1)[image, rows[:, :, None], (columns + right)[:, None]].movedim(-1, 1)
+        places = rows[:, :, None] * padded.shape[3] + (columns + right)[:, None]
+        return padded.flatten(2).gather(2, places.view(n, 1, h * w).expand(-1, c, -1)).view_as(x)
 
 
 class RandomCrop:

@@ -1,6 +1,7 @@
 """Experiments: canaries, cells, profiles, plan, publish and verify."""
 
 import hashlib
+import json
 
 import pytest
 import torch
@@ -104,6 +105,13 @@ def test_commands_from_plan_to_verify(tmp_path, monkeypatch):
     (tmp_path / "results" / "fragility.json").write_text(text.replace('"spearman"', '"spearmen"', 1))
     damaged = call("verify")
     assert damaged.exit_code != 0 and "damaged" in damaged.output
+
+
+def test_only_the_packages_own_errors_are_shown_without_their_place(monkeypatch):
+    told = call("sweep", "fragility", "--cells", "9:1")
+    assert isinstance(told.exception, SystemExit) and told.output.startswith("Error: --cells must be")
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: json.loads("{"))
+    assert isinstance(call("sweep", "fragility").exception, json.JSONDecodeError)
 
 
 def test_publishing_keeps_what_another_store_made(tmp_path, monkeypatch):
