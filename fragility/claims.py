@@ -26,7 +26,7 @@ class Cell(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the records say of a claim: one interval a cell, and the verdict over all cells."""
+    """What the records say of a claim: one interval a cell, the verdict over all, and how many support it."""
 
     verdict: str
     measured: str = ""
@@ -34,6 +34,7 @@ class Verdict(NamedTuple):
     reason: str = ""
     measured_with_interval: str = ""
     scale: str = ""
+    support: str = ""
 
 
 def load() -> list[dict]:
@@ -47,7 +48,7 @@ def load() -> list[dict]:
 
 
 def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
-    """One row a claim: id, paper, statement, figure, reported, measured, interval, verdict, reason, scale."""
+    """One row a claim: id, paper, statement, figure, reported, and what :class:`Verdict` says of it."""
     store, rows = store or Store(), []
 
     @cache      # many claims look at the same records
@@ -127,7 +128,8 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
         verdict = REFUTED if sum(side < 0 for side in sides) > len(sides) / 2 else PARTLY
     return Verdict(verdict, _listed(cells, lambda cell: f"{cell.mean:.3g}"),
                    _listed(cells, lambda cell: f"{cell.interval[0]:.3g} to {cell.interval[1]:.3g}"), "",
-                   _with_trainings(test, cells))
+                   _with_trainings(test, cells),
+                   support=f"{len(sides)} cells: {sides.count(1)} for the claim, {sides.count(-1)} against it")
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:

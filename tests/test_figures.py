@@ -49,9 +49,12 @@ def test_map_rows_shows_every_image_beside_its_map():
     plt.close(figure)
 
 
-def test_ledger_table_escapes_and_marks():
-    ledger = pd.DataFrame([{"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
-                            "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick",
-                            "chapter": "fragility"}])
-    html = figures.ledger_table(ledger).to_html()
-    assert "✓ reproduced" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "1<br>2" in html
+def test_ledger_table_escapes_marks_and_folds():
+    one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "", "support": "1 cells",
+           "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick", "chapter": "fragility"}
+    many = {**one, "support": "9 cells: 8 for the claim, 0 against it", "measured_with_interval": "; ".join("abcdefghi")}
+    html = figures.ledger_table(pd.DataFrame([one])).to_html()
+    assert "✓ reproduced" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
+    assert "1 cells" not in html and "<details>" not in html
+    folded = figures.ledger_table(pd.DataFrame([one, many])).to_html()
+    assert folded.count("<details><summary>9 cells: 8 for the claim, 0 against it</summary><div>a</div>") == 1

@@ -6,22 +6,27 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 VERDICT_MARKS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not tested here": "–"}
+FOLDED = 6      # lines from which a list shows only how many of its cells are for a claim
 
 
 def ledger_table(ledger: pd.DataFrame) -> Styler:
-    """Claims, one a row; a mark beside each verdict, so that it does not hang on colour."""
+    """Claims, one a row; a mark beside each verdict, so that it does not hang on colour. Long lists are folded."""
     def lines(text: str) -> str:
-        return escape(text).replace("; ", "<br>")
+        return "".join(f"<div>{line}</div>" for line in escape(text).split("; "))
 
     def name(row) -> str:
         return f"<a href='{row.chapter}.html'>{row.id}</a>" if row.chapter else row.id
 
+    def measured(row) -> str:
+        text = row.measured_with_interval or row.reason
+        long = row.support and text.count("; ") >= FOLDED
+        return f"<details><summary>{row.support}</summary>{lines(text)}</details>" if long else lines(text)
+
     rows = [{"verdict": f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale",
              "claim": f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
-             "the paper reports": lines(row.reported),
-             "measured [95 % interval]": lines(row.measured_with_interval or row.reason)}
+             "the paper reports": lines(row.reported), "measured [95 % interval]": measured(row)}
             for row in ledger.itertuples()]
-    return plain_table(pd.DataFrame(rows))
+    return plain_table(pd.DataFrame(rows)).set_table_attributes('class="ledger"')
 
 
 def plain_table(table: pd.DataFrame) -> Styler:
