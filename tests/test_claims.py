@@ -26,6 +26,11 @@ def test_a_bound(means, verdict):
     assert evaluate(BELOW, frame(**means)).verdict == verdict
 
 
+def test_cells_for_and_against_are_counted_and_an_open_one_is_neither():
+    judged = evaluate(BELOW, frame(a_random=0.1, b_random=0.2, c_random=0.5, d_random=0.3))
+    assert judged.support == "4 cells: 2 for, 1 against"
+
+
 @pytest.mark.parametrize("gap, verdict", [(0.2, REPRODUCED), (-0.2, REFUTED), (0.0, REFUTED)])
 def test_an_ordering_with_a_margin(gap, verdict):
     test = {"column": "topk", "larger": {"attack": "random"}, "smaller": {"attack": "topk"}, "margin": 0.03}
