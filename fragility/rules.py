@@ -7,7 +7,6 @@ so after each forward pass the autograd graph is walked, and whatever is neither
 is refused by name.
 """
 
-import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -16,32 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from fragility.graph import ALLOWED, LINEAR, NODES_OF, nodes_between, nodes_to, refuse_unknown
 from fragility.operations import WEIGHTED, Call, recognise
 
 Rule = Callable[..., Tensor]
 Table = Mapping[str, Rule]
 
 
-# Autograd nodes that are linear in what reaches them from x, or only move values about.
-_LINEAR = {
-    "AccumulateGrad", "Add", "Sub", "Rsub", "Neg", "Mean", "Sum", "Cat", "Stack", "Clone", "Copy", "Copies",
-    "CopySlices", "ToCopy", "View", "UnsafeView", "ReshapeAlias", "Alias", "AsStrided", "Permute", "Transpose",
-    "T", "Squeeze", "Unsqueeze", "Expand", "Repeat", "Slice", "Select", "Index", "IndexSelect", "Gather",
-    "Split", "SplitWithSizes", "Unbind", "Roll", "Flip", "ConstantPadNd", "ReflectionPad2D",
-    "ReplicationPad2D", "AvgPool2D", "AdaptiveAvgPool2D", "MkldnnAdaptiveAvgPool2D", "UpsampleNearest2D",
-    "UpsampleBilinear2D", "PixelShuffle", "ChannelShuffle", "NativeBatchNorm", "CudnnBatchNorm",
-    "MiopenBatchNorm", "BatchNorm",
-}
-# Linear as long as only one factor depends on x; of a quotient only the numerator may.
-_BILINEAR = {"Mul", "Div", "Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm", "Convolution", "MkldnnConvolution",
-             "CudnnConvolution", "StridedConvolution"}
-_WINNER_TAKES_ALL = {"MaxPool2DWithIndices", "AdaptiveMaxPool2D"}
-_ALLOWED = _LINEAR | _BILINEAR | _WINNER_TAKES_ALL
-# Which nodes an operation leaves when no rule took it. Where the table has a rule for it, these are leaks.
-_NODES_OF = {"relu": {"Relu", "Hardtanh", "Threshold", "Clamp", "ClampMin"},
-             "max_pool2d": _WINNER_TAKES_ALL, "batch_norm": {"NativeBatchNorm", "CudnnBatchNorm"},
-             "conv2d": {"Convolution", "MkldnnConvolution", "CudnnConvolution", "StridedConvolution"},
-             "linear": {"Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm"}}
 # Functions that read only the shape of their argument, so that their result carries nothing of x.
 _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty",
                "new_full", "new_tensor", "rand_like", "randn_like"}
@@ -92,7 +72,7 @@ class _Swap(TorchFunctionMode):
         return z.copy_(self._own(rule(source, *rest), source.grad_fn))
 
     def _own(self, result: Tensor, before) -> Tensor:
-        self.own |= _nodes_between(result.grad_fn, before)
+        self.own |= nodes_between(result.grad_fn, before)
         return result
 
 
@@ -153,7 +133,7 @@ class Twin(nn.Module):
     def __init__(self, model, table: Table, *, strict: bool = True):
         super().__init__()
         self.model, self.table, self.strict = model, table, strict
-        self.leaks = frozenset().union(*(nodes for name, nodes in _NODES_OF.items() if name in table))
+        self.leaks = frozenset().union(*(nodes for name, nodes in NODES_OF.items() if name in table))
         self.training = getattr(model, "training", False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,68 +145,8 @@ class Twin(nn.Module):
                   _Swap(self.table, self.strict) as swap):
                 logits = self.model(start)
             if isinstance(logits, Tensor):
-                _refuse_unknown(logits, start, swap.own, _ALLOWED - self.leaks if self.strict else None, self.leaks)
+                refuse_unknown(logits, start, swap.own, ALLOWED - self.leaks if self.strict else None, self.leaks)
         return logits
-
-
-def _refuse_unknown(logits: Tensor, start: Tensor, own: set, allowed: set[str] | None,
-                    leaks: frozenset[str] = frozenset()) -> None:
-    """Walk the autograd graph from `logits` to `start`; raise ValueError at a node that is not allowed.
-
-    Nodes in `own` are the rules'. Where `allowed` is None, everything but `leaks` is.
-    """
-    reaches = _nodes_to(start.grad_fn, logits.grad_fn)
-    if not reaches.get(logits.grad_fn):
-        raise ValueError("The model's output does not depend on x through differentiable operations.")
-    for node in (node for node, reached in reaches.items() if reached and node not in own):
-        if node is start.grad_fn:
-            continue
-        kind = _kind(node)
-        if kind in leaks or (allowed is not None and not _is_linear(node, kind, reaches, allowed)):
-            raise ValueError(f"The model uses {kind} ({node.name()}) on values that depend on x, for which this "
-                             "method has no rule; write it with ReLU, max-pooling and linear operations, or "
-                             "use a method without rules.")
-
-
-def _is_linear(node, kind: str, reaches: dict, allowed: set[str]) -> bool:
-    """Whether a node is linear in x: of an allowed kind, with x in one factor, and never in a divisor."""
-    inputs = [child is not None and reaches[child] for child, _ in node.next_functions]
-    one_factor = kind not in _BILINEAR or sum(inputs) <= 1
-    divided_by_x = kind == "Div" and len(inputs) > 1 and inputs[1]
-    return kind in allowed and one_factor and not divided_by_x and not getattr(node, "_saved_training", False)
-
-
-def _kind(node) -> str:
-    return re.sub(r"Backwards?\d*$", "", node.name().rpartition(":")[2])
-
-
-def _nodes_to(start, end) -> dict:
-    """{node: does it reach `start`} for every node below `end`, children before parents."""
-    reaches, stack = {}, [end]
-    while stack:
-        node = stack[-1]
-        if node in reaches:
-            stack.pop()
-            continue
-        below = [child for child, _ in node.next_functions if child is not None]
-        waiting = [] if node is start else [child for child in below if child not in reaches]
-        if waiting:
-            stack += waiting
-        else:
-            reaches[node] = node is start or any(reaches[child] for child in below)
-            stack.pop()
-    return reaches
-
-
-def _nodes_between(end, start) -> set:
-    """The autograd nodes that an operation with output node `end` put on top of its input node `start`."""
-    found, stack = set(), [end]
-    while stack:
-        node = stack.pop()
-        if node is not None and node is not start and node not in found:
-            found.add(node)
-            stack += [child for child, _ in node.next_functions]
-    return found
 
 
 class _Reached(Exception):
@@ -253,7 +173,7 @@ def first_weighted(model, x: Tensor) -> Call:
             model(start)
     except _Reached as reached:
         call = reached.call
-        _refuse_unknown(call.arguments[0], start, set(), _LINEAR | {"Mul", "Div"})
+        refuse_unknown(call.arguments[0], start, set(), LINEAR | {"Mul", "Div"})
         return call
     raise ValueError("The model calls no convolution (conv2d) and no linear layer on x.")
 
@@ -273,6 +193,6 @@ def refuse_bypass(model, x: Tensor) -> None:
         start = x.detach().requires_grad_().view_as(x)
         with _Swap({name: cut(layer) for name, layer in WEIGHTED.items()}, strict=False):
             logits = model(start)
-        if logits.grad_fn is not None and _nodes_to(start.grad_fn, logits.grad_fn)[logits.grad_fn]:
+        if logits.grad_fn is not None and nodes_to(start.grad_fn, logits.grad_fn)[logits.grad_fn]:
             raise ValueError("The model uses x in more than one place (a branch beside the first layer), so no bias "
                              "of the first layer alone can undo a shift.")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fragility import data, models, training
+from fragility import architectures, data, models, training
 
 
 def test_embedded_digits_are_split_once_and_for_ever():
@@ -97,7 +97,7 @@ def test_torchvision_networks_normalise_inside():
 
 
 def test_weights_files(tmp_path, monkeypatch):
-    state = models.mnist_cnn().state_dict()
+    state = architectures.mnist_cnn().state_dict()
     save_file(state, tmp_path / "mnist-cnn.safetensors")
     for weights in (state, tmp_path / "mnist-cnn.safetensors"):
         assert torch.equal(models.load("mnist-cnn", weights=weights)[0].weight, state["0.weight"])

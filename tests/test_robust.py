@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fragility import attribution, data, models, robust, training
+from fragility import architectures, attribution, data, models, robust, training
 from fragility.experiments import separation
 from tests.networks import build, images
 
@@ -212,7 +212,7 @@ def test_the_small_resnets_standardise_and_can_be_explained(name, side):
 
 
 def test_a_pre_activation_block_starts_at_its_shortcut():
-    block = models.PreActivation(16, 32, 2).double()
+    block = architectures.PreActivation(16, 32, 2).double()
     for part in block.body:
         if isinstance(part, nn.Conv2d):
             nn.init.zeros_(part.weight)

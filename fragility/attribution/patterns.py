@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fragility import checks
 from fragility.attribution.backprop import relu
+from fragility.attribution.carry import Carry
 from fragility.attribution.output import batches, explain, forward, method
-from fragility.attribution.relevance import Carry
 from fragility.operations import WEIGHTED
 from fragility.rules import Twin
 

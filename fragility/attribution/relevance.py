@@ -1,10 +1,4 @@
-r"""Relevance methods: DeepLIFT, layer-wise relevance propagation, deep Taylor decomposition.
-
-All of them are gradients with other derivatives. Relevance R of a value v is carried as its multiplier
-m = R / v. In multipliers, ReLUs, additions, concatenations, average pooling and the z-rule itself are
-plain back-propagation; what a method changes is written as (value, proxy, factor): the operation gives
-`value`, and its relevance goes back through `proxy`, scaled by `factor`.
-"""
+"""Layer-wise relevance propagation and deep Taylor decomposition."""
 
 from collections.abc import Callable
 
@@ -13,149 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.backprop import on, relu
+from fragility.attribution.backprop import relu
+from fragility.attribution.carry import Carry, Witness, quotient
 from fragility.attribution.output import Output, batches, explain, forward, method
 from fragility.operations import conv2d, linear
 from fragility.rules import Twin, first_weighted
-
-
-class Carry(torch.autograd.Function):
-    """Has `value`; hands its multiplier, times `factor`, to `proxy`."""
-
-    @staticmethod
-    def forward(value, proxy, factor):
-        return value.clone()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(inputs[2])
-
-    @staticmethod
-    def backward(ctx, m):
-        return None, m * ctx.saved_tensors[0], None
-
-
-def _quotient(a: Tensor, b: Tensor, otherwise) -> Tensor:
-    """a / b, and `otherwise` where b is zero; finite in its derivative, too."""
-    empty = b == 0
-    return torch.where(empty, otherwise, a / torch.where(empty, 1.0, b))
-
-
-class _Recorded:
-    """The inputs of every named operation in one ordinary forward pass, in the order of the calls."""
-
-    def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
-        self.inputs, self.position = [], 0
-        table = {name: self._record(run) for name, run in operations.items()}
-        forward(Twin(model, table, strict=False), x)
-
-    def _record(self, operation: Callable) -> Callable:
-        def rule(z, *rest):
-            self.inputs.append(z)
-            return operation(z, *rest)
-        return rule
-
-    def following(self, z: Tensor) -> Tensor:
-        """The recorded input of the call that has reached `z`."""
-        if self.position == len(self.inputs) or self.inputs[self.position].shape[1:] != z.shape[1:]:
-            raise ValueError("The model calls its operations in another order or number for another batch, so "
-                             "they cannot be compared one by one; give it a batch at once.")
-        self.position += 1
-        return self.inputs[self.position - 1].expand_as(z)
-
-
-class _Witness:
-    """The values that factors are made of.
-
-    For a plain map they are the values at hand. Where the map itself is differentiated, factors must
-    follow x by true derivatives, not by the rules; then they come from an ordinary pass beside.
-    """
-
-    def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
-        differentiable = x.requires_grad and torch.is_grad_enabled()
-        self.recorded = _Recorded(model, x, operations) if differentiable else None
-
-    def factor(self, z: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """make(z), carrying a derivative only where it is wanted."""
-        if self.recorded is not None:
-            return make(self.recorded.following(z))
-        with torch.no_grad():
-            return make(z.detach())
-
-
-# DeepLIFT ------------------------------------------------------------------------------------------------
-
-_RESCALED = {"relu": relu, "max_pool2d": F.max_pool2d}
-
-
-def _rescale(witness: _Witness, reference: _Recorded) -> dict:
-    """Rules of DeepLIFT: multipliers are ratios of differences from the reference."""
-    def rescale_relu(z, top=None):
-        before = reference.following(z).detach()
-
-        def ratio(now):
-            a = relu(now, top)
-            return _quotient(a - relu(before, top), now - before, on(a, top).to(a.dtype))
-        return Carry.apply(relu(z, top), z, witness.factor(z, ratio))
-
-    def rescale_max_pool2d(z, *window):
-        # A window's whole difference goes to the winner of the larger input. If the window rose, x's winner
-        # rose at least as much; if it fell, the reference's fell at least as much: factors lie in [0, 1].
-        before = reference.following(z).detach()
-        a0, winner0 = F.max_pool2d(before, *window, return_indices=True)
-        a, winner = F.max_pool2d(z, *window, return_indices=True)
-        winner = torch.where(a >= a0, winner, winner0).flatten(2)
-
-        def ratio(now):
-            change = (now - before).flatten(2).gather(2, winner).view_as(a)
-            return _quotient(F.max_pool2d(now, *window) - a0, change, 1.0)
-        return Carry.apply(a, z.flatten(2).gather(2, winner).view_as(a), witness.factor(z, ratio))
-
-    return {"relu": rescale_relu, "max_pool2d": rescale_max_pool2d}
-
-
-@method
-def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None = None) -> Tensor:
-    r"""DeepLIFT with the rescale rule [shrikumar2017].
-
-    .. math:: R = (x - x_0)\, m, \qquad m_z = m_a \frac{a(z) - a(z_0)}{z - z_0} \quad\text{at every ReLU}
-
-    The maps sum to S(x) - S(x0), through max-pooling, too: there the difference of a window goes to the
-    winner of whichever input is larger (the code of [ghorbani2019] routes to x's winner and loses
-    completeness). A baseline that all images share passes through the model once.
-
-    Parameters
-    ----------
-    baseline
-        Reference image x0: a number, a tensor (c, h, w), or one of x's shape; in units of x.
-
-    Notes
-    -----
-    Other parameters and errors as for :func:`guided_backprop`.
-    """
-    start = checks.baseline(baseline, x)
-    target = target.fixed(model, x, chunk)
-    maps = []
-    for rows in batches(len(x), x, chunk):
-        reference = _Recorded(model, start[rows] if len(start) > 1 else start, _RESCALED)
-        twin = Twin(model, _rescale(_Witness(model, x[rows], _RESCALED), reference))
-        maps.append(explain(twin, x[rows], target[rows], len(x))[0])
-    return (x - start) * torch.cat(maps)
-
-
-# Layer-wise relevance propagation and deep Taylor ----------------------------------------------------------
 
 _WEIGHTED = {"conv2d": conv2d, "linear": linear,
              "batch_norm": lambda z, mean, var, weight, bias, eps: F.batch_norm(z, mean, var, weight, bias, eps=eps)}
 
 
-def _stabilised(witness: _Witness, epsilon: float) -> dict:
+def _stabilised(witness: Witness, epsilon: float) -> dict:
     """Rules of LRP-epsilon. Batch norm is absorbed: the layer before it is not stabilised on its own."""
     def rule_of(layer: Callable, absorbs: bool):
         def rule(z, *rest):
             def share(now):
                 value = layer(now, *rest)
-                return _quotient(value, torch.where(value < 0, value - epsilon, value + epsilon), 0.0)
+                return quotient(value, torch.where(value < 0, value - epsilon, value + epsilon), 0.0)
             value = layer(getattr(z, "unsteadied", z) if absorbs else z, *rest)
             steadied = Carry.apply(value, value, witness.factor(z, share))
             steadied.unsteadied = value
@@ -171,7 +39,7 @@ class _Positive:
     into negative and is refused. Before the first layer it is part of the input's own units.
     """
 
-    def __init__(self, witness: _Witness, first: Callable):
+    def __init__(self, witness: Witness, first: Callable):
         self.witness, self.first, self.reached = witness, first, False
 
     def table(self) -> dict:
@@ -184,7 +52,7 @@ class _Positive:
 
             def proxy(v):
                 return shares(lambda u, w: layer(u, w, None, *rest), v, weight)
-            factor = self.witness.factor(z, lambda now: _quotient(layer(now, weight, bias, *rest), proxy(now), 0.0))
+            factor = self.witness.factor(z, lambda now: quotient(layer(now, weight, bias, *rest), proxy(now), 0.0))
             return Carry.apply(layer(z, weight, bias, *rest), proxy(z), factor)
         return rule
 
@@ -199,7 +67,7 @@ class _Positive:
                              "relevance through; use rule='z' or 'epsilon'.")
 
         def share(now):
-            return _quotient(F.batch_norm(now, mean, var, weight, bias, eps=eps), now, 0.0)
+            return quotient(F.batch_norm(now, mean, var, weight, bias, eps=eps), now, 0.0)
         factor = self.witness.factor(z, share)
         return Carry.apply(value, z, factor) if self.reached else value
 
@@ -244,7 +112,7 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
 
     maps = []
     for rows in batches(len(x), x, chunk):
-        witness = _Witness(model, x[rows], _WEIGHTED)
+        witness = Witness(model, x[rows], _WEIGHTED)
         table = _stabilised(witness, epsilon) if rule == "epsilon" else _Positive(witness, first).table()
         maps.append(distance[rows] * explain(Twin(model, table), x[rows], target[rows], len(x))[0])
     return torch.cat(maps)
@@ -286,7 +154,7 @@ def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) 
             return (layer(u, weight) - layer(torch.minimum(*ends), weight.clamp_min(0))
                     - layer(torch.maximum(*ends), weight.clamp_max(0)))
 
-        rules = _Positive(_Witness(model, x if differentiable else x.detach(), _WEIGHTED), first)
+        rules = _Positive(Witness(model, x if differentiable else x.detach(), _WEIGHTED), first)
         scores = target.pick(forward(Twin(model, rules.table()), leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
     return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))

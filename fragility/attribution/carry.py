@@ -1,0 +1,79 @@
+"""What relevance methods are made of: values whose relevance goes another way than their gradient.
+
+All of them are gradients with other derivatives. Relevance R of a value v is carried as its multiplier
+m = R / v. In multipliers, ReLUs, additions, concatenations, average pooling and the z-rule itself are
+plain back-propagation; what a method changes is written as (value, proxy, factor): the operation gives
+`value`, and its relevance goes back through `proxy`, scaled by `factor`.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fragility.attribution.output import forward
+from fragility.rules import Twin
+
+
+class Carry(torch.autograd.Function):
+    """Has `value`; hands its multiplier, times `factor`, to `proxy`."""
+
+    @staticmethod
+    def forward(value, proxy, factor):
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx, m):
+        return None, m * ctx.saved_tensors[0], None
+
+
+def quotient(a: Tensor, b: Tensor, otherwise) -> Tensor:
+    """a / b, and `otherwise` where b is zero; finite in its derivative, too."""
+    empty = b == 0
+    return torch.where(empty, otherwise, a / torch.where(empty, 1.0, b))
+
+
+class Recorded:
+    """The inputs of every named operation in one ordinary forward pass, in the order of the calls."""
+
+    def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
+        self.inputs, self.position = [], 0
+        table = {name: self._record(run) for name, run in operations.items()}
+        forward(Twin(model, table, strict=False), x)
+
+    def _record(self, operation: Callable) -> Callable:
+        def rule(z, *rest):
+            self.inputs.append(z)
+            return operation(z, *rest)
+        return rule
+
+    def following(self, z: Tensor) -> Tensor:
+        """The recorded input of the call that has reached `z`."""
+        if self.position == len(self.inputs) or self.inputs[self.position].shape[1:] != z.shape[1:]:
+            raise ValueError("The model calls its operations in another order or number for another batch, so "
+                             "they cannot be compared one by one; give it a batch at once.")
+        self.position += 1
+        return self.inputs[self.position - 1].expand_as(z)
+
+
+class Witness:
+    """The values that factors are made of.
+
+    For a plain map they are the values at hand. Where the map itself is differentiated, factors must
+    follow x by true derivatives, not by the rules; then they come from an ordinary pass beside.
+    """
+
+    def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
+        differentiable = x.requires_grad and torch.is_grad_enabled()
+        self.recorded = Recorded(model, x, operations) if differentiable else None
+
+    def factor(self, z: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """make(z), carrying a derivative only where it is wanted."""
+        if self.recorded is not None:
+            return make(self.recorded.following(z))
+        with torch.no_grad():
+            return make(z.detach())
