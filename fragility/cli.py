@@ -17,10 +17,11 @@ PROFILE = click.option("--profile", type=click.Choice(profiles.PROFILES), defaul
 
 
 def sentences(command):
-    """Show a ValueError that the package raises as one sentence; another library's keeps its traceback."""
+    """For commands of the book: show the package's ValueErrors as a sentence; another library's keeps its traceback."""
     @functools.wraps(command)
     def run(*args, **kwargs):
         try:
+            paths.checkout()
             return command(*args, **kwargs)
         except ValueError as error:
             *_, (frame, _) = traceback.walk_tb(error.__traceback__)

@@ -114,6 +114,15 @@ def test_only_the_packages_own_errors_are_shown_without_their_place(monkeypatch)
     assert isinstance(call("sweep", "fragility").exception, json.JSONDecodeError)
 
 
+@pytest.mark.parametrize("arguments", [("book",), ("plan", "fragility"), ("sweep", "fragility"), ("publish", "fragility"),
+                                       ("verify",), ("claims",)])
+def test_commands_of_the_book_say_where_the_book_is_missing(tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+    told = call(*arguments)
+    assert isinstance(told.exception, SystemExit) and "installed without the book" in told.output
+    assert call("doctor").exit_code == 0        # versions and data are asked for from anywhere
+
+
 def test_publishing_keeps_what_another_store_made(tmp_path, monkeypatch):
     """Two stores hold two cells each, one of them in both, which is published as it was made last."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
