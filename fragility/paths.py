@@ -17,8 +17,8 @@ BOOK_HTML = BUILD / "book" / "_build" / "html"
 def checkout() -> Path:
     """The tree of the book; ValueError where the package was installed without it."""
     if not NOTEBOOKS.is_dir():
-        raise ValueError("The package is installed without the book: notebooks, claims and results come with a clone of "
-                         "its repository. Clone it, and install it there with pip install -e .")
+        raise ValueError("The package is installed without the book: notebooks, claims and results come with a clone "
+                         "of its repository. Clone it, and install it there with pip install -e .")
     return ROOT
 
 
