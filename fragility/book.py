@@ -51,6 +51,7 @@ def make(profile: str = "quick", only: str | None = None) -> Path:
         os.environ["FRAGILITY_STORE"] = str(paths.fresh_store())
     if profile == "quick":
         os.environ.pop("FRAGILITY_DATA", None)
+    paths.settle()      # notebooks run in their own folder
     try:
         for position, name in enumerate(chosen, 1):
             print(f"[{position}/{len(chosen)}] {name}", flush=True)

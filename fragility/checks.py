@@ -1,6 +1,7 @@
 """Refuse bad input with one sentence, before any long work starts."""
 
 import math
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +13,15 @@ MAP_SHAPE = "(n, h, w)"
 def whole(name: str, value, low: int, high: int | None = None) -> int:
     """Return `value` if it is a whole number in [low, high], else raise ValueError."""
     top = "" if high is None else f" and at most {high:,}"
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
         raise ValueError(f"{name} must be a whole number of at least {low:,}{top}, but it is {value!r}.")
-    return value
+    return int(value)
 
 
 def number(name: str, value, low: float, high: float = math.inf, *, exclusive: bool = False) -> float:
     """Return `value` if it is a finite number in [low, high] (above `low` where `exclusive`)."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value < low or value > high or (exclusive and value == low):
         lower = f"above {low:g}" if exclusive else f"at least {low:g}"
         upper = "" if high == math.inf else f" and at most {high:g}"
@@ -112,17 +113,34 @@ def targets(target, n: int, device) -> Tensor | None:
     """Return the explained classes (n,) int64 on `device`, or None for 'the predicted ones'."""
     if target is None:
         return None
-    if isinstance(target, int) and not isinstance(target, bool):
-        target = torch.full((n,), target)
+    if isinstance(target, Integral) and not isinstance(target, bool):
+        target = torch.full((n,), int(target))
     if not isinstance(target, Tensor) or target.dtype != torch.int64 or target.shape != (n,):
         seen = f"{target.dtype} {tuple(target.shape)}" if isinstance(target, Tensor) else repr(target)
         raise ValueError(f"target must be None, a whole number or an int64 tensor of shape ({n},), not {seen}.")
-    return target.to(device)
+    return plain(target.to(device))
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor itself, or a copy of one made in inference mode, which autograd may keep."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def generator(source) -> torch.Generator | None:
+    """Return `source` if it is a torch generator or None, else raise ValueError."""
+    if source is not None and not isinstance(source, torch.Generator):
+        raise ValueError(f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0), or None, "
+                         f"not {source!r}.")
+    return source
 
 
 def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
     """Return a reference image that broadcasts over `x`: a number, (c, h, w), (1, c, h, w) or x's shape."""
-    tensor = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    try:
+        tensor = plain(torch.as_tensor(value, dtype=x.dtype, device=x.device))
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"The {name} must be a finite number or a finite tensor of shape {tuple(x.shape[1:])} or "
+                         f"{tuple(x.shape)}, not {value!r}.") from None
     fits = tensor.ndim == 0 or tensor.shape in {x.shape[1:], (1, *x.shape[1:]), x.shape}
     if not fits or not torch.isfinite(tensor).all():
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape "

@@ -86,6 +86,7 @@ class Dominant(NamedTuple):
     eigenvalue: Tensor   #: (n,), with its sign.
 
 
+@torch.inference_mode(False)
 def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, way: str = "forward-over-reverse",
                        reach: float = 1e-3, generator: torch.Generator | None = None,
                        chunk: int | None = None) -> Dominant:
@@ -107,7 +108,8 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
     """
     checks.whole("iterations", iterations, 1)
     checks.model(model)
-    checks.images(x)
+    checks.generator(generator)
+    x = checks.plain(checks.images(x))
     target = predict(model, x, chunk) if target is None else target
 
     def product(v):

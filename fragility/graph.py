@@ -32,7 +32,7 @@ def refuse_unknown(logits: Tensor, start: Tensor, own: set, allowed: set[str] | 
 
     Nodes in `own` are the rules'. Where `allowed` is None, everything but `leaks` is.
     """
-    reaches = nodes_to(start.grad_fn, logits.grad_fn)
+    reaches = nodes_to(start.grad_fn, logits.grad_fn) if logits.grad_fn is not None else {}
     if not reaches.get(logits.grad_fn):
         raise ValueError("The model's output does not depend on x through differentiable operations.")
     for node in (node for node, reached in reaches.items() if reached and node not in own):

@@ -84,4 +84,6 @@ WEIGHTED = {"conv2d": conv2d, "linear": linear}
 def recognise(function, args: tuple, kwargs: dict) -> Call | None:
     """The call in canonical form, or None where it is no operation that rules name."""
     spelling = _SPELLINGS.get(function)
+    if spelling and "input" in kwargs:      # torch's name of what an operation acts on
+        args, kwargs = (kwargs["input"], *args), {name: value for name, value in kwargs.items() if name != "input"}
     return spelling(*args, **kwargs) if spelling else None

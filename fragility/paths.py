@@ -25,7 +25,7 @@ def checkout() -> Path:
 def data_roots(root: str | Path | None = None) -> list[Path]:
     """Folders in which data sets and weights are looked for first: `root`, else FRAGILITY_DATA."""
     folder = root or os.environ.get("FRAGILITY_DATA")
-    return [Path(folder).expanduser()] if folder else []
+    return [_absolute(folder)] if folder else []
 
 
 def cache() -> Path:
@@ -36,7 +36,18 @@ def cache() -> Path:
 
 def store() -> Path:
     """Root of the store: FRAGILITY_STORE, else a folder in the user's cache; never the checkout."""
-    return Path(os.environ.get("FRAGILITY_STORE") or cache() / "store")
+    return _absolute(os.environ.get("FRAGILITY_STORE") or cache() / "store")
+
+
+def settle() -> None:
+    """Write the folders that the environment names back in full, for processes that start in another folder."""
+    for name in ("FRAGILITY_STORE", "FRAGILITY_DATA"):
+        if os.environ.get(name):
+            os.environ[name] = str(_absolute(os.environ[name]))
+
+
+def _absolute(folder: str | Path) -> Path:
+    return Path(folder).expanduser().absolute()
 
 
 def fresh_store() -> Path:

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from fragility import checks
 from fragility.attribution.output import batches, predict
-from fragility.data import unit
-from fragility.training import Loss
+from fragility.training import Loss, as_float, check_examples
 
 
 class Ball(NamedTuple):
@@ -105,11 +104,12 @@ def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: to
     `worst` (model, x, moved, labels) -> (n,) is what is climbed; None takes the cross-entropy. The model looks
     as in evaluation, whatever its mode. Unchecked, for losses.
     """
-    worst, mode = worst or _cross_entropy, model.training
+    worst = worst or _cross_entropy
     device = x.device if generator is None else generator.device
     start = torch.rand(x.shape, dtype=x.dtype, device=device, generator=generator).to(x.device)
     low, high = (x - ball.epsilon).clamp_min(0), (x + ball.epsilon).clamp_max(1)
     moved = torch.lerp(low, high, start)
+    training = [part for part in model.modules() if part.training]       # a frozen batch norm is not among them
     model.eval()
     try:
         for _ in range(ball.steps):
@@ -118,20 +118,21 @@ def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: to
                 slope, = torch.autograd.grad(worst(model, x, moved, labels).sum(), moved)
             moved = torch.clamp(moved.detach() + ball.step_size * slope.sign(), low, high)
     finally:
-        model.train(mode)
+        for part in training:
+            part.training = True
     return moved
 
 
 def withstands(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> Tensor:
-    """Whether each uint8 image (n, c, h, w) keeps its label (n,) under PGD from a random start, (n,) bool.
+    """Whether each image (n, c, h, w), uint8 or floats in [0, 1], keeps its label (n,) under PGD, (n,) bool.
 
-    An upper bound of the true robustness, as every attack's. Raises ValueError for a ball out of range and a
-    model in training mode.
+    From a random start; an upper bound of the true robustness, as every attack's. Raises ValueError for a ball out of
+    range, a model in training mode, and images and labels that do not fit.
     """
-    checks.model(model)
+    check_examples(model, images, labels)
     ball.checked()
     device = next(model.parameters()).device
-    x, labels = unit(images).to(device), labels.to(device)
+    x, labels = as_float(images).to(device), labels.to(device)
     moved = [climb(model, x[rows], labels[rows], ball, generator) for rows in batches(len(x), x, None)]
     return predict(model, torch.cat(moved)) == labels
 

@@ -22,6 +22,9 @@ Rule = Callable[..., Tensor]
 Table = Mapping[str, Rule]
 
 
+# Functions that hand out values as plain numbers, in which x can hide.
+_NUMBERS = {"item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__", "__index__", "__complex__",
+            "__contains__", "is_nonzero", "equal", "allclose"}
 # Functions that read only the shape of their argument, so that their result carries nothing of x.
 _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty",
                "new_full", "new_tensor", "rand_like", "randn_like"}
@@ -49,13 +52,14 @@ class _Swap(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.paused:
             return function(*args, **kwargs)
-        call = recognise(function, args, kwargs) if _traced(args[:1]) else None
+        call = recognise(function, args, kwargs) if _traced(args[:1] or (kwargs.get("input"),)) else None
         if call is None or call.name not in self.table:
             result = function(*args, **kwargs)
         else:
             result = self._follow(call)
-        if self.strict and isinstance(result, Tensor) and not result.requires_grad and _traced(args) \
-                and function.__name__ not in _SHAPE_ONLY:
+        hides = (not result.requires_grad and function.__name__ not in _SHAPE_ONLY if isinstance(result, Tensor)
+                 else function.__name__ in _NUMBERS)
+        if self.strict and hides and _traced((*args, *kwargs.values())):
             raise ValueError(f"The model uses '{_name(function)}' on values that depend on x, which hides them "
                              "from a back-propagation rule; write it with ReLU or another named operation.")
         return result

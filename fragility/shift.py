@@ -43,12 +43,12 @@ class Compensated(nn.Module):
         """What the first bias loses, W * m: (out,) where it is the same everywhere, else a map of its own."""
         place = (x.shape[1:], x.dtype, x.device)
         if place not in self.changes:
-            with rules.aside(), torch.no_grad():
+            with rules.aside(), torch.inference_mode(False), torch.no_grad():
                 self.changes[place] = self._measure(x)
         return self.changes[place]
 
     def _measure(self, x: Tensor) -> Tensor:
-        shift = checks.baseline(self.m, x)
+        shift = checks.baseline(self.m, x, name="shift m")
         if len(shift) != 1:
             raise ValueError("m must be one shift for all images: a number or a tensor (c, h, w).")
         # Two images through the affine operations before the first layer: their difference is what m becomes there.
@@ -103,5 +103,5 @@ def agreement(model, twin, x: Tensor, m) -> Tensor:
     Experiments refuse to compare maps where it is above 1e-4 in float32.
     """
     checks.images(x)
-    first, second = logits_of(model, x), logits_of(twin, x + checks.baseline(m, x))
+    first, second = logits_of(model, x), logits_of(twin, x + checks.baseline(m, x, name="shift m"))
     return (first - second).abs().amax(1) / first.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny)

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -73,6 +74,16 @@ class Store:
     def __init__(self, root: str | Path | None = None):
         self.root = Path(root) if root else paths.store()
 
+    def writable(self) -> "Store":
+        """The store itself; ValueError where no record could be written, before one is computed."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                return self
+        except OSError as error:
+            raise ValueError(f"Records cannot be written to the store {self.root} ({error.strerror}); name another "
+                             "folder in FRAGILITY_STORE.") from error
+
     def key(self, experiment: str, number: int, parameters: dict, fingerprints: dict) -> str:
         identity = canonical([experiment, number, parameters, fingerprints])
         return hashlib.sha256(identity.encode()).hexdigest()[:20]
@@ -127,6 +138,8 @@ def seal(body: dict) -> str:
 
 def unseal(body: dict) -> dict:
     """The body of a record's parsed text; Damaged where its hash does not fit."""
+    if not isinstance(body, dict):
+        raise Damaged("it is not a JSON object")
     digest = body.pop("sha256", None)
     if digest != hashlib.sha256(canonical(body).encode()).hexdigest():
         raise Damaged("its content does not fit its hash")
@@ -137,7 +150,7 @@ def read(file: Path) -> Record:
     """Read and verify a record; raises Damaged."""
     try:
         body = unseal(json.loads(file.read_text()))
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise Damaged(f"not a record: {error}") from error
     companion = file.parent / body["companion"] if body["companion"] else None
     if companion is not None:

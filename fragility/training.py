@@ -1,5 +1,6 @@
 """Training on data that live on the device: no loader processes, no copies an epoch."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fragility import checks
-from fragility.attribution.output import predict
+from fragility.attribution.output import logits_of, predict
 from fragility.data import unit
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -51,12 +52,11 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, batc
         Images of another type, shape or range, labels that do not fit, or a number out of range.
     """
     checks.whole("epochs", epochs, 1)
-    checks.whole("batch_size", batch_size, 1, len(images))
     checks.choice("recipe", recipe, RECIPES)
-    _check_images(images)
-    if labels.shape != images.shape[:1]:
-        raise ValueError(f"Training needs as many labels as images, but got {tuple(labels.shape)} for "
-                         f"{tuple(images.shape)}.")
+    checks.number("learning_rate", learning_rate, 0, exclusive=True)
+    checks.number("label_smoothing", label_smoothing, 0, 1)
+    check_examples(copy.deepcopy(model).eval(), images, labels)
+    checks.whole("batch_size", batch_size, 1, len(images))
     device = next(model.parameters()).device
     images, labels = images.to(device), labels.to(device)
     smoothed = partial(_smoothed, label_smoothing)
@@ -121,6 +121,8 @@ class FlipShift:
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         n, c, h, w = x.shape
+        if self.shift >= min(h, w):
+            raise ValueError(f"shift must be smaller than the images, {h} x {w}, but it is {self.shift}.")
         down, right, coin = (draw.to(x.device)[:, None] for draw in torch.stack([
             torch.randint(2 * self.shift + 1, (n,), generator=generator),
             torch.randint(2 * self.shift + 1, (n,), generator=generator),
@@ -164,8 +166,11 @@ def fast_bf16(device: torch.device) -> bool:
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images (n, c, h, w), uint8 or floats in [0, 1], whose label is predicted."""
-    _check_images(images)
+    """Share of images (n, c, h, w), uint8 or floats in [0, 1], whose label (n,) is predicted.
+
+    ValueError for a model in training mode, and for images and labels that do not fit.
+    """
+    check_examples(model, images, labels)
     device = next(model.parameters()).device
     predicted = torch.cat([predict(model, as_float(part.to(device))) for part in images.split(_ACCURACY_BATCH)])
     return (predicted == labels.to(device)).float().mean().item()
@@ -176,9 +181,26 @@ def as_float(images: Tensor) -> Tensor:
     return unit(images) if images.dtype == torch.uint8 else images
 
 
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or not (images.dtype == torch.uint8 or images.is_floating_point()):
-        raise ValueError(f"Training needs uint8 images (n, c, h, w), or floats in [0, 1], but got {images.dtype} "
-                         f"{tuple(images.shape)}.")
+def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """ValueError unless `model`, in evaluation mode, can be trained or tested on these images and labels."""
+    checks.model(model)
+    if not isinstance(images, Tensor) or images.ndim != 4 or not (
+            images.dtype == torch.uint8 or images.is_floating_point()):
+        seen = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images must be a tensor (n, c, h, w) of uint8, or of floats in [0, 1], but they are {seen}.")
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        seen = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise ValueError(f"labels must be an int64 tensor (n,), one for each of the {len(images)} images, but they are "
+                         f"{seen}.")
+    if not len(images):
+        raise ValueError("images must not be empty.")
     if images.is_floating_point():
         checks.images(images, unit_range=True, name="images")
+    weights = next(model.parameters())
+    one = as_float(images[:1])
+    if one.dtype != weights.dtype:
+        raise ValueError(f"The model's weights are {weights.dtype}, but the images are {one.dtype}; convert one of "
+                         "them.")
+    classes, low, high = logits_of(model, one.to(weights.device)).shape[1], int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels span {low} to {high}, but the model has classes 0 to {classes - 1}.")

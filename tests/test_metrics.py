@@ -1,12 +1,13 @@
 """fragility.metrics against plain loops, SciPy and what must hold for any two maps."""
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fragility import metrics
+from fragility import metrics, removal
 from tests.oracles import metrics as oracle
 
 KINDS = ("distinct", "few values", "signed", "mostly zero")
@@ -153,3 +154,16 @@ def test_a_batch_is_its_images_and_float32_is_enough(name):
     for i in range(3):
         close(score(a[i:i + 1], b[i:i + 1], *arguments), whole[i:i + 1].double())
     close(score(a.float(), b.float(), *arguments), whole.double(), 1e-5)
+
+
+def test_numbers_of_numpy_are_numbers():
+    a = torch.rand(2, 5, 6)
+    assert torch.equal(metrics.topk_intersection(a, a, np.int64(3)), metrics.topk_intersection(a, a, 3))
+    assert removal.top_mask(a, np.float64(0.5)).sum() == 30
+    assert torch.equal(metrics.topk_chance(a, np.int32(3)), metrics.topk_chance(a, 3))
+
+
+def test_rank_correlations_of_half_precision():
+    a, b = torch.randint(0, 50, (2, 3, 5, 6)).bfloat16()
+    assert torch.equal(metrics.kendall(a, b), metrics.kendall(a.double(), b.double()))
+    assert torch.equal(metrics.spearman(a, b), metrics.spearman(a.double(), b.double()))

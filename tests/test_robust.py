@@ -1,5 +1,7 @@
 """Robust training: what the attacks of the training find, what its losses are, and that it works."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,61 @@ def test_the_attack_leaves_the_mode_alone_also_after_an_error():
     with pytest.raises(RuntimeError, match="stop"):
         robust.climb(model, X, LABELS, BALL, seeded(), broken)
     assert model.training
+
+
+def test_the_attack_leaves_a_frozen_batch_norm_frozen():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(108, 5), nn.BatchNorm1d(5)).double().train()
+    model[2].eval()
+    robust.climb(model, X, LABELS, BALL, seeded())
+    assert [part.training for part in model.modules()] == [True, True, True, False]
+
+
+def test_floats_withstand_as_bytes_do():
+    model = tiny(nn.ReLU).float()
+    x = (255 * images(n=40, size=6)).byte()
+    with torch.no_grad():
+        labels = model(data.unit(x)).argmax(1)
+    ball = robust.Ball(0.02, 2, 0.01)
+    both = [robust.withstands(model, part, labels, ball, seeded()) for part in (x, data.unit(x))]
+    assert torch.equal(*both) and 0 < both[0].float().mean() < 1
+
+
+BYTES = torch.zeros(4, 3, 6, 6, dtype=torch.uint8)
+UNFIT = {"training mode": (lambda: tiny().float().train(), BYTES, LABELS, "training mode"),
+         "too few labels": (lambda: tiny().float(), BYTES, LABELS[:2], "labels must be"),
+         "labels (n, 1)": (lambda: tiny().float(), BYTES, LABELS[:, None], "labels must be"),
+         "int32 labels": (lambda: tiny().float(), BYTES, LABELS.int(), "labels must be"),
+         "a list": (lambda: tiny().float(), BYTES, LABELS.tolist(), "labels must be"),
+         "labels out of range": (lambda: tiny().float(), BYTES, LABELS + 1, "classes 0 to 4"),
+         "negative labels": (lambda: tiny().float(), BYTES, LABELS - 1, "classes 0 to 4"),
+         "no images": (lambda: tiny().float(), BYTES[:0], LABELS[:0], "empty"),
+         "numpy": (lambda: tiny().float(), BYTES.numpy(), LABELS, "images must be"),
+         "another precision": (tiny, BYTES, LABELS, "float64"),
+         "out of [0, 1]": (lambda: tiny().float(), 2 + BYTES.float(), LABELS, "[0, 1]")}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_images_and_labels_that_do_not_fit_are_refused_before_anything_moves(kind):
+    make, x, labels, said = UNFIT[kind]
+    model = make()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    calls = {"test": lambda: training.accuracy(model, x, labels),
+             "withstand": lambda: robust.withstands(model, x, labels, BALL, seeded()),
+             "train": lambda: training.train(model, x, labels, epochs=1, batch_size=2, generator=seeded())}
+    if kind == "training mode":
+        del calls["train"]
+    for call in calls.values():
+        with pytest.raises(ValueError, match=re.escape(said)):
+            call()
+    assert model.training == (kind == "training mode")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"label_smoothing": 2.0},
+                                    {"label_smoothing": -1.0}, {"augment": training.FlipShift(shift=6)}])
+def test_training_refuses_numbers_out_of_range(change):
+    with pytest.raises(ValueError, match="learning_rate|label_smoothing|shift"):
+        training.train(tiny().float(), BYTES, LABELS, **{"epochs": 1, "batch_size": 2, "generator": seeded(), **change})
 
 
 # ----------------------------------------------------------------------------------------- the regularisers

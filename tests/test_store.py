@@ -1,5 +1,6 @@
 """Records: whole after any kill, refused when damaged, the same text for the same values."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from fragility import paths
-from fragility.experiments.base import collect
+from fragility.experiments.base import collect, run_cells
 from fragility.store import Store, fingerprint, weights_fingerprint
 from tests.grid import GRID, Numbers
 
@@ -52,7 +53,7 @@ def test_a_record_is_computed_once(tmp_path):
     assert torch.equal(again.tensors()["draws"], first.tensors()["draws"])
 
 
-@pytest.mark.parametrize("damage", ["cut", "number", "not json", "tensors cut", "tensors gone"])
+@pytest.mark.parametrize("damage", ["cut", "number", "not json", "a list", "tensors cut", "tensors gone"])
 def test_damage_is_found_reported_and_repaired(tmp_path, caplog, damage):
     store = Store(tmp_path)
     whole = GRID.record({"cell": 2}, store)
@@ -65,6 +66,8 @@ def test_damage_is_found_reported_and_repaired(tmp_path, caplog, damage):
         text.write_text(text.read_text().replace(value, "0.5"))
     elif damage == "not json":
         text.write_bytes(b"\x00" * 500)
+    elif damage == "a list":
+        text.write_text("[]")
     elif damage == "tensors cut":
         os.truncate(whole.companion, 1000)
     else:
@@ -114,3 +117,24 @@ def test_missing_values_survive(tmp_path):
     table = pd.DataFrame({"found": [True, None], "value": [0.1, float("nan")]})
     record = Store(tmp_path).put("holes", 1, {}, {}, table)
     assert record.table.value.isna().tolist() == [False, True] and record.table.found[0] is True
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_anything_runs(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    ran = []
+    counted = dataclasses.replace(GRID, run=lambda cell, store: ran.append(cell))
+    with pytest.raises(ValueError, match="cannot be written.*FRAGILITY_STORE"):
+        run_cells(counted, [{"cell": 1}], Store(file / "store"), progress=False)
+    assert not ran
+
+
+def test_folders_of_the_environment_are_absolute_wherever_a_process_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAGILITY_STORE", "records")
+    monkeypatch.setenv("FRAGILITY_DATA", "~/data")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    paths.settle()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert paths.store() == tmp_path / "records" and paths.data_roots() == [tmp_path / "home" / "data"]

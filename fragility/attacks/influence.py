@@ -51,6 +51,8 @@ def influence_slope(extract: Callable[[Tensor], Tensor], head: influence.Head, t
     checks.model(extract)
     checks.images(x)
     checks.whole("top", top, 1, len(train[0]))
+    if chunk is not None:
+        checks.whole("chunk", chunk, 1)
     lower = influence.factor(influence.hessian(head, *train))
     examples = influence.gradients(head, *train)
     return torch.cat([_slope(extract, head, lower, examples, x[rows], top) for rows in batches(len(x), x, chunk)])

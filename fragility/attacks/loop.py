@@ -1,5 +1,6 @@
 """The attack loop: start, direction, project, select. Every attack is this loop with other parts."""
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,7 +54,8 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     select
         Another score (clean maps, maps) -> (n,), each (n, h, w) normalised, larger wins.
     generator
-        For the symmetry break of `MassCenter` and random path points; None takes torch's global one.
+        For the symmetry break of `MassCenter`, random path points and methods that draw; None takes torch's global
+        one.
     method_args
         Options of the method, such as `{"steps": 25}`.
 
@@ -65,8 +67,8 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     Raises
     ------
     ValueError
-        Bad input, a method that `curvature` does not cover, or a model outside the rules of
-        :class:`fragility.rules.Twin`.
+        Bad input, an option that the method does not have, a method that `curvature` does not cover, or a model
+        outside the rules of :class:`fragility.rules.Twin`.
     """
     checks.model(model)
     checks.images(x, unit_range=True)
@@ -74,15 +76,30 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     checks.whole("steps", steps, 1)
     if step_size is not None:
         checks.number("step_size", step_size, 0, 1, exclusive=True)
-    if not hasattr(objective, "prepare"):
+    if isinstance(objective, type) or not hasattr(objective, "prepare"):
         raise ValueError(f"objective must be TopK(k), LensTopK(k, window), MassCenter() or Target(mask), "
                          f"not {objective!r}.")
-    method, method_args = named(method), dict(method_args or {})
+    if select is not None and not callable(select):
+        raise ValueError("select must be a function (clean maps, maps) -> (n,), larger for more change, "
+                         f"not {select!r}.")
+    method = named(method)
+    method_args = _options(method, dict(method_args or {}), checks.generator(generator))
     direction = _curvature(curvature, method)
     direction.prepare(method, epsilon, method_args)
     with torch.inference_mode(False), torch.no_grad():
         return _climb(model, x.detach().clone(), kernel_of(method), method_args, objective, epsilon, steps,
                       step_size or epsilon / 16, direction, select, generator)
+
+
+def _options(method: Callable, given: dict, generator: torch.Generator | None) -> dict:
+    """The method's options: those that are given, and the attack's generator where the method draws."""
+    known = list(inspect.signature(method).parameters.values())[3:]     # after model, x, target
+    names = [one.name for one in known if one.kind is not one.VAR_KEYWORD]
+    unknown = given.keys() - set(names)
+    if unknown and len(names) == len(known):
+        raise ValueError(f"method_args holds {', '.join(sorted(unknown))}, which the method does not have; its options "
+                         f"are: {', '.join(names) or 'none'}.")
+    return {"generator": generator, **given} if "generator" in names else given
 
 
 def _curvature(curvature, method: Callable):
@@ -91,6 +108,9 @@ def _curvature(curvature, method: Callable):
         return FiniteDifference() if method in smooth else DoubleBackprop()
     if isinstance(curvature, str):
         return CURVATURES[checks.choice("curvature", curvature, CURVATURES)]()
+    if isinstance(curvature, type) or not hasattr(curvature, "prepare"):
+        raise ValueError(f"curvature must be one of {', '.join(CURVATURES)}, or an instance such as "
+                         f"FiniteDifference(points=4), not {curvature!r}.")
     return curvature
 
 

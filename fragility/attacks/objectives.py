@@ -101,7 +101,7 @@ class Target:
         if self.mask.shape not in {clean.shape, clean.shape[1:]}:
             raise ValueError(f"The mask has the shape {tuple(self.mask.shape)}, but the maps have "
                              f"{tuple(clean.shape)}.")
-        mask = self.mask.to(clean.device)
+        mask = checks.plain(self.mask.to(clean.device))
 
         def score(maps):
             return (maps * mask).sum((1, 2))

@@ -1,6 +1,7 @@
 """Noise ensembles: three maps from one set of noisy passes."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import NamedTuple
 
 import torch
@@ -47,6 +48,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     variance does not suffer from cancellation. Other parameters as for :func:`gradient`.
     """
     checks.whole("samples", samples, 1)
+    checks.generator(generator)
     sigma = _level(sigma, x)
     kernel = kernel_of(named(base))
     target = target.fixed(model, x, chunk)
@@ -89,6 +91,10 @@ def smoothgrad_squared(model, x: Tensor, target=None, **options) -> Tensor:
 def vargrad(model, x: Tensor, target=None, **options) -> Tensor:
     """Population variance of noisy maps [adebayo2018]; options as for :func:`noise_ensembles`."""
     return noise_ensembles(model, x, target, **options).vargrad
+
+
+for _function in (smoothgrad, smoothgrad_squared, vargrad):      # what their options are, for help() and for attacks
+    _function.__signature__ = signature(noise_ensembles).replace(return_annotation=Tensor)
 
 
 def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:

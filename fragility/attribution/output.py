@@ -3,12 +3,14 @@
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from fragility import checks
 from fragility.attribution.strided import Strided
+from fragility.rules import Twin
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
@@ -68,7 +70,7 @@ def method(kernel: Callable) -> Callable:
         if options.get("chunk") is not None:
             checks.whole("chunk", options["chunk"], 1)
         with torch.inference_mode(False):
-            x = x.clone() if x.is_inference() else x
+            x = checks.plain(x)
             maps = kernel(model, x, Output(target, len(x), x.device), **options)
         for part in maps if isinstance(maps, tuple) else (maps,):
             checks.finite(part, "The map")
@@ -77,9 +79,9 @@ def method(kernel: Callable) -> Callable:
 
 
 def kernel_of(function: Callable) -> Callable:
-    """The unchecked kernel(model, x, output) of a public method, or of a user's (model, x, target)."""
+    """The unchecked kernel(model, x, output, …) of a public method, or of a user's (model, x, target, …)."""
     kernel = getattr(function, "__wrapped__", None)
-    return kernel or (lambda model, x, output: function(model, x, output.classes))
+    return kernel or (lambda model, x, output, **options: function(model, x, output.classes, **options))
 
 
 def batches(n: int, x: Tensor, chunk: int | None) -> Iterator[slice]:
@@ -103,14 +105,35 @@ def default_chunk(x: Tensor) -> int:
 
 def forward(model, x: Tensor) -> Tensor:
     """Logits (n, classes). Images go in channels-last, which makes float32 convolutions faster."""
-    if x.dtype == torch.float64 or x.shape[1] == 1:
-        return checks.logits(model(x), len(x))
+    if x.dtype != torch.float64 and x.shape[1] > 1:
+        x = x.contiguous(memory_format=_layout(model, x))
+    return checks.logits(model(x), len(x))
+
+
+_LAYOUTS = WeakKeyDictionary()      # model -> {size of an image: memory format}
+
+
+def _layout(model, x: Tensor) -> torch.memory_format:
+    """Channels-last, but for a model that calls .view on features of that size, where the usual format.
+
+    Found by one image, and by the model itself: a pass that fails would leave the rules of a twin half-way.
+    """
+    while isinstance(model, Twin):
+        model = model.model
     try:
-        return checks.logits(model(x.contiguous(memory_format=torch.channels_last)), len(x))
-    except RuntimeError as error:
-        if "view size is not compatible" not in str(error):
-            raise
-        return checks.logits(model(x.contiguous()), len(x))   # a model that calls .view on its features
+        known = _LAYOUTS.setdefault(model, {})
+    except TypeError:       # a callable that cannot be remembered
+        known = {}
+    size = tuple(x.shape[1:])
+    if size not in known:
+        known[size] = torch.channels_last
+        try:
+            with torch.no_grad():
+                model(x[:1].detach().contiguous(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            if "view size is not compatible" in str(error):
+                known[size] = torch.contiguous_format
+    return known[size]
 
 
 @torch.no_grad()
@@ -136,6 +159,8 @@ def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple
             part = x[rows] if differentiable else x[rows].detach().requires_grad_()
             scores = forward(model, part)
             total = output[rows].pick(scores).sum()
+            if not total.requires_grad:
+                raise ValueError("The model's output does not depend on x through differentiable operations.")
             gradients += torch.autograd.grad(total, part, create_graph=differentiable)
             logits.append(scores if differentiable else scores.detach())
     return torch.cat(gradients), torch.cat(logits)

@@ -21,6 +21,7 @@ from fragility.rules import Twin
 ESTIMATORS = ("relu", "linear", "conditional")
 
 
+@torch.inference_mode(False)
 def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int | None = None) -> list[Tensor]:
     r"""Fit the pattern of every neuron or filter [kindermans2018, equations 4 and 8].
 
@@ -56,7 +57,7 @@ def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int |
         Bad images, an unknown estimator, or batch norm, for which patterns are not defined.
     """
     checks.model(model)
-    checks.images(images, name="images")
+    images = checks.plain(checks.images(images, name="images"))
     checks.choice("estimator", estimator, ESTIMATORS)
     if chunk is not None:
         checks.whole("chunk", chunk, 1)
@@ -186,6 +187,8 @@ class _Position:
 def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable,
              chunk: int | None) -> tuple[Tensor, Tensor]:
     """Signals (n, c, h, w) that reach the input when 1 starts at the explained logit, and the logits."""
+    if not isinstance(patterns, (list, tuple)) or not all(isinstance(one, Tensor) for one in patterns):
+        raise ValueError("patterns must be a list of tensors, as fit_patterns gives it for this model.")
     maps, logits = [], []
     for rows in batches(len(x), x, chunk):
         position = _Position(patterns)

@@ -129,7 +129,8 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
     ----------
     low, high
         Bounds l and h of the input values: numbers or tensors that broadcast like a baseline; in units
-        of x. Zero padding has the bounds 0, 0.
+        of x. Zero padding has the bounds 0, 0. The defaults are for images in [0, 1]: where x leaves its bounds, shares
+        turn negative. That is not refused, since a shift of the input does just this [kindermans2019].
 
     Notes
     -----

@@ -66,7 +66,8 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     Maps (n, h, w) in, (n,) in [-1, 1] out, in float64. Raises as :func:`spearman`.
     """
     a, b = checks.map_pair(a, b)
-    pairs = zip(_varied(a, "a").cpu().numpy(), _varied(b, "b").cpu().numpy())
+    wide = (part.float() if part.dtype == torch.bfloat16 else part for part in (_varied(a, "a"), _varied(b, "b")))
+    pairs = zip(*(part.cpu().numpy() for part in wide))         # NumPy has no bfloat16
     return torch.tensor([kendalltau(p, q).statistic for p, q in pairs], dtype=torch.float64, device=a.device)
 
 

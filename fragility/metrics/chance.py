@@ -28,7 +28,9 @@ def lens_chance(a: Tensor, k: int, window: int, *, diverse: bool = False) -> Ten
     .. math:: |N_w(\mathrm{top}_k(a))| \,/\, (h w)
 
     That is the share of the map that counts as near, since each top pixel of an unrelated map falls
-    anywhere alike. For the chance of :func:`lens_precision` of (a, b) pass b. Raises as :func:`lens_recall`.
+    anywhere alike. With `diverse` it is slightly too high: picks that keep their distance fall a little more often
+    near the border, where neighbourhoods are cut off; random maps of 28 x 28 score about 0.005 less.
+    For the chance of :func:`lens_precision` of (a, b) pass b. Raises as :func:`lens_recall`.
     """
     checks.maps(a)
     (top,) = top_pixels((a,), k, window, diverse)
@@ -43,6 +45,9 @@ def above_chance(observed: Tensor, chance: Tensor) -> Tensor:
     chance outside [0, 1] and for scores that are not finite.
     """
     observed, chance = torch.as_tensor(observed), torch.as_tensor(chance)
+    if observed.shape != chance.shape and 0 not in (observed.ndim, chance.ndim):
+        raise ValueError(f"observed and chance must have the same shape, but they are {tuple(observed.shape)} and "
+                         f"{tuple(chance.shape)}.")
     if not ((chance >= 0) & (chance <= 1)).all():
         raise ValueError("Chance must lie in [0, 1] for every image.")
     if not torch.isfinite(observed).all():
