@@ -129,7 +129,7 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     return Verdict(verdict, _listed(cells, lambda cell: f"{cell.mean:.3g}"),
                    _listed(cells, lambda cell: f"{cell.interval[0]:.3g} to {cell.interval[1]:.3g}"), "",
                    _with_trainings(test, cells),
-                   support=f"{len(sides)} cells: {sides.count(1)} for, {sides.count(-1)} against")
+                   support=f"{len(sides)} cell{'s' if len(sides) > 1 else ''}: {sides.count(1)} for, {sides.count(-1)} against")
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:

@@ -52,10 +52,11 @@ def test_map_rows_shows_every_image_beside_its_map():
 def test_ledger_table_escapes_marks_and_folds():
     one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
            "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick", "chapter": "fragility",
-           "support": "1 cells: 1 for, 0 against"}
+           "support": "1 cell: 1 for, 0 against"}
     many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
     html = figures.ledger_table(pd.DataFrame([one])).to_html()
     assert "✓ reproduced" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
-    assert "1 cells" not in html and "<details>" not in html
+    assert "1 cell" not in html and "<details>" not in html
+    assert "1 cell" in figures.ledger_table(pd.DataFrame([{**one, "verdict": "partly"}])).to_html()
     folded = figures.ledger_table(pd.DataFrame([one, many])).to_html()
     assert folded.count("<details><summary>9 cells: 8 for, 0 against</summary><div>a</div>") == 1

@@ -134,7 +134,7 @@ def validity(table: pd.DataFrame) -> Figure:
     methods, epsilons = list(dict.fromkeys(attacked.method)), sorted(attacked.epsilon.unique())
     figure, axes = plt.subplots(2, len(methods), figsize=(1 + 3.4 * len(methods), 4.8), squeeze=False,
                                 sharex=True, sharey="row")
-    labels = {"lost": "images that lose their label (%)", "change": "change of confidence\n(percentage points)"}
+    labels = {"lost": "images without a result (%)", "change": "change of confidence\n(percentage points)"}
     for (column, label), row in zip(labels.items(), axes):
         for method, axis in zip(methods, row):
             _curves(axis, attacked[attacked.method == method], column, epsilons)

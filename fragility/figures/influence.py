@@ -94,7 +94,7 @@ def influence_curves(table: pd.DataFrame, survivors: int, training_images: int, 
         for attack, grey_levels, value in _STATED[column] if paper else ():
             axis.plot(np.argmin(np.abs(np.array(epsilons) - grey_levels / 255)), value, "*", markersize=11,
                       color=_ATTACKS[attack][1], markeredgecolor="0.2",
-                      label="stated in the paper" if attack == "gradient_sign" else None)
+                      label="paper, second-hand" if attack == "gradient_sign" else None)
         _epsilon_axis(axis, epsilons)
         axis.set_ylabel(label)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)

@@ -22,7 +22,11 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
         long = row.support and text.count("; ") >= FOLDED
         return f"<details><summary>{row.support}</summary>{lines(text)}</details>" if long else lines(text)
 
-    rows = [{"verdict": f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale",
+    def verdict(row) -> str:
+        counts = f"<br>{row.support}" if row.verdict == "partly" else ""
+        return f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale{counts}"
+
+    rows = [{"verdict": verdict(row),
              "claim": f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
              "the paper reports": lines(row.reported), "measured [95 % interval]": measured(row)}
             for row in ledger.itertuples()]
