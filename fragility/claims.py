@@ -96,7 +96,8 @@ def _so_far(table: pd.DataFrame) -> str:
 def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     """Apply a test to a tidy frame of records.
 
-    A test names a `column` and the cells it looks at; one interval is made for each value of `each`:
+    A test names a `column`, or a difference of two ("a - b"), and the cells it looks at; one interval is made for
+    each value of `each`:
 
     * `where` with `below` or `above`: the mean lies on that side of the number. With `of` "smallest" every value
       has to, which needs no interval.
@@ -109,7 +110,7 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     with `of` their "range" or standard "deviation"; `over` may then be several columns, whose combinations are the
     units.
     """
-    table = _select(table, test.get("among", {}))
+    table = _select(_with_column(table, test["column"]), test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
     interval = bootstrap if test.get("over", "image") == "image" else student
     cells = []
@@ -129,7 +130,14 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     return Verdict(verdict, _listed(cells, lambda cell: f"{cell.mean:.3g}"),
                    _listed(cells, lambda cell: f"{cell.interval[0]:.3g} to {cell.interval[1]:.3g}"), "",
                    _with_trainings(test, cells),
-                   support=f"{len(sides)} cell{'s' if len(sides) > 1 else ''}: {sides.count(1)} for, {sides.count(-1)} against")
+                   support=f"{len(sides)} cell{'s' if len(sides) > 1 else ''}: "
+                           f"{sides.count(1)} for, {sides.count(-1)} against")
+
+
+def _with_column(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The table with a column of that name; "a - b" is the difference of two that it has."""
+    first, minus, second = column.partition(" - ")
+    return table.assign(**{column: table[first].astype(float) - table[second].astype(float)}) if minus else table
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
@@ -175,7 +183,7 @@ def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
         rows = _select(group, test["where"])
         if test.get("of") == "smallest":
             return rows[test["column"]].nsmallest(1).to_numpy(float)
-        return (_units(test, rows).dropna() if "of" in test else rows[test["column"]]).to_numpy(float)
+        return _units(test, rows).dropna().to_numpy(float)
     first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
     return (_units(test, _select(group, first)) - _units(test, _select(group, second))).dropna().to_numpy(float)
 

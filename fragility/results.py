@@ -90,7 +90,7 @@ def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.Da
         return pd.DataFrame()
     cells = experiment.cells(parameters)
     records = [*published(experiment), *(store.records(experiment.name) if store else [])]
-    known = {canonical(record.parameters): record for record in records}
+    known = {canonical(one.parameters): one for one in records if one.about["version"] == experiment.version}
     found = [record for cell in cells if (record := known.get(canonical(cell)))]
     table = frame(found)
     table.attrs.update(done=len(found), cells=len(cells), found=frozenset(canonical(one.parameters) for one in found))

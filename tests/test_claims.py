@@ -31,6 +31,17 @@ def test_cells_for_and_against_are_counted_and_an_open_one_is_neither():
     assert judged.support == "4 cells: 2 for, 1 against"
 
 
+def test_an_image_with_several_rows_counts_once():
+    once = frame(a_random=0.2)
+    assert evaluate(BELOW, pd.concat([once] * 4)).interval == evaluate(BELOW, once).interval
+
+
+def test_a_column_may_be_the_difference_of_two():
+    table = frame(a_random=0.2).assign(chance=0.15)
+    judged = evaluate({**BELOW, "column": "topk - chance"}, table)
+    assert judged.measured == f"a: {(table.topk - 0.15).mean():.3g}"
+
+
 @pytest.mark.parametrize("gap, verdict", [(0.2, REPRODUCED), (-0.2, REFUTED), (0.0, REFUTED)])
 def test_an_ordering_with_a_margin(gap, verdict):
     test = {"column": "topk", "larger": {"attack": "random"}, "smaller": {"attack": "topk"}, "margin": 0.03}

@@ -138,6 +138,18 @@ def test_publishing_keeps_what_another_store_made(tmp_path, monkeypatch):
         assert record.about == known.about and record.table.equals(known.table)
 
 
+def test_what_is_measured_is_of_the_current_version(tmp_path, monkeypatch):
+    """A store keeps records of older versions; they must not stand in for the published ones."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
+    one, store = experiments.named("fragility"), Store(tmp_path / "store")
+    (record, *_) = experiments.run_cells(one, one.cells(one.parameters.of(SMALL))[:1], store, progress=False)
+    results.publish(one, "quick", store)
+    older = Store(tmp_path / "older")
+    older.put(one.name, one.version - 1, record.parameters, {}, record.table.assign(topk=-1.0))
+    assert results.measured(one, "quick", older).topk.tolist() == record.table.topk.tolist()
+
+
 def test_large_publications_are_compressed_and_replace_their_text(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)

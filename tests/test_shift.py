@@ -7,6 +7,8 @@ import torchvision
 from torch import nn
 
 from fragility import attribution, models, shift
+from fragility.experiments import invariance, kittens, shifts
+from fragility.store import Store
 
 torch.manual_seed(0)
 
@@ -149,3 +151,24 @@ def test_a_shift_that_does_not_fit_is_refused(m):
     model = network("valid").float()
     with pytest.raises(ValueError):
         shift.compensate(model, m)(torch.rand(2, 3, 12, 12))
+
+
+def test_how_often_a_pixel_of_the_drawing_is_above_one_beside_it():
+    drawing = shifts.drawing()
+    assert kittens.ahead(drawing[None, None], drawing) == 1 and kittens.ahead(-drawing[None, None], drawing) == 0
+    assert kittens.ahead(torch.zeros(1, 3, 28, 28), drawing) == 0.5
+    faint = drawing[None, None].clone()
+    faint[0, 0, 0, 0] = 1e6        # one pixel of the background rules a correlation, and hardly this
+    assert kittens.ahead(faint, drawing) > 0.99 and kittens.likeness(faint, drawing) < 0.1
+    values = torch.rand(28 * 28, generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(20).round()
+    inside = drawing.flatten().bool()
+    pairs = [(p > q) + 0.5 * (p == q) for p in values[inside].tolist() for q in values[~inside].tolist()]
+    assert kittens.ahead(values.view(1, 1, 28, 28), drawing) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_another_drawing_is_another_cell(tmp_path, monkeypatch):
+    store, cell = Store(tmp_path), {**kittens.EXPERIMENT.canary, "shift": "kitten"}
+    keys = lambda: (kittens.EXPERIMENT.key(kittens.EXPERIMENT.canary, store), invariance.inputs(cell, store)["drawing"])
+    before, plain = keys(), shifts.drawing()
+    monkeypatch.setattr(shifts, "drawing", lambda *text: 1 - plain)
+    assert all(one != other for one, other in zip(before, keys()))

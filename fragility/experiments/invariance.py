@@ -138,7 +138,9 @@ def cells(parameters: Invariance) -> list[dict]:
 def inputs(cell: dict, store: Store) -> dict:
     weights = networks.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
     train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
-    return {"train": fingerprint(train.images), "test": fingerprint(test.images, test.labels), "weights": weights}
+    found = {"train": fingerprint(train.images), "test": fingerprint(test.images, test.labels), "weights": weights,
+             "patterns": patterns.EXPERIMENT.version}
+    return found | ({"drawing": fingerprint(shifts.drawing())} if cell["shift"] == "kitten" else {})
 
 
 def run(cell: dict, store: Store) -> Outcome:
