@@ -37,16 +37,21 @@ def saturation(table: pd.DataFrame, k: int) -> Figure:
 
 
 def cost(table: pd.DataFrame, k: int) -> Figure:
-    """Overlap that an attack of the same number of steps leaves, over the seconds it takes an image."""
+    """Overlap that an attack of the same number of steps leaves, over the seconds it takes an image.
+
+    One colour for finite differences, another for double backprop; a marker a setting.
+    """
     methods = list(dict.fromkeys(table.method))
     figure, axes = plt.subplots(1, len(methods), figsize=(3.9 * len(methods), 3.0), sharey=True, squeeze=False)
     for axis, method in zip(axes[0], methods):
         part = table[table.method == method]
-        for (variant, group), color, marker in zip(part.groupby("variant", sort=False), PALETTE, "os^DvP"):
-            low, high = bootstrap(group.topk.to_numpy(float))
+        markers = {False: iter("os^Dv"), True: iter("os^Dv")}
+        for variant, group in part.groupby("variant", sort=False):
+            published = variant.startswith("double backprop")
+            color, low, high = PALETTE[3 if published else 0], *bootstrap(group.topk.to_numpy(float))
             seconds = group.seconds.mean()
             axis.plot([seconds] * 2, [low, high], color=color, linewidth=1.2)
-            axis.plot(seconds, group.topk.mean(), marker, color=color, label=variant)
+            axis.plot(seconds, group.topk.mean(), next(markers[published]), color=color, label=_setting(variant, group))
         axis.set(xscale="log", xlabel="seconds an image", title=NAMES[method],
                  xlim=(part.seconds.min() / 2, part.seconds.max() * 2))
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -55,6 +60,12 @@ def cost(table: pd.DataFrame, k: int) -> Figure:
         axis.legend(fontsize=7.5)
     axes[0, 0].set_ylabel(f"top-{k} overlap left")
     return figure
+
+
+def _setting(variant: str, group: pd.DataFrame) -> str:
+    """The variant in words, its softplus named where the records leave it to the parameters."""
+    beta = "" if "beta" in variant or not variant.startswith("double") else f", beta {group.beta.iloc[0]:g}"
+    return variant.replace("1 random points", "1 random point") + beta
 
 
 def targeted_shares(table: pd.DataFrame) -> Figure:
