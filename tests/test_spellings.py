@@ -29,10 +29,10 @@ def seeded():
 class Viewing(nn.Module):
     """Asks for its features in one piece of memory, as .view does, or in any."""
 
-    def __init__(self, ask: str):
+    def __init__(self, ask: str, channels: int = 3):
         super().__init__()
-        self.ask, self.layers = ask, build(lambda: nn.ModuleList([nn.Conv2d(3, 6, 3, padding=1), nn.Linear(384, 5)]),
-                                           dtype=torch.float32)
+        self.ask, self.layers = ask, build(
+            lambda: nn.ModuleList([nn.Conv2d(channels, 6, 3, padding=1), nn.Linear(384, 5)]), dtype=torch.float32)
 
     def forward(self, x):
         first, last = self.layers
@@ -42,11 +42,21 @@ class Viewing(nn.Module):
 PAIR = [Viewing(ask).eval() for ask in ("view", "reshape")]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", RULED)
-def test_a_model_that_views_its_features_has_the_maps_of_one_that_reshapes_them(name):
-    """In colour and float32 images go in channels-last, which .view refuses; no rule may see the pass that fails."""
-    x = images(4, dtype=torch.float32)
-    assert torch.allclose(*(RULED[name](model, x, 1) for model in PAIR), atol=1e-5)
+def test_a_model_that_views_its_features_has_the_maps_of_one_that_reshapes_them(name, channels):
+    """In float32 images go in channels-last, which .view refuses; no rule may see the pass that fails."""
+    x = images(4, channels=channels, dtype=torch.float32)
+    assert torch.allclose(*(RULED[name](Viewing(ask, channels).eval(), x, 1) for ask in ("view", "reshape")), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_reach_the_model_channels_last(channels):
+    seen = []
+    model = Viewing("reshape", channels).eval()
+    model.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].stride()))
+    attribution.gradient(model, images(2, channels=channels, dtype=torch.float32), 1)
+    assert seen[-1] == (64 * channels, 1, 8 * channels, channels)
 
 
 def test_patterns_of_a_model_that_views_its_features():

@@ -104,35 +104,41 @@ def default_chunk(x: Tensor) -> int:
 
 
 def forward(model, x: Tensor) -> Tensor:
-    """Logits (n, classes). Images go in channels-last, which makes float32 convolutions faster."""
-    if x.dtype != torch.float64 and x.shape[1] > 1:
-        x = x.contiguous(memory_format=_layout(model, x))
+    """Logits (n, classes). Images go in channels-last, which makes float32 convolutions and pooling faster."""
+    if x.dtype != torch.float64 and _takes_channels_last(model, x):
+        x = channels_last(x)
     return checks.logits(model(x), len(x))
 
 
-_LAYOUTS = WeakKeyDictionary()      # model -> {size of an image: memory format}
+def channels_last(x: Tensor) -> Tensor:
+    """Images laid out with their channels last; of a single channel, too, where strides alone say so."""
+    if x.shape[1] > 1:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous().squeeze(1).unsqueeze(-1).movedim(-1, 1)
 
 
-def _layout(model, x: Tensor) -> torch.memory_format:
-    """Channels-last, but for a model that calls .view on features of that size, where the usual format.
+_KNOWN = WeakKeyDictionary()        # model -> {size of an image: whether it takes channels-last}
+
+
+def _takes_channels_last(model, x: Tensor) -> bool:
+    """False for a model that calls .view on features of that size.
 
     Found by one image, and by the model itself: a pass that fails would leave the rules of a twin half-way.
     """
     while isinstance(model, Twin):
         model = model.model
     try:
-        known = _LAYOUTS.setdefault(model, {})
+        known = _KNOWN.setdefault(model, {})
     except TypeError:       # a callable that cannot be remembered
         known = {}
     size = tuple(x.shape[1:])
     if size not in known:
-        known[size] = torch.channels_last
+        known[size] = True
         try:
             with torch.no_grad():
-                model(x[:1].detach().contiguous(memory_format=torch.channels_last))
+                model(channels_last(x[:1].detach()))
         except RuntimeError as error:
-            if "view size is not compatible" in str(error):
-                known[size] = torch.contiguous_format
+            known[size] = "view size is not compatible" not in str(error)
     return known[size]
 
 
