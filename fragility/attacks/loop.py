@@ -93,7 +93,8 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
 
 def _options(method: Callable, given: dict, generator: torch.Generator | None) -> dict:
     """The method's options: those that are given, and the attack's generator where the method draws."""
-    known = list(inspect.signature(method).parameters.values())[3:]     # after model, x, target
+    parameters = inspect.signature(getattr(method, "options_of", method)).parameters
+    known = list(parameters.values())[3:]       # after model, x, target
     names = [one.name for one in known if one.kind is not one.VAR_KEYWORD]
     unknown = given.keys() - set(names)
     if unknown and len(names) == len(known):

@@ -1,7 +1,6 @@
 """Noise ensembles: three maps from one set of noisy passes."""
 
 from collections.abc import Callable
-from inspect import signature
 from typing import NamedTuple
 
 import torch
@@ -93,8 +92,8 @@ def vargrad(model, x: Tensor, target=None, **options) -> Tensor:
     return noise_ensembles(model, x, target, **options).vargrad
 
 
-for _function in (smoothgrad, smoothgrad_squared, vargrad):      # what their options are, for help() and for attacks
-    _function.__signature__ = signature(noise_ensembles).replace(return_annotation=Tensor)
+for _function in (smoothgrad, smoothgrad_squared, vargrad):
+    _function.options_of = noise_ensembles      # for attacks, which look up what options a method has
 
 
 def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
