@@ -21,7 +21,7 @@ def sentences(command):
     @functools.wraps(command)
     def run(*args, **kwargs):
         try:
-            paths.checkout()
+            paths.require_checkout()
             return command(*args, **kwargs)
         except ValueError as error:
             *_, (frame, _) = traceback.walk_tb(error.__traceback__)

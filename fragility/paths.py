@@ -14,12 +14,11 @@ STAGE = BUILD / "stage"                     # the source tree of the book, with 
 BOOK_HTML = BUILD / "book" / "_build" / "html"
 
 
-def checkout() -> Path:
-    """The tree of the book; ValueError where the package was installed without it."""
+def require_checkout() -> None:
+    """ValueError where the package was installed without the book."""
     if not NOTEBOOKS.is_dir():
         raise ValueError("The package is installed without the book: notebooks, claims and results come with a clone "
                          "of its repository. Clone it, and install it there with pip install -e .")
-    return ROOT
 
 
 def data_roots(root: str | Path | None = None) -> list[Path]:

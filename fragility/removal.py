@@ -169,6 +169,7 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
     """
     checks.images(x)
     checks.number("noise", noise, 0)
+    checks.generator(generator)
     if not isinstance(missing, Tensor) or missing.dtype != torch.bool or missing.shape != (len(x), *x.shape[2:]):
         raise ValueError(f"missing must be a boolean tensor of shape {(len(x), *x.shape[2:])}, one entry a pixel.")
     missing = missing.to(x.device)

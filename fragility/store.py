@@ -74,12 +74,11 @@ class Store:
     def __init__(self, root: str | Path | None = None):
         self.root = Path(root) if root else paths.store()
 
-    def writable(self) -> "Store":
-        """The store itself; ValueError where no record could be written, before one is computed."""
+    def require_writable(self) -> None:
+        """ValueError where no record could be written: to be known before one is computed."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                return self
+            tempfile.TemporaryFile(dir=self.root).close()
         except OSError as error:
             raise ValueError(f"Records cannot be written to the store {self.root} ({error.strerror}); name another "
                              "folder in FRAGILITY_STORE.") from error

@@ -182,7 +182,11 @@ def as_float(images: Tensor) -> Tensor:
 
 
 def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """ValueError unless `model`, in evaluation mode, can be trained or tested on these images and labels."""
+    """ValueError unless `model`, in evaluation mode, can be trained or tested on these images and labels.
+
+    Images (n, c, h, w), uint8 or floats in [0, 1] of the weights' precision; labels (n,), int64, among the model's
+    classes. One image goes through the model, to count them.
+    """
     checks.model(model)
     if not isinstance(images, Tensor) or images.ndim != 4 or not (
             images.dtype == torch.uint8 or images.is_floating_point()):

@@ -331,6 +331,8 @@ def test_the_attack_takes_three_and_the_predicted_class():
     extract, head, train, x = scene("softmax")
     assert torch.equal(attacks.influence_sign(extract, head, train, x, epsilon=0.1),
                        attacks.influence_sign(extract, head, train, x, epsilon=0.1, top=3))
+    with pytest.raises(ValueError, match="chunk"):
+        attacks.influence_sign(extract, head, train, x, epsilon=0.1, chunk=0)
     predicted = influence.logits(head, extract(x).detach()).argmax(1).tolist()
     assert len(set(predicted)) > 1, "choose another seed"
     for image, label in zip(x, predicted):

@@ -382,6 +382,9 @@ def test_above_chance():
     above = metrics.above_chance(observed, chance)
     close(above[:5], torch.tensor([0.0, 0.5, 1.0, -1.0, 1.0]), 1e-6)
     assert above[5:].isnan().all()
+    assert torch.equal(metrics.above_chance(observed, 0.0), observed)       # one chance for all
+    with pytest.raises(ValueError, match="same shape"):
+        metrics.above_chance(observed, chance[:3])
 
 
 # -------------------------------------------------------------------------------------- what does not exist

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fragility import attacks, attribution, curvature, shift
+from fragility import attacks, attribution, curvature, removal, shift
 from tests.networks import build, images
 
 RULED = {**{name: attribution.METHODS[name] for name in ("gradient", "guided_backprop", "deconvnet", "deeplift",
@@ -138,6 +138,29 @@ def test_options_and_the_generator_of_an_attack_reach_the_ensembles(name):
                               generator=seeded(), method_args={"samples": samples}).x
 
     assert torch.equal(attacked(0, 2), attacked(1, 2)) and not torch.equal(attacked(0, 2), attacked(0, 3))
+
+
+@pytest.mark.parametrize("patterns", [None, [1, 2], torch.zeros(2)])
+def test_patterns_that_are_none_are_refused(patterns):
+    with pytest.raises(ValueError, match="patterns must be a list"):
+        attribution.pattern_net(usual, images(), 1, patterns=patterns)
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "deeplift"])
+@pytest.mark.parametrize("value", ["black", None, [[1.0], [2.0, 3.0]]])
+def test_a_baseline_that_is_none_is_refused(name, value):
+    with pytest.raises(ValueError, match="The baseline must be"):
+        attribution.METHODS[name](usual, images(), 1, baseline=value)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda: attribution.random(images(), generator=0), lambda: attacks.random_sign(images(), epsilon=0.1, generator=0),
+    lambda: attribution.smoothgrad(usual, images(), 1, generator=0),
+    lambda: removal.impute(images(), images()[:, 0] > 0.5, generator=0),
+    lambda: curvature.dominant_direction(usual, images(), generator=0)])
+def test_a_source_of_noise_that_is_none_is_refused(draw):
+    with pytest.raises(ValueError, match="generator must be"):
+        draw()
 
 
 @pytest.mark.parametrize("change, said", [

@@ -30,7 +30,7 @@ def sobel(x: Tensor) -> Tensor:
 def random(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise of x's shape: a map that knows nothing. None takes torch's generator."""
     checks.images(x)
-    return normal_like(x, generator)
+    return normal_like(x, checks.generator(generator))
 
 
 def pixel_map(maps: Tensor) -> Tensor:

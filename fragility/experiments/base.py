@@ -99,7 +99,7 @@ def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, pr
     records = [experiment.known(cell, store) for cell in cells]
     missing = [place for place, record in enumerate(records) if record is None]
     if missing:
-        store.writable()
+        store.require_writable()
     clock = Clock(experiment.sketch(cells[place]) for place in missing)
     with tqdm(missing, desc=experiment.name, unit="cell", disable=not (progress and missing), bar_format=_BAR) as bar:
         for place in bar:

@@ -164,7 +164,7 @@ def explained(cell: dict, store: Store) -> nn.Module:
     control = {**{name: cell[name] for name in RECIPE}, "pipeline": "direct", "seed": cell["explained"]}
     model = models.load(cell["network"])
     model.load_state_dict(EXPERIMENT.record(control, store).tensors())
-    return model.to(device(), memory_format=torch.channels_last)      # a third faster, for one channel, too
+    return model.to(device())
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

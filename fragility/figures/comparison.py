@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from fragility import paths
 from fragility.claims import bootstrap
-from fragility.figures.style import NAMES, PALETTE
+from fragility.figures.style import NAMES, PALETTE, epsilon_axis
 from fragility.figures.tables import plain_table
 
 AXES = {"topk": "top-{k} overlap", "spearman": "Spearman rank correlation", "center": "centre shift (% of image width)"}
@@ -59,8 +59,7 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
     for method, column in zip(methods, axes.T):
         column[0].set_title(NAMES[method])
         for axis in column if len(methods) == 1 else column[-1:]:
-            axis.set_xticks(range(len(epsilons)), [_size(e) for e in epsilons])
-            axis.set_xlabel("largest change of a pixel, ε")
+            epsilon_axis(axis, epsilons)
         if reported and not _published_sizes(epsilons, reported):
             above = column[0].secondary_xaxis("top")
             above.set_xticks(range(len(reported["x"]) - 1), [f"{x}/255" for x in reported["x"][1:]])
@@ -87,12 +86,6 @@ def against_paper(table: pd.DataFrame, reported: dict) -> Styler:
 def _published_sizes(epsilons: Sequence[float], reported: dict) -> bool:
     """Whether our grid is the paper's, so that one axis does for both."""
     return np.allclose(epsilons, np.array(reported["x"][1:1 + len(epsilons)]) / 255, atol=1e-4)
-
-
-def _size(epsilon: float) -> str:
-    """A share of the range of a pixel; in grey levels where it is a whole number of them."""
-    levels = 255 * epsilon
-    return f"{levels:.0f}/255" if abs(levels - round(levels)) < 1e-3 else f"{epsilon:g}"
 
 
 def _curves(axis, part: pd.DataFrame, metric: str, epsilons: Sequence[float]) -> None:
@@ -142,7 +135,6 @@ def validity(table: pd.DataFrame) -> Figure:
         row[0].set_ylabel(label)
     for method, top, bottom in zip(methods, axes[0], axes[-1]):
         top.set_title(NAMES[method])
-        bottom.set_xticks(range(len(epsilons)), [_size(e) for e in epsilons])
-        bottom.set_xlabel("ε")
+        epsilon_axis(bottom, epsilons)
     _legend_below(figure, axes[0, 0])
     return figure

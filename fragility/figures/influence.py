@@ -13,7 +13,7 @@ from torch import Tensor
 from fragility import attribution
 from fragility.claims import bootstrap
 from fragility.figures.maps import picture
-from fragility.figures.style import PALETTE
+from fragility.figures.style import PALETTE, epsilon_axis
 
 _ATTACKS = {"gradient_sign": ("gradient sign", PALETTE[3], "o"), "random_sign": ("random sign", PALETTE[2], "^")}
 _PERTURBATIONS = {"random": ("random signs", "--", "^"), "sign": ("signs of the worst direction", "-", "o")}
@@ -95,7 +95,7 @@ def influence_curves(table: pd.DataFrame, survivors: int, training_images: int, 
             axis.plot(np.argmin(np.abs(np.array(epsilons) - grey_levels / 255)), value, "*", markersize=11,
                       color=_ATTACKS[attack][1], markeredgecolor="0.2",
                       label="paper, second-hand" if attack == "gradient_sign" else None)
-        _epsilon_axis(axis, epsilons)
+        epsilon_axis(axis, epsilons)
         axis.set_ylabel(label)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)
     return figure
@@ -109,14 +109,6 @@ def _band(axis, places: Sequence[float], groups: Sequence[pd.Series], **style) -
     bands = np.array([bootstrap(group.to_numpy(float)) for group in groups])
     axis.fill_between(places, *bands.T, color=style["color"], alpha=0.18, linewidth=0)
     axis.plot(places, [group.mean() for group in groups], **style)
-
-
-def _epsilon_axis(axis, epsilons: Sequence[float]) -> None:
-    """One tick a size: in grey levels where all are whole ones, else as shares of the range."""
-    levels = 255 * np.array(epsilons)
-    whole = np.allclose(levels, levels.round(), atol=1e-3)
-    axis.set_xticks(range(len(epsilons)), [f"{e:.0f}/255" if whole else f"{e / 255:.3g}" for e in levels])
-    axis.set_xlabel("largest change of a pixel, ε" + ("" if whole else ", black 0 and white 1"))
 
 
 def angle_histograms(table: pd.DataFrame) -> Figure:

@@ -10,8 +10,8 @@ from pandas.io.formats.style import Styler
 
 from fragility import metrics as scores
 from fragility.claims import bootstrap
-from fragility.figures.comparison import _REPORTED_ATTACK, _REPORTED_METHOD, STYLE, _size
-from fragility.figures.style import NAMES, PALETTE
+from fragility.figures.comparison import _REPORTED_ATTACK, _REPORTED_METHOD, STYLE
+from fragility.figures.style import NAMES, PALETTE, epsilon_axis
 from fragility.figures.tables import plain_table
 
 METRIC_NAMES = {
@@ -59,8 +59,7 @@ def lens_curves(table: pd.DataFrame, reported: dict | None = None,
         row[0].set_ylabel(METRIC_NAMES[metric])
     for method, top, bottom in zip(methods, axes[0], axes[-1]):
         top.set_title(NAMES[method])
-        bottom.set_xticks(range(len(epsilons)), [_size(epsilon) for epsilon in epsilons])
-        bottom.set_xlabel("largest change of a pixel, ε (range of a pixel: 1)")
+        epsilon_axis(bottom, epsilons)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(3, 1 + len(methods)))
     return figure
 

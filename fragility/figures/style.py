@@ -1,6 +1,9 @@
 """The house style: names, colours, and the repository's `matplotlibrc`."""
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 
 from fragility import paths
@@ -31,6 +34,14 @@ def use_style() -> None:
     style = paths.ROOT / "matplotlibrc"
     if style.is_file():
         mpl.rc_file(style)
+
+
+def epsilon_axis(axis, epsilons: Sequence[float]) -> None:
+    """One tick a size of a perturbation: in grey levels where all are whole ones, else as shares of the range."""
+    levels = 255 * np.array(epsilons)
+    whole = np.allclose(levels, levels.round(), atol=1e-3)
+    axis.set_xticks(range(len(epsilons)), [f"{e:.0f}/255" if whole else f"{e / 255:.3g}" for e in levels])
+    axis.set_xlabel("largest change of a pixel, ε" + ("" if whole else ", black 0 and white 1"))
 
 
 use_style()
