@@ -16,13 +16,13 @@ LINEAR = {
 }
 # Linear as long as only one factor depends on x; of a quotient only the numerator may.
 _BILINEAR = {"Mul", "Div", "Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm", "Convolution", "MkldnnConvolution",
-             "CudnnConvolution", "StridedConvolution"}
+             "CudnnConvolution", "FrozenConvolution"}
 _WINNER_TAKES_ALL = {"MaxPool2DWithIndices", "AdaptiveMaxPool2D"}
 ALLOWED = LINEAR | _BILINEAR | _WINNER_TAKES_ALL
 # Which nodes an operation leaves when no rule took it. Where the table has a rule for it, these are leaks.
 NODES_OF = {"relu": {"Relu", "Hardtanh", "Threshold", "Clamp", "ClampMin"},
              "max_pool2d": _WINNER_TAKES_ALL, "batch_norm": {"NativeBatchNorm", "CudnnBatchNorm"},
-             "conv2d": {"Convolution", "MkldnnConvolution", "CudnnConvolution", "StridedConvolution"},
+             "conv2d": {"Convolution", "MkldnnConvolution", "CudnnConvolution", "FrozenConvolution"},
              "linear": {"Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm"}}
 
 

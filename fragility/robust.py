@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fragility import checks
+from fragility.attribution.frozen import Frozen
 from fragility.attribution.output import batches, predict
 from fragility.training import Loss, as_float, check_examples
 
@@ -113,7 +114,7 @@ def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: to
     model.eval()
     try:
         for _ in range(ball.steps):
-            with torch.enable_grad():
+            with torch.enable_grad(), Frozen():
                 moved.requires_grad_()
                 slope, = torch.autograd.grad(worst(model, x, moved, labels).sum(), moved)
             moved = torch.clamp(moved.detach() + ball.step_size * slope.sign(), low, high)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fragility import attribution
-from fragility.attribution import output, strided
+from fragility.attribution import frozen, output, strided
 from fragility.rules import Twin
 
 
@@ -28,12 +28,12 @@ class Counting:
     """How often the quick gradient is asked for."""
 
     def __init__(self, monkeypatch):
-        self.times, function = 0, strided.input_gradient
+        self.times, function = 0, frozen.input_gradient
 
         def counted(*arguments):
             self.times += 1
             return function(*arguments)
-        monkeypatch.setattr(strided, "input_gradient", counted)
+        monkeypatch.setattr(frozen, "input_gradient", counted)
 
 
 def network(stride=2, channels=3, **options):
@@ -52,7 +52,7 @@ def test_maps_are_the_same_with_and_without_it(monkeypatch):
     assert (attribution.gradient(model, x) - plain(model, x)).abs().max() < 1e-12 and counting.times == 1
     guided = attribution.guided_backprop(model, x)
     assert counting.times == 2
-    monkeypatch.setattr(strided, "FEW", 0)
+    monkeypatch.setattr(frozen, "FEW", 0)
     assert (guided - attribution.guided_backprop(model, x)).abs().max() < 1e-12 and counting.times == 2
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from fragility import attribution, checks
 from fragility.attribution.backprop import softplus
 from fragility.attribution.controls import normalised
+from fragility.attribution.frozen import Frozen
 from fragility.attribution.output import Output, explain, kernel_of
 from fragility.attribution.paths import mean_gradient
 from fragility.rules import Twin
@@ -109,7 +110,7 @@ class DoubleBackprop:
 
     def __call__(self, model, x: Tensor, output: Output, drive, maps, generator) -> Tensor:
         twin = model if self.table is None else Twin(model, self.table, strict=False)
-        with torch.enable_grad():
+        with torch.enable_grad(), Frozen():
             x = x.detach().requires_grad_()
             maps = self.kernel(twin, x, output, **self.arguments)
             if not maps.requires_grad:

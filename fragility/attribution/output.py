@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.strided import Strided
+from fragility.attribution.frozen import Strided
 from fragility.rules import Twin
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.

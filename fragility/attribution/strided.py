@@ -9,49 +9,8 @@ channel for each input channel and phase, whose channels are then dealt out to t
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-
-from fragility.operations import recognise
 
 FEW = 4     # input channels up to which this is faster; with more of them the usual routine is busy enough
-
-
-class Strided(TorchFunctionMode):
-    """Inside, strided convolutions of few channels on the CPU hand back gradients to their input this way.
-
-    Their weights are constants then: not for training, nor for what is differentiated twice.
-    """
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is torch.conv2d and _worth_it(call := recognise(function, args, kwargs or {}).arguments):
-            z, weight, bias, stride, padding = call[:5]
-            return StridedConvolution.apply(z, weight, bias, _pair(stride)[0], _pair(padding))
-        return function(*args, **(kwargs or {}))
-
-
-class StridedConvolution(torch.autograd.Function):
-    """A convolution that passes no gradient to its weights, and one to its input by phases."""
-
-    @staticmethod
-    def forward(z, weight, bias, stride, padding):
-        return F.conv2d(z, weight, bias, stride, padding)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        z, weight, _, ctx.stride, ctx.padding = inputs
-        ctx.save_for_backward(weight)
-        ctx.save_for_forward(weight)
-        ctx.size = z.shape[2:]
-
-    @staticmethod
-    def backward(ctx, slope):
-        weight, = ctx.saved_tensors
-        return input_gradient(slope, weight.to(slope.dtype), ctx.stride, ctx.padding, ctx.size), None, None, None, None
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        weight, = ctx.saved_tensors
-        return F.conv2d(tangent, weight, None, ctx.stride, ctx.padding)
 
 
 def input_gradient(slope: Tensor, weight: Tensor, stride: int, padding: tuple[int, int],
@@ -74,16 +33,3 @@ def input_gradient(slope: Tensor, weight: Tensor, stride: int, padding: tuple[in
     beyond = [max(0, n + p - have) for n, p, have in zip(size, padding, dealt.shape[2:])]   # pixels no output sees
     dealt = F.pad(dealt, (0, beyond[1], 0, beyond[0]))
     return dealt[:, :, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
-
-
-def _worth_it(call: tuple) -> bool:
-    z, weight, bias, stride, padding, dilation, groups = call
-    if weight.grad_fn is not None or (bias is not None and bias.grad_fn is not None):
-        return False        # made by the model, perhaps from its input: then x acts through them, too
-    stride = _pair(stride)
-    return (z.is_cpu and z.ndim == 4 and z.requires_grad and weight.shape[1] <= FEW and stride[0] == stride[1] > 1
-            and groups == 1 and _pair(dilation) == (1, 1) and not isinstance(padding, str))
-
-
-def _pair(value) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value) * (2 // len(value))
