@@ -14,6 +14,7 @@ from fragility.rules import Twin
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
+CPU_IMAGES = 128         # however small they are: the features of more no longer fit
 GPU_BUDGET = 2**25
 
 
@@ -100,7 +101,9 @@ def repeats(times: int, x: Tensor, chunk: int | None) -> Iterator[list[tuple[int
 
 def default_chunk(x: Tensor) -> int:
     """How many images like those of `x` are in flight at once where the caller names no number."""
-    return max(1, (GPU_BUDGET if x.is_cuda else CPU_BUDGET) // x[0].numel())
+    if x.is_cuda:
+        return max(1, GPU_BUDGET // x[0].numel())
+    return min(max(1, CPU_BUDGET // x[0].numel()), CPU_IMAGES)
 
 
 def forward(model, x: Tensor) -> Tensor:
