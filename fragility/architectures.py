@@ -86,7 +86,9 @@ class PreActivation(nn.Module):
         self.extra = (width - width_in) // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = nn.functional.pad(self.shortcut(x), (0, 0, 0, 0, self.extra, self.extra))
+        shortcut = self.shortcut(x)
+        if self.extra:      # padding by nothing would be a copy
+            shortcut = nn.functional.pad(shortcut, (0, 0, 0, 0, self.extra, self.extra))
         return shortcut + self.body(x)
 
 
