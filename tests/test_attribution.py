@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fragility import attribution
+from fragility.attribution import output
 from tests import networks
 from tests.networks import SMALL, build, images
 from tests.oracles import maps as oracle
@@ -521,3 +522,9 @@ def test_any_finite_x_will_do(name):
 def test_same_input_same_bits(name):
     model, x = build(networks.batch_normed, dtype=torch.float32), images(dtype=torch.float32)
     assert torch.equal(attribution.METHODS[name](model, x, None), attribution.METHODS[name](model, x, None))
+
+
+@pytest.mark.parametrize("size, images", [((3, 227, 227), 8), ((1, 28, 28), 128), ((3, 2000, 2000), 1)])
+def test_a_processor_takes_few_images_at_once(size, images):
+    """Those whose features stay in its cache: a number of values, and a number of images."""
+    assert output.default_chunk(torch.empty(1, *size)) == images
