@@ -341,8 +341,8 @@ def test_width_makes_directions_orthogonal(hidden, nets, reported, side):
     generator = seeded(hidden + side)
     model = TwoLayers(nets, hidden, side * side, generator).eval()
     x = torch.randn(nets, 1, side, side, generator=generator, dtype=torch.float64)
-    found = curvature.dominant_direction(model, x, 0, generator=generator)
-    angles = curvature.angle(found.direction, attribution.gradient(model, x, 0)).numpy()
+    found = curvature.dominant_direction(model, x, 0, generator=generator, chunk=nets)     # a network an image
+    angles = curvature.angle(found.direction, attribution.gradient(model, x, 0, chunk=nets)).numpy()
     assert np.median(angles) == pytest.approx(reported, abs=4)
     exact = np.array(list(model.angles(x)))
     assert np.median(exact) == pytest.approx(reported, abs=4)
