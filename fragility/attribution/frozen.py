@@ -15,7 +15,10 @@ from fragility.operations import recognise
 
 
 class Frozen(TorchFunctionMode):
-    """Inside, convolutions hand gradients of any order to their input, and none to their weights."""
+    """Inside, convolutions of batches hand gradients of any order to their input, and none to their weights.
+
+    Left to torch are weights that the model makes itself, padding given by a word, and single images (c, h, w).
+    """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is torch.conv2d and self.takes(*(call := recognise(function, args, kwargs or {}).arguments)):
@@ -46,10 +49,11 @@ class FrozenConvolution(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        z, weight, _, *ctx.geometry = inputs
+        z, weight, _, stride, padding, dilation, groups = inputs
         ctx.save_for_backward(weight)
         ctx.save_for_forward(weight)
-        ctx.size, ctx.phases = z.shape[2:], _by_phases(z, weight, *ctx.geometry[::2], ctx.geometry[3])
+        ctx.geometry, ctx.size = (stride, padding, dilation, groups), z.shape[2:]
+        ctx.phases = _by_phases(z, weight, stride, dilation, groups)
 
     @staticmethod
     def backward(ctx, slope):

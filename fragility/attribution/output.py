@@ -14,7 +14,7 @@ from fragility.rules import Twin
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
-CPU_IMAGES = 128         # however small they are: the features of more no longer fit
+CPU_IMAGES = 128         # however small: features of 16 channels and more leave the cache; only tinier networks gain
 GPU_BUDGET = 2**25
 
 
