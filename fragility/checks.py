@@ -29,6 +29,13 @@ def number(name: str, value, low: float, high: float = math.inf, *, exclusive: b
     return float(value)
 
 
+def precision(value) -> torch.dtype | None:
+    """Return `value` if autocast can compute in it: torch.bfloat16, torch.float16, or None for none."""
+    if value not in (None, torch.bfloat16, torch.float16):
+        raise ValueError(f"precision must be None, torch.bfloat16 or torch.float16, but it is {value!r}.")
+    return value
+
+
 def choice(name: str, value, allowed):
     """Return `value` if it is one of `allowed`, else raise ValueError that lists them."""
     if value not in allowed:

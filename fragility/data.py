@@ -38,7 +38,8 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
     name
         One of `NAMES`.
     split
-        "train" or "test"; "all" for a set without a split.
+        "train" or "test"; "all" for a set without a split. `flowers` has all three: it comes without one, and the last
+        tenth of each class, in the order of the file names, is its test set here.
 
     Raises
     ------
@@ -46,9 +47,12 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
         Unknown name or split, a damaged file, or a set that is nowhere to be found, with what to do.
     """
     checks.choice("Data set", name, NAMES)
-    allowed = ("all",) if name in WITHOUT_SPLIT else ("train", "test")
+    stored = "all" if name in WITHOUT_SPLIT else split
+    allowed = [stored, *_PARTS] if name in CUT else [stored] if name in WITHOUT_SPLIT else _PARTS
     if split not in allowed:
         raise ValueError(f"The data set {name} has no split {split!r}; choose one of: {', '.join(allowed)}.")
+    if split != stored:
+        return _cut(load(name, stored, root=root), split)
     if name == "mnist-5k":
         return _embedded_mnist(split)
     for folder in paths.data_roots(root):
@@ -62,6 +66,14 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
         return _from_torchvision(name, split)
     raise ValueError(f"The data set {name} was not found. Set FRAGILITY_DATA to a folder that holds {name}.npz "
                      f"or an ImageFolder tree {name}/ (see the book's page on data).")
+
+
+def _cut(whole: Dataset, split: str) -> Dataset:
+    """The last tenth of each class for testing, rounded up, and the others for training."""
+    parts = [(whole.labels == label).nonzero().flatten() for label in whole.labels.unique()]
+    cuts = [len(rows) - -(-len(rows) // 10) for rows in parts]
+    rows = torch.cat([rows[cut:] if split == "test" else rows[:cut] for rows, cut in zip(parts, cuts)])
+    return whole._replace(images=whole.images[rows], labels=whole.labels[rows])
 
 
 def unit(images: Tensor) -> Tensor:
@@ -199,6 +211,8 @@ _TORCHVISION = {
 NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "imagenet", "flowers",
          "imagenet-sample")
 WITHOUT_SPLIT = ("flowers", "imagenet-sample")
+CUT = ("flowers",)      # of these, sets that have a split here all the same
+_PARTS = ("train", "test")
 
 
 def _from_torchvision(name: str, split: str) -> Dataset:

@@ -47,24 +47,25 @@ def pgd(ball: Ball, generator: torch.Generator) -> Loss:
 
 
 def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, points: int = 50,
-            attack_points: int = 10) -> Loss:
+            attack_points: int = 10, precision: torch.dtype | None = None) -> Loss:
     r"""Cross-entropy, and the largest attribution of its change to the pixels [chen2019].
 
     .. math:: \ell(x, y) + \lambda \max_{x'} \lVert \mathrm{IG}(x, x') \rVert_1
 
     `weight` is lambda; `points` and `attack_points` are those of :func:`loss_attribution` in the loss and in
-    the attack before it. Otherwise as :func:`pgd`.
+    the attack before it; `precision`, torch.bfloat16 or torch.float16, computes both under autocast. Otherwise
+    as :func:`pgd`.
     """
     checks.number("weight", weight, 0)
     _check(points, attack_points)
 
     def total(model, x, moved, labels):
         return _cross_entropy(model, x, x, labels) + weight * _size(model, x, moved, labels, points)
-    return _robust(ball, generator, worst=lambda *batch: _size(*batch, attack_points), loss=total)
+    return _robust(ball, generator, worst=lambda *batch: _size(*batch, attack_points), loss=total, precision=precision)
 
 
 def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, points: int = 50,
-                attack_points: int = 10) -> Loss:
+                attack_points: int = 10, precision: torch.dtype | None = None) -> Loss:
     r"""Cross-entropy of the worst image, and the attribution of what made it worse [chen2019].
 
     .. math:: \max_{x'} \bigl[ \ell(x', y) + \beta \lVert \mathrm{IG}(x, x') \rVert_1 \bigr]
@@ -77,7 +78,7 @@ def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, po
 
     def total(points: int):
         return lambda *batch: _cross_entropy(*batch) + beta * _size(*batch, points)
-    return _robust(ball, generator, worst=total(attack_points), loss=total(points))
+    return _robust(ball, generator, worst=total(attack_points), loss=total(points), precision=precision)
 
 
 def loss_attribution(model: nn.Module, x: Tensor, moved: Tensor, labels: Tensor, points: int) -> Tensor:
@@ -138,12 +139,14 @@ def withstands(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball, gen
     return predict(model, torch.cat(moved)) == labels
 
 
-def _robust(ball: Ball, generator: torch.Generator, worst, loss) -> Loss:
+def _robust(ball: Ball, generator: torch.Generator, worst, loss, precision: torch.dtype | None = None) -> Loss:
     """The loss of what the attack finds; the image it finds counts as a constant."""
     ball.checked()
+    checks.precision(precision)
 
     def total(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-        return loss(model, x, climb(model, x, labels, ball, generator, worst), labels).mean()
+        with torch.autocast(x.device.type, precision, enabled=precision is not None):
+            return loss(model, x, climb(model, x, labels, ball, generator, worst), labels).mean()
     return total
 
 

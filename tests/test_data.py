@@ -39,8 +39,22 @@ def test_folder_of_classes(tmp_path):
     assert data.load("flowers", "all", root=tmp_path).labels.tolist() == [7, 3]
 
 
+def test_flowers_are_cut_into_parts(tmp_path):
+    """Nine tenths of each class and the tenth that is left, in the order of the file names."""
+    from PIL import Image
+    for name, count in (("rose", 21), ("tulip", 10)):
+        (tmp_path / "flowers" / name).mkdir(parents=True)
+        for place in range(count):
+            Image.new("RGB", (8, 8), (place, place, place)).save(tmp_path / "flowers" / name / f"{place:02d}.png")
+    train, test = (data.load("flowers", split, root=tmp_path) for split in ("train", "test"))
+    assert test.images[:, 0, 0, 0].tolist() == [18, 19, 20, 9] and test.labels.tolist() == [0, 0, 0, 1]
+    assert train.images[:, 0, 0, 0].tolist() == [*range(18), *range(9)] and train.class_names == ["rose", "tulip"]
+    assert len(data.load("flowers", "all", root=tmp_path).images) == len(train.images) + len(test.images)
+
+
 @pytest.mark.parametrize("name, split, said", [
-    ("mnist-6k", "train", "mnist-5k"), ("mnist-5k", "all", "train, test"), ("flowers", "train", "all"),
+    ("mnist-6k", "train", "mnist-5k"), ("mnist-5k", "all", "train, test"), ("flowers", "val", "all, train, test"),
+    ("imagenet-sample", "train", "all"),
     ("flowers", "all", "FRAGILITY_DATA"), ("imagenet-sample", "all", "FRAGILITY_DATA")])
 def test_what_is_not_there_is_said(name, split, said, monkeypatch):
     monkeypatch.delenv("FRAGILITY_DATA", raising=False)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fragility import attacks, figures, metrics
-from fragility.experiments import lens, lens_scores
+from fragility import attacks, figures, metrics, profiles
+from fragility.experiments import lens, lens_scores, robust, separation
 from fragility.experiments import lens_published as published
 from fragility.metrics.agreement import topk_mask
 from tests import networks
@@ -794,8 +794,53 @@ def test_scores_name_distance_chance_and_ties():
 def test_zero_padding_correlates_unrelated_maps():
     a, b = torch.rand(2, 400, 28, 28, generator=seeded(5))
     padded = metrics.lens_spearman(a, b, 1, zero_padding=True).mean().item()
-    assert lens_scores.padded_chance(28, 28, 1) == pytest.approx(padded, abs=0.02) and padded > 0.2
-    assert lens_scores.padded_chance(28, 28, 0) == pytest.approx(0, abs=0.02)
+    assert lens_scores.padded_chance(a, b, 1).mean().item() == pytest.approx(padded, abs=0.02) and padded > 0.2
+    assert lens_scores.padded_chance(a, b, 0).mean().item() == pytest.approx(0, abs=0.02)
+
+
+def test_what_padding_gives_depends_on_the_pair():
+    """A map with one bright pixel shows its border less than one of even values does."""
+    even, a, b = *torch.rand(2, 1, 28, 28, generator=seeded(1)), torch.zeros(1, 28, 28)
+    b[0, 4, 4] = 1
+    pair = lens_scores.padded_chance(torch.cat([even, even]), torch.cat([a, b]), 1)
+    assert pair.shape == (2,) and pair[0] > 0.15 > pair[1].abs() + 0.05
+
+
+def lens_parameters(**changes):
+    return lens.Lens.of({name: value for name, value in profiles.parameters("lens", "quick").items()
+                         if name in lens.Lens.model_fields} | changes)
+
+
+FLOWERS = {"networks": {"flowers": "kamath-flower"}, "epochs": {"flowers": 1}, "robust_epochs": {"flowers": 1},
+           "balls": {"flowers": [0.1, 1, 0.1]}, "epsilons": {"flowers": [0.1]}, "attacks": ["random_sign", "topk"],
+           "k": 1000, "trainings": ["natural"]}
+
+
+def test_flowers_get_their_own_parameters():
+    plain, with_flowers = (lens.cells(lens_parameters(flowers=changes)) for changes in ({}, FLOWERS))
+    assert with_flowers[:len(plain)] == plain
+    more = with_flowers[len(plain):]
+    assert {(c["data_set"], c["k"], c["training"]) for c in more} == {("flowers", 1000, "natural")}
+    assert [c["attack"] for c in more if c["method"] == "gradient"] == [*lens.CONTROLS, "random_sign", "topk"]
+    both = [one["data_set"] for one in separation.cells(lens_parameters(flowers=FLOWERS))]
+    assert both.count("flowers") == 2 and len(both) > 2
+    assert [one["data_set"] for one in robust.cells(lens_parameters(flowers=FLOWERS))].count("flowers") == 1
+
+
+@pytest.mark.parametrize("changes", [{"windows": 2}, {"epsilons": {"flowers": [0.0]}}, {"epochs": {"mnist": 1}}])
+def test_changes_for_flowers_are_checked(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        lens_parameters(flowers=FLOWERS | changes)
+
+
+def test_a_precision_belongs_to_the_search():
+    """Controls, random signs and walks follow no gradient, so they are the same cells at any precision."""
+    coarse, fine = (lens.cells(lens_parameters(precision=precision)) for precision in ("bfloat16", "float32"))
+    for a, b in zip(coarse, fine, strict=True):
+        assert (a == b) == (a["attack"] not in ("topk", "center", "lens", "topk_for_lens"))
+        assert a["attack"] not in lens.CONTROLS or lens.unsearched(a) == a
+    with pytest.raises(ValueError, match="bfloat16"):
+        lens_parameters(precision="half")
 
 
 def test_saturated_bars_say_so():

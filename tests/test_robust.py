@@ -171,6 +171,20 @@ def test_ig_sum_norm_differs_from_pgd_by_its_norm_only():
     assert robust.ig_sum_norm(BALL, seeded(), beta=1.0, points=3)(model, X, LABELS) > plain
 
 
+@pytest.mark.parametrize("make", [robust.ig_norm, robust.ig_sum_norm])
+def test_half_precision_computes_the_same_loss_to_its_digits(make):
+    model, x = tiny().float(), X.float()
+    still, points = robust.Ball(0.1, 1, 1e-6), {"points": 4, "attack_points": 2}
+    values = [make(still, seeded(), precision=precision, **points)(model, x, LABELS)
+              for precision in (None, torch.bfloat16)]
+    assert values[1].dtype == torch.float32 and values[0] != values[1]
+    assert values[1].item() == pytest.approx(values[0].item(), rel=0.03)
+    slopes = [torch.autograd.grad(value, model[0].weight)[0] for value in values]
+    assert torch.cosine_similarity(slopes[0].flatten(), slopes[1].flatten(), dim=0) > 0.99
+    with pytest.raises(ValueError, match="precision"):
+        make(BALL, seeded(), precision="bfloat16")
+
+
 @pytest.mark.parametrize("name", ["ig_norm", "ig_sum_norm"])
 def test_gradients_of_the_objectives_are_those_of_central_differences(name):
     """Through the integrated gradients, that is to second order; what the attack found counts as a constant."""

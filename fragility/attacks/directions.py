@@ -52,9 +52,7 @@ class FiniteDifference:
 
     def __init__(self, points: int = 2, every: int = 5, precision: torch.dtype | None = None):
         self.points, self.every = checks.whole("points", points, 1), checks.whole("every", every, 1)
-        if precision not in (None, torch.bfloat16, torch.float16):
-            raise ValueError(f"precision must be None, torch.bfloat16 or torch.float16, but it is {precision!r}.")
-        self.precision = precision
+        self.precision = checks.precision(precision)
 
     def prepare(self, method: Callable, epsilon: float, arguments: dict) -> None:
         if method not in (attribution.gradient, attribution.integrated_gradients):

@@ -16,6 +16,8 @@ from tqdm.auto import tqdm
 from fragility import profiles
 from fragility.store import Record, Store, canonical
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}     # of gradients of which only the signs count, or a step
+
 
 class Parameters(BaseModel):
     """Parameters of an experiment: plain, flat, complete, and checked before anything runs."""
@@ -89,7 +91,9 @@ class Experiment:
         if found:
             return found
         start = time.perf_counter()
-        table, tensors = self.run(cell, store)
+        # A GPU's convolutions would round to 10 bits and add in any order; a record is single precision, and repeats.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            table, tensors = self.run(cell, store)
         return store.put(self.name, self.version, cell, inputs, table, tensors, time.perf_counter() - start)
 
 
@@ -191,6 +195,11 @@ class Factor(NamedTuple):
 
     time: float
     size: float = 1.0
+
+
+def device() -> torch.device:
+    """Where cells compute: the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def generator_for(cell: dict) -> torch.Generator:

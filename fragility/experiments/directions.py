@@ -106,7 +106,7 @@ def norm_bound(model: nn.Module, labels: Tensor, beta: float) -> list[float] | N
         return None
     norms = [torch.linalg.matrix_norm(layer.weight.double(), 2) for layer in layers[:-1]]
     ends = layers[-1].weight.double()[labels].norm(dim=1)
-    total = sum(torch.stack(norms[:i + 1]).prod()**2 * torch.stack([*norms[i + 1:], torch.ones(()).double()]).prod()
+    total = sum(torch.stack(norms[:i + 1]).prod()**2 * torch.stack([*norms[i + 1:], norms[0].new_ones(())]).prod()
                 for i in range(len(norms)))
     return (beta / 4 * total * ends).tolist()
 

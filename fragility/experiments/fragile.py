@@ -12,13 +12,12 @@ from torchvision.transforms.functional import center_crop
 from fragility import attacks, attribution, checks, data, metrics, models
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
+from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, Parameters, device, generator_for
 from fragility.store import Store, fingerprint
 
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
 ATTACKS = (*OBJECTIVES, "random_sign")
 PATHS = ("gradient", "integrated_gradients")
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}     # of the path gradients that give the direction
 CONTROL = "other_image"          # not an attack: the map of another image, scored the same way
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
 
@@ -137,21 +136,21 @@ def _chosen(data_set: str, network: str, seed: int, weights: str, model: nn.Modu
         images, labels, _, _ = _sample(data_set)
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
         side = models.IMAGE_SIDE.get(network, images.shape[-1])
-        x = data.unit(center_crop(images[order], [side, side]))
+        x = data.unit(center_crop(images[order], [side, side])).to(device())
         _CHOSEN.clear()
-        _CHOSEN[key] = x[logits_of(model, x).argmax(1) == labels[order]]
+        _CHOSEN[key] = x[logits_of(model, x).argmax(1) == labels[order].to(device())]
     return _CHOSEN[key]
 
 
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
     """Clean pixel maps, perturbed images and their pixel maps of some of a cell's images, for a picture."""
     model, x, labels = subjects(cell, store)
-    delta = EXPERIMENT.record(cell, store).tensors()["delta"].float()
+    delta = EXPERIMENT.record(cell, store).tensors()["delta"].float().to(device())
     moved = (x + delta).clamp(0, 1)[rows]
     method, arguments = method_of(cell)
     before, after = (attribution.pixel_map(method(model, images, labels[rows], **arguments))
                      for images in (x[rows], moved))
-    return before, moved, after
+    return before.cpu(), moved.cpu(), after.cpu()
 
 
 def method_of(cell: dict):

@@ -16,7 +16,7 @@ EPOCHS, BATCH, RATE, SEED = 10, 100, 1e-3, 22
 def fit(features: Tensor, labels: Tensor) -> influence.Head:
     """A sigmoid unit on features (n, d), labels 0 and 1: Glorot's initial weights, 10 epochs of batches of 100."""
     generator = torch.Generator().manual_seed(SEED)
-    inputs, targets = features.detach().float(), labels.float()
+    inputs, targets = features.detach().cpu().float(), labels.cpu().float()      # its draws are a processor's
     bound = (6 / (inputs.shape[1] + 1)) ** 0.5
     weight = (bound * (2 * torch.rand(inputs.shape[1], 1, generator=generator) - 1)).requires_grad_()
     bias = torch.zeros(1, requires_grad=True)
@@ -27,7 +27,7 @@ def fit(features: Tensor, labels: Tensor) -> influence.Head:
             optimizer.zero_grad()
             (predicted - targets[rows]).square().sum().backward()
             optimizer.step()
-    return influence.Head(torch.cat([weight.mT, bias[None]], 1).detach().double(), "squared", 0.0)
+    return influence.Head(torch.cat([weight.mT, bias[None]], 1).detach().double().to(features.device), "squared", 0.0)
 
 
 def influences(head: influence.Head, train: tuple[Tensor, Tensor], features: Tensor, labels: Tensor) -> Tensor:

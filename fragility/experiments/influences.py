@@ -13,7 +13,7 @@ from fragility import attacks, checks, data, metrics, models
 from fragility.attribution import influence
 from fragility.attribution.output import batches, logits_of
 from fragility.experiments import influence_published, networks
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device, generator_for
 from fragility.store import Store, canonical, fingerprint
 
 ATTACKS = ("gradient_sign", "random_sign")
@@ -115,8 +115,8 @@ def _setting(cell: dict, store: Store) -> Setting:
             parts[part].append(pool[:wanted])
     x, y = {}, {}
     for part, chosen in parts.items():
-        x[part] = _sized(data.unit(images[torch.cat(chosen)]), cell["network"])
-        y[part] = torch.arange(2).repeat_interleave(len(chosen[0]))
+        x[part] = _sized(data.unit(images[torch.cat(chosen)]), cell["network"]).to(device())
+        y[part] = torch.arange(2).repeat_interleave(len(chosen[0])).to(device())
     extract = _Scaled(models.features(model), x["train"])
     known = features_of(extract, x["train"])
     head = influence.fit_head(known, y["train"], l2=cell["l2"])

@@ -13,7 +13,7 @@ from fragility import attribution, checks, data, metrics
 from fragility import shift as shifted
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks, patterns, shifts
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
 from fragility.store import Store, fingerprint
 
 AGREES = 1e-4        # relative difference of logits above which two networks are not compared
@@ -203,22 +203,23 @@ def _images(data_set: str, count: int, seed: int) -> tuple[Tensor, Tensor, Tenso
     """Test images drawn by the seed, and of all training images the smallest value and the mean of each pixel."""
     test, train = data.load(data_set, "test"), data.unit(data.load(data_set, "train").images)
     order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:count]
-    return data.unit(test.images[order]).double(), train.amin(0).double(), train.double().mean(0)
+    return tuple(part.double().to(device()) for part in (data.unit(test.images[order]), train.amin(0),
+                                                         train.double().mean(0)))
 
 
 def shown(cell: dict, store: Store, methods: Sequence[str], image: int = 0) -> tuple[list[Tensor], dict[str, tuple]]:
     """One image in both encodings, and its maps by both networks for a picture: {method: (map 1, map 2)}."""
     pair = sides(cell, store)
     target, rows = logits_of(pair[0].model, pair[0].x).argmax(1), slice(image, image + 1)
-    return [side.x[image] for side in pair], {method: tuple(maps(side, method, target, rows)[0] for side in pair)
-                                              for method in methods}
+    drawn = {method: tuple(maps(side, method, target, rows)[0].cpu() for side in pair) for method in methods}
+    return [side.x[image].cpu() for side in pair], drawn
 
 
 def accuracy(side: Side) -> float:
     """Share of the test images, in the side's encoding, that its network classifies correctly."""
     test = data.load(side.cell["data_set"], "test")
-    predicted = logits_of(side.model, data.unit(test.images).double() + side.m).argmax(1)
-    return (predicted == test.labels).double().mean().item()
+    predicted = logits_of(side.model, data.unit(test.images).double().to(side.m.device) + side.m).argmax(1)
+    return (predicted.cpu() == test.labels).double().mean().item()
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

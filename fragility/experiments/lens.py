@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from fragility import attacks, attribution, checks, data, metrics
 from fragility.attribution.output import logits_of
-from fragility.experiments import robust
-from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
+from fragility.experiments import networks, robust
+from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, device, generator_for
 from fragility.experiments.lens_scores import scores
 from fragility.profiles import PROFILES
-from fragility.store import Store, fingerprint
+from fragility.store import Store
 
 CONTROLS = ("same_class", "other_class")    # not attacks: the map of another image, scored the same way
 PARTNERS = 4                        # other images for each
@@ -42,12 +42,26 @@ class Lens(robust.Robust):
     window: int = Field(ge=0)
     path_steps: int = Field(ge=1)
     path_points: int = Field(ge=1)
+    precision: str = "float32"
     noise_methods: list[str]
     photographs: str
     photo_network: str
     photo_trainings: list[str]
     photo_k: int = Field(ge=1)
     photo_window: int = Field(ge=0)
+    photo_path_steps: int = Field(ge=1)
+
+    @field_validator("precision")
+    @classmethod
+    def known_precision(cls, name):
+        return checks.choice("Precision", name, PRECISIONS)
+
+    @field_validator("flowers")
+    @classmethod
+    def known_changes(cls, changes):
+        for name in changes:
+            checks.choice("Change for flowers", name, cls.model_fields)
+        return changes
 
     @field_validator("photographs")
     @classmethod
@@ -83,19 +97,35 @@ class Lens(robust.Robust):
 
 
 def cells(parameters: Lens) -> list[dict]:
+    return [cell for one in robust.variants(parameters) for cell in grid(one)]
+
+
+def grid(parameters: Lens) -> list[dict]:
+    """The cells of one set of parameters, without those of `flowers`."""
     shared = parameters.model_dump(include={"images", "k", "window"})
-    grid = []
-    for network in robust.cells(parameters):
+    found = []
+    for network in map(robust.own, robust.settings(parameters)):
         for method in parameters.methods:
             one = {**network, **shared, "method": method}
             if method == "integrated_gradients":
                 one |= {"path_steps": parameters.path_steps, "path_points": parameters.path_points}
-            grid += [{**one, "attack": control, "epsilon": 0.0, "steps": 0} for control in CONTROLS]
-            grid += [{**one, "attack": attack, "epsilon": epsilon,
-                      "steps": 1 if attack == "random_sign" else parameters.steps}
+            found += [{**one, "attack": control, "epsilon": 0.0, "steps": 0} for control in CONTROLS]
+            found += [{**one, "attack": attack, "epsilon": epsilon, **_search(attack, parameters)}
                      for attack in parameters.attacks
                      for epsilon in _sizes(attack, parameters.epsilons[network["data_set"]])]
-    return grid
+    return found
+
+
+def _search(attack: str, parameters: Lens) -> dict:
+    """How long a cell's attack looks, and in which precision it finds its directions."""
+    if attack == "random_sign":
+        return {"steps": 1}
+    return {"steps": parameters.steps} | ({"precision": parameters.precision} if attack in _OBJECTIVES else {})
+
+
+def unsearched(cell: dict, **changes) -> dict:
+    """A cell of the same network and map without a search: of a control, or of a random sign."""
+    return {name: value for name, value in cell.items() if name != "precision"} | changes
 
 
 def _sizes(attack: str, epsilons: list[float]) -> list[float]:
@@ -103,8 +133,7 @@ def _sizes(attack: str, epsilons: list[float]) -> list[float]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    test = data.load(cell["data_set"], "test")
-    return {"data": fingerprint(test.images, test.labels), "weights": robust.origin(cell, store)}
+    return {"data": networks.part(cell["data_set"], "test")[1], "weights": robust.origin(cell, store)}
 
 
 def run(cell: dict, store: Store) -> Outcome:
@@ -119,7 +148,7 @@ def run(cell: dict, store: Store) -> Outcome:
     x, labels = x[:n], labels[:n]
     moved, found = perturbed(model, x, labels, cell)
     table = scores(clean, maps(model, moved, labels, cell), cell)
-    other = EXPERIMENT.record({**cell, "attack": "other_class", "epsilon": 0.0, "steps": 0}, store).table
+    other = EXPERIMENT.record(unsearched(cell, attack="other_class", epsilon=0.0, steps=0), store).table
     for name in ("topk", "recall", "recall_div"):
         table[f"{name}_over_other"] = table[name] - other[name]
     return Outcome(pd.DataFrame({**shared, **table.to_dict("list"), "found": found.double().tolist()}),
@@ -148,10 +177,10 @@ def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor, Tenso
 
 @lru_cache(maxsize=4)
 def _chosen(data_set: str, seed: int, images: int, weights: str, model: nn.Module):
-    test = data.load(data_set, "test")
+    test, _ = networks.part(data_set, "test")
     order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))
     order = order[:max(20 * images, 400)]      # enough for partners of the same class
-    x, labels = data.unit(test.images[order]), test.labels[order]
+    x, labels = data.unit(test.images[order]).to(device()), test.labels[order].to(device())
     rows = (logits_of(model, x).argmax(1) == labels).nonzero().flatten()
     if len(rows) < images:
         raise ValueError(f"Only {len(rows)} of {len(x)} images are classified correctly, fewer than the {images} "
@@ -160,12 +189,12 @@ def _chosen(data_set: str, seed: int, images: int, weights: str, model: nn.Modul
     alike = labels[rows[:images], None] == labels[rows]
     alone = labels[rows[:images]][alike.sum(1) == 1]        # of a class so rare that no partner is among them
     rows = torch.cat([rows, more[torch.isin(labels[more], alone)]])
-    return x[rows], labels[rows], order[rows]
+    return x[rows], labels[rows], order[rows.cpu()]
 
 
 def partners(labels: Tensor, cell: dict) -> list[Tensor]:
     """For each image other images of the same class, or of another; PARTNERS rows (n,)."""
-    places = torch.arange(len(labels))
+    labels, places = labels.cpu(), torch.arange(len(labels))
     chosen = []
     for place in range(cell["images"]):
         alike = labels == labels[place]
@@ -202,7 +231,7 @@ def perturbed(model: nn.Module, x: Tensor, labels: Tensor, cell: dict) -> tuple[
     if kind == "random_walk":
         result = attacks.random_walk(model, x, score=_unlike, **shared)
     else:
-        curvature = attacks.FiniteDifference(cell["path_points"]) if "path_points" in cell else None
+        curvature = attacks.FiniteDifference(cell.get("path_points", 1), precision=PRECISIONS[cell["precision"]])
         result = attacks.attack(model, x, objective=_OBJECTIVES[kind](cell), curvature=curvature,
                                 select=_far(cell) if "lens" in kind else _unlike, **shared)
     return result.x, result.found
@@ -219,10 +248,10 @@ def _far(cell: dict):
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Some of a cell's images for a picture: clean and perturbed (n, c, h, w), and their pixel maps (n, h, w)."""
     model, x, labels, _ = subjects(cell, store)
-    delta = EXPERIMENT.record(cell, store).tensors()["delta"].float()
+    delta = EXPERIMENT.record(cell, store).tensors()["delta"].float().to(device())
     x, labels = x[:len(delta)][rows], labels[:len(delta)][rows]
     moved = (x + delta[rows]).clamp(0, 1)
-    return x, moved, maps(model, x, labels, cell), maps(model, moved, labels, cell)
+    return tuple(part.cpu() for part in (x, moved, maps(model, x, labels, cell), maps(model, moved, labels, cell)))
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
@@ -234,9 +263,9 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 
 
 EXPERIMENT = Experiment(
-    "lens", 2, Lens, cells, inputs, run, sketch,
+    "lens", 3, Lens, cells, inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "seed": 0, "training": "natural",
             "ball": [0.1, 1, 0.1], "test_images": 100, "test_steps": 1, "images": 32, "k": 100, "window": 1,
-            "method": "gradient", "attack": "lens", "epsilon": 0.1, "steps": 4},
+            "method": "gradient", "attack": "lens", "epsilon": 0.1, "steps": 4, "precision": "float32"},
     canary_values={"topk": 0.622, "recall": 0.803, "kendall": 0.38, "recall_over_other": 0.107, "distance_gain": 0.443},
     notebook="lens", reads=("robust",))

@@ -1,7 +1,5 @@
 """All metrics of [kamath2024] on pairs of maps, with what chance gives and other rules for ties."""
 
-from functools import lru_cache
-
 import pandas as pd
 import torch
 from torch import Tensor
@@ -35,7 +33,7 @@ def scores(a: Tensor, b: Tensor, cell: dict) -> pd.DataFrame:
                 "lens_spearman": metrics.lens_spearman(a, b, window),
                 "lens_kendall": metrics.lens_kendall(a, b, window),
                 "lens_spearman_padded": metrics.lens_spearman(a, b, window, zero_padding=True),
-                "chance_lens_spearman_padded": torch.full((len(a),), padded_chance(*a.shape[1:], window))}
+                "chance_lens_spearman_padded": padded_chance(a, b, window)}
     columns |= {"recall_gain": columns["recall"] - columns["topk"],
                 # Of metrics.lens_distance at window 0 over that at the window.
                 "distance_gain": columns["recall"] + columns["precision"] - 2 * columns["topk"],
@@ -61,12 +59,15 @@ def _sets(a: Tensor, b: Tensor, k: int, window: int, diverse: bool = False) -> t
     return tuple(torch.where(exist, value, torch.nan) for value in values)
 
 
-@lru_cache
-def padded_chance(height: int, width: int, window: int, pairs: int = 100) -> float:
-    """Mean zero-padded LENS-Spearman of pairs of maps of independent pixels: what the dark border alone gives."""
+def padded_chance(a: Tensor, b: Tensor, window: int, draws: int = 4) -> Tensor:
+    """Zero-padded LENS-Spearman (n,) of two maps whose pixels are shuffled: what the dark border alone gives them."""
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.rand(2, pairs, height, width, generator=generator)
-    return metrics.lens_spearman(a, b, window, zero_padding=True).mean().item()
+
+    def shuffled(maps: Tensor) -> Tensor:
+        order = torch.rand(maps.shape, generator=generator).flatten(1).argsort(1).to(maps.device)
+        return maps.flatten(1).gather(1, order).view_as(maps)
+    return torch.stack([metrics.lens_spearman(shuffled(a), shuffled(b), window, zero_padding=True)
+                        for _ in range(draws)]).mean(0)
 
 
 def untied(a: Tensor, b: Tensor, rule: str, cell: dict) -> tuple[Tensor, Tensor]:
@@ -78,5 +79,5 @@ def untied(a: Tensor, b: Tensor, rule: str, cell: dict) -> tuple[Tensor, Tensor]
     if rule == "last":
         return a.flip(1, 2), b.flip(1, 2)
     generator = generator_for({"ties": cell["seed"]})
-    return tuple(torch.where(side == 0, 1e-30 * (1 + torch.rand(side.shape, generator=generator)), side)
+    return tuple(torch.where(side == 0, 1e-30 * (1 + torch.rand(side.shape, generator=generator)).to(side), side)
                  for side in (a, b))

@@ -1,12 +1,14 @@
 """Networks trained on the spot: each a record with its accuracy and, as companion, its weights."""
 
+from functools import lru_cache
+
 import pandas as pd
 import torch
 from pydantic import Field
 from torch import nn
 
 from fragility import data, models, training
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device, generator_for
 from fragility.store import Store, fingerprint, weights_fingerprint
 
 
@@ -28,17 +30,23 @@ def cells(parameters: Networks) -> list[dict]:
     return [cell for cell in ([first, second] if parameters.small else [first]) if cell["network"] in models.OWN]
 
 
+@lru_cache(maxsize=4)
+def part(data_set: str, split: str) -> tuple[data.Dataset, str]:
+    """A split of a data set and its fingerprint; the last few are kept, since every cell asks for them."""
+    found = data.load(data_set, split)
+    return found, fingerprint(found.images, found.labels)
+
+
 def inputs(cell: dict, store: Store) -> dict:
-    train = data.load(cell["data_set"], "train")
-    return {"data": fingerprint(train.images, train.labels)}
+    return {"data": part(cell["data_set"], "train")[1]}
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    train, test = data.load(cell["data_set"], "train"), data.load(cell["data_set"], "test")
+    train, test = (part(cell["data_set"], split)[0] for split in ("train", "test"))
     rows = slice(cell.get("train_images"))      # a sketch names some, a cell none
     with torch.random.fork_rng():
         torch.manual_seed(cell["seed"])
-        network = models.load(cell["network"])
+        network = models.load(cell["network"]).to(device())
     if cell["epochs"]:
         training.train(network, train.images[rows], train.labels[rows], epochs=cell["epochs"],
                        generator=generator_for(cell))
@@ -48,7 +56,7 @@ def run(cell: dict, store: Store) -> Outcome:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """One epoch on some of the images."""
-    images, some = len(data.load(cell["data_set"], "train").labels), 1024
+    images, some = len(part(cell["data_set"], "train")[0].labels), 1024
     return {**cell, "epochs": min(1, cell["epochs"]), "train_images": some}, Factor(cell["epochs"] * images / some, 1)
 
 
@@ -81,4 +89,4 @@ def trained(network: str, data_set: str, epochs: int, seed: int, store: Store) -
         model = models.load(network, weights=record.tensors())
     else:
         model = models.load(network, weights="DEFAULT")
-    return model, weights_fingerprint(model.state_dict())
+    return model.to(device()), weights_fingerprint(model.state_dict())

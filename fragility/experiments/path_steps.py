@@ -6,7 +6,7 @@ from pydantic import Field
 
 from fragility import data, metrics
 from fragility.experiments import rankings, trainings
-from fragility.experiments.base import Experiment, Factor, Outcome
+from fragility.experiments.base import Experiment, Factor, Outcome, device
 from fragility.store import Store
 
 
@@ -23,7 +23,7 @@ def cells(parameters: PathSteps) -> list[dict]:
 
 def run(cell: dict, store: Store) -> Outcome:
     model = trainings.explained(cell, store)
-    x = data.unit(trainings.sets(cell).test[:cell["images"]]).to(trainings.device())
+    x = data.unit(trainings.sets(cell).test[:cell["images"]]).to(device())
     short, long = (rankings.family_maps({**cell, "path_steps": steps}, model, x, torch.Generator().manual_seed(0))
                    for steps in (cell["path_steps"], cell["long_steps"]))
     tenth = max(1, x[0, 0].numel() // 10)

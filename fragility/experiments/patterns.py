@@ -8,7 +8,7 @@ from torch import Tensor
 from fragility import attribution, data
 from fragility import shift as shifted
 from fragility.experiments import networks, shifts
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
 from fragility.store import Store, fingerprint
 
 
@@ -38,7 +38,7 @@ def run(cell: dict, store: Store) -> Outcome:
     model, _ = networks.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
     model, images = model.double(), data.load(cell["data_set"], "train").images
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
-    x = data.unit(images[order[:cell["pattern_images"]]]).double()
+    x = data.unit(images[order[:cell["pattern_images"]]]).double().to(device())
     if cell["shift"] == shifts.REBUILT:
         model = shifts.rebuilt(model)
     elif cell["shift"] != "none":
@@ -54,7 +54,7 @@ def fitted(cell: dict, estimator: str, shift: str, store: Store) -> list[Tensor]
     """The patterns of another experiment's cell, fitted in the encoding of `shift`."""
     shared = {name: cell[name] for name in ("network", "data_set", "epochs", "seed", "pattern_images")}
     tensors = EXPERIMENT.record({**shared, "shift": shift, "estimator": estimator}, store).tensors()
-    return [tensors[name] for name in sorted(tensors)]
+    return [tensors[name].to(device()) for name in sorted(tensors)]
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

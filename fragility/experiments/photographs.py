@@ -47,7 +47,7 @@ def attacked_sketch(cell: dict) -> tuple[dict, Factor]:
 
 def noise_cells(parameters: lens.Lens) -> list[dict]:
     """Every method under one random sign: on photographs where there are some, else on the data sets at hand."""
-    shared = {"images": parameters.images, "path_steps": parameters.path_steps}
+    shared = {"images": parameters.images, "path_steps": parameters.photo_path_steps}
     if parameters.photographs:
         chapter = profiles.parameters("fragility", parameters.photographs)
         one = {"data_set": chapter["data_set"], "network": parameters.photo_network, "epochs": chapter["epochs"],
@@ -56,7 +56,7 @@ def noise_cells(parameters: lens.Lens) -> list[dict]:
         subjects = [{**one, "training": training} for training in parameters.photo_trainings]
     else:
         subjects = [{**cell, "epsilon": max(parameters.epsilons[cell["data_set"]]), "k": parameters.k,
-                     "window": parameters.window} for cell in robust.cells(parameters)]
+                     "window": parameters.window} for cell in map(robust.own, robust.settings(parameters))]
     return [{**subject, **shared, "method": method} for subject in subjects for method in parameters.noise_methods]
 
 

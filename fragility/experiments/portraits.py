@@ -14,7 +14,7 @@ from torchvision.transforms.functional import center_crop, resize
 from fragility import attacks, attribution, checks, models
 from fragility.attribution.output import logits_of
 from fragility.experiments import fragile
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
 from fragility.store import Record, Store, fingerprint, weights_fingerprint
 
 #: Photograph -> a point (row, column) of the region that a targeted attack aims at, in parts of the side.
@@ -63,8 +63,8 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    model = models.load(cell["network"], weights="DEFAULT")
-    x = photograph(cell["photograph"], cell["network"])
+    model = models.load(cell["network"], weights="DEFAULT").to(device())
+    x = photograph(cell["photograph"], cell["network"]).to(device())
     label, mask = logits_of(model, x).argmax(1), region(cell["photograph"], x[0])
     method, arguments = fragile.method_of(cell)
     objective = attacks.Target(mask) if cell["attack"] == TARGET else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fragility import attribution, checks, data, removal
 from fragility.experiments import trainings
-from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
+from fragility.experiments.base import Experiment, Factor, Outcome, device, generator_for
 from fragility.store import Store, canonical
 
 BASES = ("GRAD", "IG", "GB")
@@ -93,7 +93,7 @@ def _common(first: Tensor, second: Tensor) -> float:
 
 def _ranked(cell: dict, model: nn.Module | None, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Ranks of some uint8 images by every estimator of the cell's family, filtered ones as "name+filter"."""
-    maps = family_maps(cell, model, data.unit(images).to(trainings.device()), generator)
+    maps = family_maps(cell, model, data.unit(images).to(device()), generator)
     found = {name: ranks(part, cell["unit"]) for name, part in maps.items()}
     for name in cell["filtered"]:
         found |= {f"{name}+{kind}": ranks(change(maps[name]), cell["unit"]) for kind, change in FILTERS.items()}

@@ -7,7 +7,7 @@ from torch import Tensor
 from fragility import attribution, checks, data, metrics
 from fragility.attribution.output import logits_of
 from fragility.experiments import fragile, portraits
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
 from fragility.store import Store, fingerprint
 
 #: name -> the two references that are compared.
@@ -104,7 +104,7 @@ def shown_inputs(cell: dict, store: Store) -> dict:
 
 def shown_run(cell: dict, store: Store) -> Outcome:
     model, _, _ = fragile.subjects(cell, store)
-    x = portraits.photograph(cell["photograph"], cell["network"])
+    x = portraits.photograph(cell["photograph"], cell["network"]).to(device())
     a, b = _both(cell, store, model, x, logits_of(model, x).argmax(1))
     table = pd.DataFrame({name: value.tolist() for name, value in metrics.invariance(a, b)._asdict().items()})
     # Signs and shades are what a picture needs: each map in units of its own largest value.

@@ -10,23 +10,24 @@ from torch import nn
 from fragility import checks, data, models, paths, robust, training
 from fragility.attribution.output import predict
 from fragility.experiments import networks
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, generator_for
-from fragility.store import Store, fingerprint, weights_fingerprint
+from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, Parameters, device, generator_for
+from fragility.store import Store, weights_fingerprint
 
 #: name -> what its training starts from. Robust objectives are hard to start: plain ones come first.
 TRAININGS = {"natural": None, "pgd": "natural", "ig_norm": "pgd", "ig_sum_norm": "pgd"}
 _PLAIN = ("network", "data_set", "epochs", "seed")
 _EVERY = (*_PLAIN, "training", "ball", "test_images", "test_steps")
 _OWN = {"natural": _EVERY, "pgd": (*_EVERY, "robust_epochs")}
-_FINE = (*_EVERY, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points")
+_FINE = (*_EVERY, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points", "fine_precision")
 
 
 class Robust(Parameters):
     """Which networks, and how they are trained; the dictionaries go by data set.
 
     `balls` holds the largest change, the steps and the length of a step of PGD in training. IG-NORM and
-    IG-SUM-NORM then fine-tune the PGD network once over `fine_images` images, with `fine_steps` steps of the
-    attack and path points in the attack and in the loss.
+    IG-SUM-NORM then fine-tune the PGD network over `fine_images` images, in as many passes as that takes, with
+    `fine_steps` steps of the attack, `fine_points` path points in the loss and in the attack, and what needs
+    derivatives of the second order in `fine_precision`. `flowers` changes any of all this for one more data set.
     """
 
     networks: dict[str, str] = Field(min_length=1)
@@ -38,8 +39,10 @@ class Robust(Parameters):
     fine_steps: int = Field(ge=1)
     fine_points: tuple[int, int]
     fine_weight: float = Field(ge=0)
+    fine_precision: str
     test_images: int = Field(ge=1)
     test_steps: int = Field(ge=1)
+    flowers: dict = {}
     seed: int = 0
 
     @field_validator("trainings")
@@ -51,6 +54,11 @@ class Robust(Parameters):
     @classmethod
     def sound_balls(cls, balls):
         return {name: robust.Ball(*ball).checked() for name, ball in balls.items()}
+
+    @field_validator("fine_precision")
+    @classmethod
+    def known_fine_precision(cls, name):
+        return checks.choice("Precision", name, PRECISIONS)
 
     @field_validator("networks")
     @classmethod
@@ -64,14 +72,28 @@ class Robust(Parameters):
                 raise ValueError(f"networks and {name} must name the same data sets.")
         return self
 
+    @model_validator(mode="after")
+    def flowers_are_in_order(self):
+        variants(self)
+        return self
+
+
+def variants(parameters: Robust) -> list[Robust]:
+    """The parameters of the first data sets, and those with the changes of `flowers`."""
+    if not parameters.flowers:
+        return [parameters]
+    changes = {name: value for name, value in parameters.flowers.items() if name in type(parameters).model_fields}
+    return [parameters, type(parameters).of(parameters.model_dump() | {"flowers": {}} | changes)]
+
 
 def cells(parameters: Robust) -> list[dict]:
-    return [own(cell) for cell in settings(parameters)]
+    return [own(cell) for one in variants(parameters) for cell in settings(one)]
 
 
 def settings(parameters: Robust) -> list[dict]:
     """All that is said of each training, a dictionary a data set and training; :func:`own` picks what it needs."""
-    shared = parameters.model_dump(include={"fine_images", "fine_weight", "test_images", "test_steps", "seed"})
+    shared = parameters.model_dump(include={"fine_images", "fine_weight", "fine_precision", "test_images", "test_steps",
+                                            "seed"})
     grid = []
     for data_set, network in parameters.networks.items():
         epsilon, steps, step_size = parameters.balls[data_set]
@@ -89,26 +111,26 @@ def own(cell: dict) -> dict:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
-    return {"train": fingerprint(train.images, train.labels), "test": fingerprint(test.images, test.labels),
+    train, test = (networks.part(cell["data_set"], split)[1] for split in ("train", "test"))
+    return {"train": train, "test": test,
             "start": origin({**cell, "training": TRAININGS[cell["training"]] or "natural"}, store)}
 
 
 def run(cell: dict, store: Store) -> Outcome:
     model, _ = _start(cell, store)
-    train, test = data.load(cell["data_set"], "train"), data.load(cell["data_set"], "test")
+    train, test = (networks.part(cell["data_set"], split)[0] for split in ("train", "test"))
     generator, some = generator_for(cell), slice(cell.get("train_images"))     # a sketch names some, a cell none
     if cell["training"] == "pgd":
         training.train(model, train.images[some], train.labels[some], epochs=cell["robust_epochs"], generator=generator,
                        loss=robust.pgd(robust.Ball(*cell["ball"]), generator))
     elif cell["training"] != "natural":
         rows = torch.randperm(len(train.images), generator=generator)[:cell["fine_images"]]
-        training.train(model, train.images[rows], train.labels[rows], epochs=1, batch_size=50, generator=generator,
-                       learning_rate=5e-4, loss=_regularised(cell, generator))
+        training.train(model, train.images[rows], train.labels[rows], epochs=round(cell["fine_images"] / len(rows)),
+                       batch_size=50, generator=generator, learning_rate=5e-4, loss=_regularised(cell, generator))
     images, labels = test.images[:cell["test_images"]], test.labels[:cell["test_images"]]
     ball = robust.Ball(cell["ball"][0], cell["test_steps"], 2.5 * cell["ball"][0] / cell["test_steps"])
     withstood = robust.withstands(model, images, labels, ball, generator)
-    correct = predict(model, data.unit(images)) == labels
+    correct = predict(model, data.unit(images).to(device())) == labels.to(device())
     table = pd.DataFrame({"image": range(len(labels)), "correct": correct.double().tolist(),
                           "withstood": (withstood & correct).double().tolist()})
     return Outcome(table, dict(model.state_dict()))
@@ -116,7 +138,8 @@ def run(cell: dict, store: Store) -> Outcome:
 
 def _regularised(cell: dict, generator: torch.Generator):
     points, attack_points = cell["fine_points"]
-    ball, options = robust.Ball(*cell["fine_ball"]), {"points": points, "attack_points": attack_points}
+    ball, options = robust.Ball(*cell["fine_ball"]), {"points": points, "attack_points": attack_points,
+                                                      "precision": PRECISIONS[cell["fine_precision"]]}
     if cell["training"] == "ig_norm":
         return robust.ig_norm(ball, generator, weight=cell["fine_weight"], **options)
     return robust.ig_sum_norm(ball, generator, beta=cell["fine_weight"], **options)
@@ -150,7 +173,7 @@ def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
     else:
         folder = next(iter(paths.data_roots()), paths.cache())
         model = models.load(name, weights=folder / f"{name}-{kind}.safetensors")
-    return model, weights_fingerprint(model.state_dict())
+    return model.to(device()), weights_fingerprint(model.state_dict())
 
 
 def untrained(cell: dict) -> dict:
@@ -162,7 +185,7 @@ def untrained(cell: dict) -> dict:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """One pass over some of the images; what a training starts from is another cell's cost."""
-    images, some = len(data.load(cell["data_set"], "train").labels), 512
+    images, some = len(networks.part(cell["data_set"], "train")[0].labels), 512
     tiny = {**cell, "train_images": some, "test_images": min(100, cell["test_images"])}
     tiny |= {"epochs": 0}
     if cell["training"] == "natural":

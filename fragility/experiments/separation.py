@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fragility.experiments import lens
+from fragility.experiments import lens, robust
 from fragility.experiments.base import Experiment, Factor, Outcome
 from fragility.experiments.lens_scores import METRICS
 from fragility.store import Store
@@ -12,8 +12,8 @@ ATTACKS = ("topk", "center", "lens")
 
 
 def cells(parameters: lens.Lens) -> list[dict]:
-    return [cell for cell in lens.cells(parameters)
-            if cell["attack"] in ATTACKS and cell["epsilon"] == max(parameters.epsilons[cell["data_set"]])]
+    return [cell for one in robust.variants(parameters) for cell in lens.grid(one)
+            if cell["attack"] in ATTACKS and cell["epsilon"] == max(one.epsilons[cell["data_set"]])]
 
 
 def inputs(cell: dict, store: Store) -> dict:
@@ -37,7 +37,7 @@ def run(cell: dict, store: Store) -> Outcome:
 
 
 def _pair(cell: dict) -> dict[str, dict]:
-    return {"noise": {**cell, "attack": "random_sign", "steps": 1}, "attack": cell}
+    return {"noise": lens.unsearched(cell, attack="random_sign", steps=1), "attack": cell}
 
 
 def shares(high: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -57,5 +57,5 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 
 
 EXPERIMENT = Experiment(
-    "separation", 2, lens.Lens, cells, inputs, run, sketch,
+    "separation", 3, lens.Lens, cells, inputs, run, sketch,
     canary={**lens.EXPERIMENT.canary, "attack": "topk"}, canary_values={"separation": 0.71}, notebook="lens")

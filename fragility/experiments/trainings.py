@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from fragility import checks, data, models, training
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
 from fragility.store import Store, fingerprint
 
 PIPELINES = ("direct", "resized")
@@ -143,10 +143,6 @@ def fitted(cell: dict, images: Tensor, augment: training.Augment | None = None) 
     options = {name: cell[name] for name in ("epochs", "batch_size", "learning_rate", "recipe")}
     return training.train(model, images, sets(cell).train_labels, augment=both or augment or own, **options,
                           generator=torch.Generator().manual_seed(cell["seed"]))
-
-
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def resized(images: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def top_sets(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]], row
     """
     figure, axes = plt.subplots(2, 1 + len(sets), figsize=(1.55 * (1 + len(sets)), 4.2))
     for axis, side, name in zip(axes[:, 0], (a, b), rows):
-        axis.imshow(side.numpy())
+        axis.imshow(side.cpu().numpy())
         axis.set_ylabel(name)
     axes[0, 0].set_title("map")
     for column, (window, diverse) in zip(axes.T[1:], sets):
@@ -32,7 +32,7 @@ def top_sets(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]], row
         near = [metrics.dilate(mask[None], window)[0] for mask in masks]
         column[0].set_title(("top-k-div" if diverse else "top-k") + (f", w = {window}" if window else ""))
         for axis, mine, around, theirs, name in zip(column, masks, near, near[::-1], ("precision", "recall")):
-            axis.imshow(np.select([(mine & theirs).numpy(), mine.numpy(), around.numpy()], [2, 3, 1], 0),
+            axis.imshow(np.select([part.cpu().numpy() for part in (mine & theirs, mine, around)], [2, 3, 1], 0),
                         cmap=ListedColormap(list(_SHADES.values())), vmin=0, vmax=3)
             found, chance = (mine & theirs).sum().item() / k, theirs.double().mean().item()
             axis.set_xlabel(f"{name if window else 'overlap'} {found:.2f}\nchance {chance:.2f}", fontsize=8)
