@@ -169,19 +169,20 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
 def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     """Model, images in [0, 1], labels and places in the test set: all that the model classifies correctly.
 
-    In the order of the seed, so that networks share most of their first images.
+    In the order of the seed, so that networks share most of their first images. An untrained network is right by
+    chance, perhaps about a single class: there all images count.
     """
     model, weights = robust.trained(cell, store)
-    return model, *_chosen(cell["data_set"], cell["seed"], cell["images"], weights, model)
+    return model, *_chosen(cell["data_set"], cell["seed"], cell["images"], weights, model, cell["epochs"] > 0)
 
 
 @lru_cache(maxsize=4)
-def _chosen(data_set: str, seed: int, images: int, weights: str, model: nn.Module):
+def _chosen(data_set: str, seed: int, images: int, weights: str, model: nn.Module, is_trained: bool):
     test, _ = networks.part(data_set, "test")
     order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))
     order = order[:max(20 * images, 400)]      # enough for partners of the same class
     x, labels = data.unit(test.images[order]).to(device()), test.labels[order].to(device())
-    rows = (logits_of(model, x).argmax(1) == labels).nonzero().flatten()
+    rows = (logits_of(model, x).argmax(1) == labels if is_trained else labels >= 0).nonzero().flatten()
     if len(rows) < images:
         raise ValueError(f"Only {len(rows)} of {len(x)} images are classified correctly, fewer than the {images} "
                          "that were asked for.")
