@@ -14,14 +14,15 @@ from .registry import BENCHMARKS
 from .setup import Setup
 
 TOPICS = ("maps", "rules", "perturb", "path_attack", "ranks", "lens", "removal", "training", "memory")
+ON_GPU = ("maps", "rules", "perturb", "path_attack", "ranks", "lens")     # of these, what a GPU computes
 VERDICTS = {True: "pass", False: "FAIL", None: "quick"}
 PACKAGES = ("fragility", "torch", "torchvision", "captum", "scipy", "numpy")
 
 
-def load_topics():
+def load_topics(topics=TOPICS):
     """Import the modules that fill the table."""
     try:
-        for topic in TOPICS:
+        for topic in topics:
             import_module(f".{topic}", __package__)
     except ModuleNotFoundError as error:
         raise click.ClickException(f"The benchmarks need {error.name}, which is not installed: they compare "
@@ -49,6 +50,7 @@ def surroundings(setup):
     return {"date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES},
             "threads": torch.get_num_threads(), "machine": platform.machine(),
+            "device": torch.cuda.get_device_name() if setup.device == "cuda" else "CPU",
             "capability": torch.backends.cpu.get_cpu_capability(), "quick": setup.quick,
             "weights": Path(setup.weights).name if setup.weights else "seeded random",
             "images": Path(setup.images).name if setup.images else "synthetic"}
@@ -59,20 +61,22 @@ def surroundings(setup):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--quick", is_flag=True, help="Least work that runs every benchmark; its ratios mean nothing.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Threads of PyTorch.")
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]),
+              help="Where both sides run; on a GPU only what it computes is timed.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, resolve_path=True),
               help="SqueezeNet 1.0, .safetensors with torchvision's keys; without it, seeded random weights.")
 @click.option("--images", type=click.Path(exists=True, file_okay=False, resolve_path=True),
               help="A folder of .jpg or .png pictures in place of the synthetic ones.")
-def main(names, as_json, quick, threads, weights, images):
+def main(names, as_json, quick, threads, device, weights, images):
     """Time the package against its peers, side by side, and print a table of ratios.
 
     A ratio is peer / ours: above 1 this package is faster. The exit status tells whether all of them ran,
     not whether they reached their bars: a busy machine must not turn a build red.
     """
-    load_topics()
+    load_topics(ON_GPU if device == "cuda" else TOPICS)
     chosen = choose(names)
     torch.set_num_threads(threads)
-    setup = Setup(quick, weights, images)
+    setup = Setup(quick, weights, images, device)
     width = max(map(len, chosen))
     if not as_json:
         click.echo(f"{'name':{width}}  {'ratio':>6}  {'bar':>7}  {'spread':>6}  result")

@@ -44,7 +44,7 @@ def ig_bare(setup):
     target = setup.labels(x)
     # Built outside the clock: the loop is charged for its gradients only.
     shares = (torch.arange(steps).add(0.5) / steps).view(-1, 1, 1, 1, 1)
-    points = (shares * x).flatten(0, 1)
+    points = (shares.to(x) * x).flatten(0, 1)
     labels = target.repeat(steps).unsqueeze(1)
 
     def loop(layout, size):

@@ -7,7 +7,7 @@ import torch
 from fragility import attacks, attribution, metrics
 from fragility.attribution.output import default_chunk
 
-from .perturb import EPSILON, PRECISION, K
+from .perturb import EPSILON, K, precision
 from .registry import Outcome, benchmark
 from .timing import clock, compared, fastest
 
@@ -26,7 +26,7 @@ class Subject:
 
     def __init__(self, setup, x, path_points):
         self.model, self.x, self.target, self.path_points = setup.model, x, setup.labels(x), path_points
-        self.clean = self.map(x)
+        self.clean, self.precision = self.map(x), precision(setup)
 
     def map(self, x):
         return attribution.pixel_map(
@@ -43,7 +43,7 @@ class Subject:
 
     def ours(self, steps):
         # The full path is looked at once in ten steps and at the end; the published attack looks at every step.
-        return self.attack(attacks.FiniteDifference(points=RANDOM_POINTS, every=10, precision=PRECISION), steps)
+        return self.attack(attacks.FiniteDifference(points=RANDOM_POINTS, every=10, precision=self.precision), steps)
 
     def published(self, steps, chunk):
         return self.attack(attacks.DoubleBackprop(beta=1.0), steps, chunk=chunk)

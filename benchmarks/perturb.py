@@ -9,8 +9,12 @@ from .registry import Outcome, benchmark
 from .timing import clock, paired, quartile_range
 
 K, EPSILON = 1000, 8 / 255
-PRECISION = torch.bfloat16 if fast_bf16(torch.device("cpu")) else None      # of the gradients that give a direction
-OURS, PUBLISHED = attacks.FiniteDifference(precision=PRECISION), attacks.DoubleBackprop()
+PUBLISHED = attacks.DoubleBackprop()
+
+
+def precision(setup):
+    """Of the gradients that give a direction."""
+    return torch.bfloat16 if fast_bf16(torch.device(setup.device)) else None
 
 
 def attack(setup, x, steps, curvature):
@@ -29,8 +33,9 @@ def attack_step(setup):
         short, long = (clock(lambda steps=steps: attack(setup, x, steps, curvature)) for steps in (few, many))
         return lambda: (long() - short()) / (many - few)
 
-    pair = paired(step(OURS), step(PUBLISHED), setup.repeats)
-    setting = f"{len(x)} images, our directions in {'bfloat16' if PRECISION else 'float32'}"
+    ours = attacks.FiniteDifference(precision=precision(setup))
+    pair = paired(step(ours), step(PUBLISHED), setup.repeats)
+    setting = f"{len(x)} images, our directions in {'bfloat16' if ours.precision else 'float32'}"
     return Outcome(pair.ratio, pair.spread, pair.note(setting) + " a step")
 
 
@@ -45,9 +50,9 @@ def attack_strength(setup):
         """Per image, the share displaced, and how many attacks found a valid image."""
         found = attack(setup, x, steps, curvature)
         after = attribution.pixel_map(attribution.gradient(setup.model, found.x))
-        return 1 - metrics.topk_intersection(clean, after, K).double().numpy(), int(found.found.sum())
+        return 1 - metrics.topk_intersection(clean, after, K).double().cpu().numpy(), int(found.found.sum())
 
-    (ours, n_ours), (peer, n_peer) = left(OURS), left(PUBLISHED)
+    (ours, n_ours), (peer, n_peer) = left(attacks.FiniteDifference(precision=precision(setup))), left(PUBLISHED)
     # One pixel is the resolution: it keeps an image that nothing moved from dividing by zero.
     ratio = max(ours.mean(), 1 / K) / max(peer.mean(), 1 / K)
     spread = quartile_range(np.maximum(ours, 1 / K) / np.maximum(peer, 1 / K))

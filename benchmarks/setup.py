@@ -62,6 +62,7 @@ class Setup:
     quick: bool = False             # smallest work that runs every line: the ratios mean nothing
     weights: str | None = None      # SqueezeNet 1.0, torchvision's keys
     images: str | None = None       # a folder of pictures in place of the synthetic ones
+    device: str = "cpu"             # where both sides run
 
     @property
     def repeats(self):
@@ -73,12 +74,13 @@ class Setup:
 
     @cached_property
     def model(self):
-        return squeezenet(self.weights)
+        return squeezenet(self.weights).to(self.device)
 
     def batch(self, n=8):
         """Images (n, 3, size, size) in [0, 1]; one only when quick."""
         n = 1 if self.quick else n
-        return read_images(self.images, n, self.size) if self.images else synthetic(n, self.size)
+        x = read_images(self.images, n, self.size) if self.images else synthetic(n, self.size)
+        return x.to(self.device)
 
     @torch.no_grad()
     def labels(self, x):

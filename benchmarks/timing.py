@@ -4,6 +4,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 
 class Paired(NamedTuple):
@@ -17,12 +18,20 @@ class Paired(NamedTuple):
         return f"{setting}; {times}" if setting else times
 
 
+def wait_for_gpu():
+    """A GPU is given work and does it later."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def clock(call):
     """A function that runs `call` and returns the seconds it took."""
     def seconds():
         gc.collect()        # neither side pays for the other's garbage
+        wait_for_gpu()
         start = perf_counter()
         call()
+        wait_for_gpu()
         return perf_counter() - start
     return seconds
 

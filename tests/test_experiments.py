@@ -33,8 +33,9 @@ def test_canary(name, store):
         pytest.skip("FRAGILITY_DATA names no folder with squeezenet1_0.safetensors")
     means = one.run(one.canary, store).table.mean(numeric_only=True)
     for column, value in one.canary_values.items():
-        # Sign steps on a network trained here differ a little between processors.
-        assert means[column] == pytest.approx(value, abs=0.03, rel=0.1), column
+        # Sign steps on a network trained here differ a little between processors, and more on a GPU.
+        slack = 2 if torch.cuda.is_available() else 1
+        assert means[column] == pytest.approx(value, abs=0.03 * slack, rel=0.1 * slack), column
 
 
 def test_cells_do_not_depend_on_their_order(store, tmp_path):

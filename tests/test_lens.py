@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fragility import attacks, figures, metrics, profiles
-from fragility.experiments import lens, lens_scores, robust, separation
+from fragility.experiments import lens, lens_scores, repeats, robust, separation
 from fragility.experiments import lens_published as published
 from fragility.metrics.agreement import topk_mask
 from tests import networks
@@ -831,6 +831,15 @@ def test_flowers_get_their_own_parameters():
 def test_changes_for_flowers_are_checked(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         lens_parameters(flowers=FLOWERS | changes)
+
+
+def test_repeats_are_the_attack_on_networks_of_other_seeds():
+    parameters = lens_parameters(flowers=FLOWERS, repeat_seeds=[0, 3])
+    grid, networks_ = repeats.cells(parameters), robust.cells(parameters)
+    assert {(c["attack"], c["epsilon"]) for c in grid} == {("topk", 0.3)} and {c["seed"] for c in grid} == {0, 3}
+    assert [c for c in grid if c["seed"] == 0] == [c for c in lens.cells(parameters) if c in grid]
+    assert all(robust.own(c) in networks_ for c in grid)
+    assert len(networks_) == 2 * len(robust.cells(lens_parameters())) + 1       # once a seed, and the flowers
 
 
 def test_a_precision_belongs_to_the_search():

@@ -17,6 +17,7 @@ from fragility.experiments import (
     portraits,
     rankings,
     references,
+    repeats,
     roar,
     robust,
     separation,
@@ -31,8 +32,9 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     kittens.EXPERIMENT, references.EXPERIMENT, references.SHOWN, influences.EXPERIMENT, influence_pairs.EXPERIMENT,
     directions.EXPERIMENT,
     dimension.EXPERIMENT, dimension.RESOLUTION, variants.EXPERIMENT, variants.TARGETED, robust.EXPERIMENT,
-    lens.EXPERIMENT, separation.EXPERIMENT, photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT,
-    trainings.EXPERIMENT, rankings.EXPERIMENT, path_steps.EXPERIMENT, roar.EXPERIMENT, toy.EXPERIMENT)}
+    lens.EXPERIMENT, repeats.EXPERIMENT, separation.EXPERIMENT, photographs.ATTACKED, photographs.NOISE,
+    portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT, path_steps.EXPERIMENT, roar.EXPERIMENT,
+    toy.EXPERIMENT)}
 
 
 def named(name: str) -> Experiment:

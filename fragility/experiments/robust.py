@@ -27,7 +27,8 @@ class Robust(Parameters):
     `balls` holds the largest change, the steps and the length of a step of PGD in training. IG-NORM and
     IG-SUM-NORM then fine-tune the PGD network over `fine_images` images, in as many passes as that takes, with
     `fine_steps` steps of the attack, `fine_points` path points in the loss and in the attack, and what needs
-    derivatives of the second order in `fine_precision`. `flowers` changes any of all this for one more data set.
+    derivatives of the second order in `fine_precision`. `repeat_seeds` are those of further trainings on the first
+    data sets; `flowers` changes any of all this for one more set.
     """
 
     networks: dict[str, str] = Field(min_length=1)
@@ -42,6 +43,7 @@ class Robust(Parameters):
     fine_precision: str
     test_images: int = Field(ge=1)
     test_steps: int = Field(ge=1)
+    repeat_seeds: list[int] = []
     flowers: dict = {}
     seed: int = 0
 
@@ -87,7 +89,9 @@ def variants(parameters: Robust) -> list[Robust]:
 
 
 def cells(parameters: Robust) -> list[dict]:
-    return [own(cell) for one in variants(parameters) for cell in settings(one)]
+    again = [{**cell, "seed": seed} for seed in parameters.repeat_seeds if seed != parameters.seed
+             for cell in settings(parameters)]
+    return [own(cell) for cell in [*(cell for one in variants(parameters) for cell in settings(one)), *again]]
 
 
 def settings(parameters: Robust) -> list[dict]:

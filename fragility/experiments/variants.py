@@ -179,7 +179,7 @@ def run_targeted(cell: dict, store: Store) -> Outcome:
 
 def targeted(model, x: Tensor, labels: Tensor, cell: dict) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Attacked images, pixel maps before and after, whether the label was kept, and the mask (h, w) of a cell."""
-    mask = quarter(cell["region"], x.shape[2:])
+    mask = quarter(cell["region"], x.shape[2:]).to(x.device)
     method, arguments = fragile.method_of(cell)
     result = attacks.attack(model, x, method=cell["method"], objective=attacks.Target(mask), epsilon=cell["epsilon"],
                             steps=cell["steps"], generator=generator_for(cell), method_args=arguments)
