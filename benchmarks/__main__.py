@@ -76,6 +76,7 @@ def main(names, as_json, quick, threads, device, weights, images):
     load_topics(ON_GPU if device == "cuda" else TOPICS)
     chosen = choose(names)
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False     # both sides in single precision: rounding tells their maps apart
     setup = Setup(quick, weights, images, device)
     width = max(map(len, chosen))
     if not as_json:

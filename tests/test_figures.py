@@ -43,6 +43,20 @@ def test_validity_draws_percent(table):
     assert np.allclose(line(change, "top-k attack").get_ydata(), -10)
 
 
+def test_seed_dots_mark_every_network_and_their_mean():
+    rows = [{"data_set": data_set, "method": "gradient", "training": training, "seed": seed, "image": image,
+             "topk": 0.1 * seed + 0.3 * (training == "pgd"), "chance_topk": 0.05}
+            for data_set in ("mnist", "gtsrb") for training in ("natural", "pgd") for seed in range(3)
+            for image in range(2)]
+    axis, = figures.seed_dots(pd.DataFrame(rows), {"topk": "top-k"}).axes
+    assert np.allclose(line(axis, "PGD").get_xdata(), [0.3, 0.4, 0.5]) and set(line(axis, "PGD").get_ydata()) == {1}
+    assert np.allclose(line(axis, "chance").get_xdata(), 0.05)
+    means = [one.get_xdata()[0] for one in axis.get_lines() if len(one.get_xdata()) == 2]
+    assert np.allclose(means, [0.1, 0.4, 0.1, 0.4])
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["mnist", "gtsrb"]
+    assert np.allclose(axis.get_yticks(), [0.5, 2.5])
+
+
 def test_map_rows_shows_every_image_beside_its_map():
     figure = figures.map_rows(torch.rand(3, 2, 1, 8, 8), torch.rand(3, 2, 8, 8), [["a", "b"]] * 3, ["x", "y"])
     assert len(figure.axes) == 12 and all(axis.images for axis in figure.axes)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fragility import attacks, figures, metrics, profiles
-from fragility.experiments import lens, lens_scores, repeats, robust, separation
+from fragility import attacks, data, figures, metrics, profiles
+from fragility.experiments import lens, lens_images, lens_scores, repeats, robust, separation
 from fragility.experiments import lens_published as published
 from fragility.metrics.agreement import topk_mask
 from tests import networks
@@ -871,8 +871,8 @@ def test_a_rare_class_finds_its_partner_beyond_the_usual_images(monkeypatch):
     labels = torch.zeros(400, dtype=torch.int64)
     labels[order[[0, 300]]] = 1
     images = labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
-    monkeypatch.setattr(lens.data, "load", lambda name, split: lens.data.Dataset(images, labels, ["a", "b"], "here"))
-    _, found, index = lens._chosen.__wrapped__("any", 0, 4, "", Reader().eval())
+    monkeypatch.setattr(data, "load", lambda name, split: data.Dataset(images, labels, ["a", "b"], "here"))
+    _, found, index = lens_images._chosen.__wrapped__("any", 0, 4, "", Reader().eval(), True)
     assert found.tolist() == [1, *[0] * 19, 1] and index.tolist() == order[[*range(20), 300]].tolist()
-    same = lens.partners(found, {"attack": "same_class", "images": 4})
+    same = lens_images.partners(found, {"attack": "same_class", "images": 4})
     assert all(rows[0] == 20 and (found[rows] == found[:4]).all() and (rows != torch.arange(4)).all() for rows in same)

@@ -150,7 +150,7 @@ def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor
     method, arguments = method_of(cell)
     before, after = (attribution.pixel_map(method(model, images, labels[rows], **arguments))
                      for images in (x[rows], moved))
-    return before.cpu(), moved.cpu(), after.cpu()
+    return before, moved, after
 
 
 def method_of(cell: dict):

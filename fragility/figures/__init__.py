@@ -17,11 +17,9 @@ from fragility.figures.influence import (
 )
 from fragility.figures.lens import (
     METRIC_NAMES,
-    TRAINING_NAMES,
     lens_bars,
     lens_curves,
     noise_dots,
-    robust_table,
     separations,
     tie_rules,
 )
@@ -39,6 +37,7 @@ from fragility.figures.roar import (
 )
 from fragility.figures.style import NAMES, PALETTE, use_style
 from fragility.figures.tables import VERDICT_MARKS, benchmark_setting, benchmark_table, ledger_table, plain_table
+from fragility.figures.trainings import TRAINING_NAMES, robust_table, seed_dots
 
 __all__ = [
     "METRIC_NAMES", "NAMES", "PALETTE", "REPORTED_CLEAN", "TRAINING_NAMES", "VERDICT_MARKS", "accuracy_table",
@@ -47,6 +46,6 @@ __all__ = [
     "influence_example", "influence_scatters", "invariance_matrix", "kink", "ledger_table", "lens_bars",
     "lens_curves", "map_rows", "map_table", "models_before_after", "noise_dots", "plain_table", "plt",
     "region_rows", "removal_curves", "reported_comparison", "reported_roar", "resolution_curves", "robust_table",
-    "saturation", "separations", "targeted_shares", "tie_rules", "top_sets", "toy_curves", "training_dots",
+    "saturation", "seed_dots", "separations", "targeted_shares", "tie_rules", "top_sets", "toy_curves", "training_dots",
     "training_table", "use_style", "validity", "variant_table",
 ]

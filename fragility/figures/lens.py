@@ -6,13 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
 
 from fragility import metrics as scores
 from fragility.claims import bootstrap
 from fragility.figures.comparison import _REPORTED_ATTACK, _REPORTED_METHOD, STYLE
 from fragility.figures.style import NAMES, PALETTE, epsilon_axis
-from fragility.figures.tables import plain_table
+from fragility.figures.trainings import TRAINING_NAMES
 
 METRIC_NAMES = {
     "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "top-k-div",
@@ -22,7 +21,6 @@ METRIC_NAMES = {
     "topk_corrected": "top-k\nabove chance", "recall_corrected": "LENS recall\nabove chance",
     "recall_div_corrected": "LENS recall-div\nabove chance",
 }
-TRAINING_NAMES = {"natural": "natural", "pgd": "PGD", "ig_norm": "IG-NORM", "ig_sum_norm": "IG-SUM-NORM"}
 _STYLES = {**STYLE, "random_walk": {"color": PALETTE[7], "marker": "v"}, "lens": {"color": PALETTE[4], "marker": "D"},
            "topk_for_lens": {"color": PALETTE[1], "marker": "P"}}
 _CONTROLS = {"same_class": ("-.", "another image, same class"), "other_class": (":", "another image, other class"),
@@ -37,7 +35,7 @@ def lens_curves(table: pd.DataFrame, reported: dict | None = None,
     An attack of one size is a mark with its interval. `reported` adds the digitised top row as dotted lines, position
     by position; give it only for photographs.
     """
-    methods, epsilons = _order(table.method), sorted(table.epsilon[table.epsilon > 0].unique())
+    methods, epsilons = list(table.method.unique()), sorted(table.epsilon[table.epsilon > 0].unique())
     figure, axes = plt.subplots(len(metrics), len(methods), figsize=(1 + 3.2 * len(methods), 2.3 * len(metrics) + 1),
                                 squeeze=False, sharex=True, sharey=True)
     for metric, row in zip(metrics, axes):
@@ -79,7 +77,7 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
     Over each group a line at its chance level and marks for the maps of another image. Where chance leaves a
     corrected metric no room, the images without a number are counted as saturated.
     """
-    methods, groups = _order(table.method), _order(table[by])
+    methods, groups = list(table.method.unique()), list(table[by].unique())
     figure, axes = plt.subplots(len(methods), len(metrics), squeeze=False, sharex=True, sharey=True,
                                 figsize=(1 + min(2.1 * len(metrics), 7.5), 2.2 * len(methods) + 0.9))
     width = 0.8 / len(attacks)
@@ -130,7 +128,7 @@ def separations(table: pd.DataFrame) -> Figure:
 
     With 95 % bootstrap intervals over images.
     """
-    methods, attacks = _order(table.method), _order(table.attack)
+    methods, attacks = list(table.method.unique()), list(table.attack.unique())
     metrics = [name for name in METRIC_NAMES if name in set(table.metric)]
     figure, axes = plt.subplots(1, len(methods), figsize=(1.6 + 2.7 * len(methods), 0.29 * len(metrics) + 1.3),
                                 squeeze=False, sharey=True, sharex=True)
@@ -184,7 +182,7 @@ def noise_dots(table: pd.DataFrame) -> Figure:
 
     Crosses: the map of another image. The dashed tick: chance.
     """
-    methods, trainings = _order(table.method), _order(table.training)
+    methods, trainings = list(table.method.unique()), list(table.training.unique())
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 0.42 * len(methods) + 1.3), sharey=True)
     for metric, axis in zip(("topk", "recall", "recall_div"), axes):
         for row, method in enumerate(methods):
@@ -207,25 +205,6 @@ def noise_dots(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) -> Styler:
-    """Accuracy, accuracy under PGD, and agreement of integrated gradients under the top-k attack, a row a training.
-
-    Beside each number stands what is recalled of [chen2019] for the data set of that name (for mnist-5k: MNIST).
-    """
-    rows = []
-    for (data_set, training), group in accuracies.groupby(["data_set", "training"], sort=False):
-        maps = table[(table.data_set == data_set) & (table.training == training) & (table.attack == "topk")]
-        maps = maps[(maps.method == "integrated_gradients") & (maps.epsilon == maps.epsilon.max())]
-        ours = [100 * group.correct.mean(), 100 * group.withstood.mean(), 100 * maps.topk.mean(), maps.kendall.mean()]
-        theirs = reported.get(data_set.removesuffix("-5k"), {}).get(training, [np.nan] * 4)
-        both = zip(ours, theirs, (".1f", ".1f", ".1f", ".3f"))
-        cells = [f"{one:{form}} ({other:{form}})".replace("nan", "–") for one, other, form in both]
-        rows.append([data_set, TRAINING_NAMES[training], *cells])
-    columns = ["accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"]
-    columns = ["data", "training", *(f"{name}: ours (recalled)" for name in columns)]
-    return plain_table(pd.DataFrame(rows, columns=columns))
-
-
 def _values(part: pd.DataFrame, metric: str, attack: str, epsilon: float | None = None) -> np.ndarray:
     """Scores (n,) of an attack, at its largest epsilon where none is given; missing ones left out."""
     part = part[part.attack == attack]
@@ -243,7 +222,3 @@ def _chance(part: pd.DataFrame, metric: str) -> float:
         return 0.0
     known = "topk" if metric.startswith("topk_div") else metric
     return part[f"chance_{known}"].astype(float).mean()
-
-
-def _order(column: pd.Series) -> list:
-    return list(dict.fromkeys(column))
