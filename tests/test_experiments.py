@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from fragility import book, experiments, paths, profiles, results
 from fragility.cli import main
 from fragility.experiments import fragile
-from fragility.experiments.base import Clock, Factor
+from fragility.experiments.base import Clock, Factor, frame
 from fragility.store import Store
 
 SMALL = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": {"gradient": 4},
@@ -36,6 +37,14 @@ def test_canary(name, store):
         # Sign steps on a network trained here differ a little between processors, and more on a GPU.
         slack = 2 if torch.cuda.is_available() else 1
         assert means[column] == pytest.approx(value, abs=0.03 * slack, rel=0.1 * slack), column
+
+
+def test_a_parameter_does_not_hide_what_was_measured(tmp_path):
+    """The precision of an attack's directions has the name of LENS precision."""
+    record = Store(tmp_path).put("e", 1, {"precision": "bfloat16", "sizes": [1, 2], "k": 3}, {},
+                                 pd.DataFrame({"image": [0, 1], "precision": [0.25, 0.5]}))
+    table = frame([record])
+    assert table.precision.tolist() == [0.25, 0.5] and table.k.tolist() == [3, 3] and set(table.sizes) == {"[1, 2]"}
 
 
 def test_cells_do_not_depend_on_their_order(store, tmp_path):

@@ -153,9 +153,13 @@ def collect(experiment: Experiment, parameters: dict | Parameters, store: Store 
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One tidy frame of records; empty without any."""
+    """One tidy frame of records, their parameters as columns; empty without any.
+
+    What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
+    """
     parts = [record.table.assign(**{name: str(value) if isinstance(value, (list, dict)) else value
-                                    for name, value in record.parameters.items()}) for record in records]
+                                    for name, value in record.parameters.items() if name not in record.table})
+             for record in records]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

@@ -61,7 +61,7 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
 
 
 def kendall(a: Tensor, b: Tensor) -> Tensor:
-    """Kendall's tau-b of two maps' pixels, exact: by SciPy image by image on the CPU, by :func:`tau` elsewhere.
+    """Kendall's tau-b of two maps' pixels, exact: by SciPy, image by image, on the CPU; on a GPU by sorts of the batch.
 
     Maps (n, h, w) in, (n,) in [-1, 1] out, in float64. Raises as :func:`spearman`.
     """
