@@ -35,9 +35,9 @@ from fragility.figures.roar import (
     training_dots,
     training_table,
 )
+from fragility.figures.robust import TRAINING_NAMES, robust_table, seed_dots
 from fragility.figures.style import NAMES, PALETTE, use_style
 from fragility.figures.tables import VERDICT_MARKS, benchmark_setting, benchmark_table, ledger_table, plain_table
-from fragility.figures.trainings import TRAINING_NAMES, robust_table, seed_dots
 
 __all__ = [
     "METRIC_NAMES", "NAMES", "PALETTE", "REPORTED_CLEAN", "TRAINING_NAMES", "VERDICT_MARKS", "accuracy_table",

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from fragility import metrics as scores
 from fragility.claims import bootstrap
 from fragility.figures.comparison import _REPORTED_ATTACK, _REPORTED_METHOD, STYLE
+from fragility.figures.robust import TRAINING_NAMES
 from fragility.figures.style import NAMES, PALETTE, epsilon_axis
-from fragility.figures.trainings import TRAINING_NAMES
 
 METRIC_NAMES = {
     "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "top-k-div",

@@ -35,7 +35,7 @@ def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     """Agreement under one attack of networks trained from several seeds: a mark a network, a line their mean.
 
     Maps in rows, `metrics` {column: title} in columns; data sets and their trainings from top to bottom. Grey ticks:
-    chance, where the table has a column of it, else zero.
+    chance, where the table has a column of it, else zero. Crosses: the map of an image of another class.
     """
     methods, trainings = list(table.method.unique()), list(table.training.unique())
     subjects = list(dict.fromkeys(zip(table.data_set, table.training)))
@@ -52,6 +52,9 @@ def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
                 axis.plot([means.mean()] * 2, [height - 0.38, height + 0.38], color=PALETTE[place], linewidth=1.6)
                 chance = part.get(f"chance_{metric}", pd.Series([0.0])).astype(float).mean()
                 axis.plot(chance, height, "|", color="0.35", markersize=7, label=None if height else "chance")
+                if f"{metric}_over_other" in part:
+                    other = (part[metric] - part[f"{metric}_over_other"].astype(float)).mean()
+                    axis.plot(other, height, "x", color="0.25", markersize=4.5, label=None if height else "another class")
             if method == methods[0]:
                 axis.set_title(title)
         row[0].set_ylabel(NAMES[method])
@@ -61,5 +64,5 @@ def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     middles = {name: np.mean([place for place, one in enumerate(data_sets) if one == name]) for name in data_sets}
     axes[0, 0].set_yticks(list(middles.values()), list(middles))
     axes[0, 0].invert_yaxis()
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(trainings) + 1)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(trainings) + 2)
     return figure
