@@ -54,7 +54,8 @@ def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
                 axis.plot(chance, height, "|", color="0.35", markersize=7, label=None if height else "chance")
                 if f"{metric}_over_other" in part:
                     other = (part[metric] - part[f"{metric}_over_other"].astype(float)).mean()
-                    axis.plot(other, height, "x", color="0.25", markersize=4.5, label=None if height else "another class")
+                    axis.plot(other, height, "x", color="0.25", markersize=4.5,
+                              label=None if height else "another class")
             if method == methods[0]:
                 axis.set_title(title)
         row[0].set_ylabel(NAMES[method])
