@@ -15,7 +15,7 @@ def needs(*names):
 
 
 SETS = {"mnist": ("mnist.npz", (1, 28, 28), 10), "cifar10": ("cifar10.npz", (3, 32, 32), 10),
-        "gtsrb": ("gtsrb.npz", (3, 32, 32), 43)}
+        "gtsrb": ("gtsrb.npz", (3, 32, 32), 43), "flowers": ("flowers", (3, 128, 128), 5)}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(file)) for name, (file, _, _) in SETS.items()])
