@@ -69,16 +69,15 @@ def lens(setup):
     # A mean over 3 x 3 pixels: neighbours look alike, as they do in the map of a network.
     noise = torch.randn(2, n, size, size, generator=generator)
     a, b = (metrics.box_mean(part, 1).abs() for part in (noise[0], noise.sum(0)))
-    c, d = a.to(setup.device), b.to(setup.device)
 
     def ours():
-        return 2 - metrics.lens_distance(c, d, k, WINDOW), metrics.diverse_topk(c, k, WINDOW)
+        return 2 - metrics.lens_distance(a, b, k, WINDOW), metrics.diverse_topk(a, k, WINDOW)
 
     def published():
         return by_loop(a, b, k, diverse)
 
     for mine, theirs in zip(ours(), published()):
-        require_same(mine.float().cpu(), theirs.float(), tolerance=1e-6)
+        require_same(mine.float(), theirs.float(), tolerance=1e-6)
     pair = paired(clock(ours), clock(published), setup.repeats)
     informed = paired(clock(ours), clock(lambda: by_loop(a, b, k, marked)), 2)
     return Outcome(pair.ratio, pair.spread, pair.note(f"{CANDIDATES:,} candidates") +

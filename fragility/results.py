@@ -100,7 +100,7 @@ def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.Da
 
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:
     """Recompute a record; largest difference of each numeric column's mean, relative to its spread."""
-    again = experiment.run(record.parameters, store).table
+    again = experiment.compute(record.parameters, store).table
     before, after = (table.mean(numeric_only=True) for table in (record.table, again))
     spread = record.table.std(numeric_only=True).fillna(before.abs()).clip(lower=1e-9)     # one row has no spread
     return ((after - before).abs() / spread).to_dict()

@@ -110,3 +110,14 @@ def test_claims_are_complete_and_their_experiments_exist():
     assert all(claim["experiment"] in experiments.EXPERIMENTS for claim in tested)
     kinds = [sum(kind in claim["test"] for kind in ("where", "larger", "between")) for claim in tested]
     assert set(kinds) == {1}
+
+
+def test_over_seeds_two_sides_are_paired_by_image_first():
+    """Images are of unlike difficulty, and each side judges others: means of all would differ, though no image does."""
+    hard = {0: 0.1, 1: 0.2, 2: 0.9, 3: 0.8}
+    rows = [{"training": training, "seed": seed, "image": image, "topk": hard[image] + 0.01 * seed + gain}
+            for training, gain, images in (("pgd", 0.0, (0, 1, 2)), ("fine", 0.05, (1, 2, 3)))
+            for seed in range(3) for image in images]
+    test = {"column": "topk", "larger": {"training": "fine"}, "smaller": {"training": "pgd"}, "over": "seed"}
+    judged = evaluate(test, pd.DataFrame(rows))
+    assert judged.measured == "0.05" and judged.verdict == REPRODUCED and "n = 3 seeds" in judged.measured_with_interval

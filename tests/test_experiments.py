@@ -32,7 +32,7 @@ def test_canary(name, store):
     if one.canary.get("network") == "squeezenet1_0" and not any(
             (folder / "squeezenet1_0.safetensors").is_file() for folder in paths.data_roots()):
         pytest.skip("FRAGILITY_DATA names no folder with squeezenet1_0.safetensors")
-    means = one.run(one.canary, store).table.mean(numeric_only=True)
+    means = one.compute(one.canary, store).table.mean(numeric_only=True)
     for column, value in one.canary_values.items():
         # Sign steps on a network trained here differ a little between processors, and more on a GPU.
         slack = 2 if torch.cuda.is_available() else 1

@@ -79,8 +79,12 @@ def test_removal_imputes_the_same_values():
 def test_robust_training_learns():
     digits, test = data.load("mnist-5k", "train"), data.load("mnist-5k", "test")
     model = models.load("mnist-cnn").cuda()
+    def withstood():
+        kept = robust.withstands(model, test.images[:300], test.labels[:300], robust.Ball(0.1, 8, 0.03), seeded())
+        return kept.float().mean().item()
     training.train(model, digits.images, digits.labels, epochs=3, generator=seeded())
+    before = withstood()
     training.train(model, digits.images, digits.labels, epochs=1, generator=seeded(),
                    loss=robust.ig_sum_norm(robust.Ball(0.1, 2, 0.05), seeded(), points=3, attack_points=2,
                                            precision=torch.bfloat16))
-    assert training.accuracy(model, test.images, test.labels) > 0.85
+    assert training.accuracy(model, test.images, test.labels) > 0.85 and withstood() > before + 0.1

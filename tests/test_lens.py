@@ -827,7 +827,8 @@ def test_flowers_get_their_own_parameters():
     assert [one["data_set"] for one in robust.cells(lens_parameters(flowers=FLOWERS))].count("flowers") == 1
 
 
-@pytest.mark.parametrize("changes", [{"windows": 2}, {"epsilons": {"flowers": [0.0]}}, {"epochs": {"mnist": 1}}])
+@pytest.mark.parametrize("changes", [{"windows": 2}, {"epsilons": {"flowers": [0.0]}}, {"epochs": {"mnist": 1}},
+                                     {"networks": {"mnist-5k": "kamath-mnist"}}])
 def test_changes_for_flowers_are_checked(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         lens_parameters(flowers=FLOWERS | changes)
@@ -872,7 +873,7 @@ def test_a_rare_class_finds_its_partner_beyond_the_usual_images(monkeypatch):
     labels[order[[0, 300]]] = 1
     images = labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
     monkeypatch.setattr(data, "load", lambda name, split: data.Dataset(images, labels, ["a", "b"], "here"))
-    _, found, index = lens_images._chosen.__wrapped__("any", 0, 4, "", Reader().eval(), True)
+    _, found, index = lens_images._choose(Reader().eval(), "any", 0, 4, is_trained=True)
     assert found.tolist() == [1, *[0] * 19, 1] and index.tolist() == order[[*range(20), 300]].tolist()
     same = lens_images.partners(found, {"attack": "same_class", "images": 4})
     assert all(rows[0] == 20 and (found[rows] == found[:4]).all() and (rows != torch.arange(4)).all() for rows in same)

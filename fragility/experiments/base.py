@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import NamedTuple
 
 import pandas as pd
@@ -40,6 +41,16 @@ class Outcome(NamedTuple):
 
     table: pd.DataFrame
     tensors: dict[str, Tensor] | None = None
+
+
+def repeatable(function: Callable) -> Callable:
+    """Let a function compute on a GPU as on a CPU: its convolutions would round their inputs to 10 bits there, and
+    add in any order."""
+    @wraps(function)
+    def steady(*args, **kwargs):
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return function(*args, **kwargs)
+    return steady
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,11 @@ class Experiment:
     def key(self, cell: dict, store: Store) -> str:
         return store.key(self.name, self.version, cell, self.inputs(cell, store))
 
+    @repeatable
+    def compute(self, cell: dict, store: Store) -> Outcome:
+        """What the cell gives, whatever the store has of it."""
+        return self.run(cell, store)
+
     def known(self, cell: dict, store: Store) -> Record | None:
         """The cell's record, where the store has one."""
         return store.get(self.name, self.key(cell, store))
@@ -91,9 +107,7 @@ class Experiment:
         if found:
             return found
         start = time.perf_counter()
-        # A GPU's convolutions would round to 10 bits and add in any order; a record is single precision, and repeats.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            table, tensors = self.run(cell, store)
+        table, tensors = self.compute(cell, store)
         return store.put(self.name, self.version, cell, inputs, table, tensors, time.perf_counter() - start)
 
 
@@ -185,9 +199,9 @@ def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
         tiny, factor = experiment.sketch(cell)
         kind = canonical(tiny)
         if kind not in measured:
-            experiment.run(tiny, store)
+            experiment.compute(tiny, store)
             start = time.perf_counter()
-            tensors = experiment.run(tiny, store).tensors or {}
+            tensors = experiment.compute(tiny, store).tensors or {}
             measured[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
         seconds += factor.time * measured[kind][0]
         size += factor.size * measured[kind][1]

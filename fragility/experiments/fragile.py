@@ -12,7 +12,16 @@ from torchvision.transforms.functional import center_crop
 from fragility import attacks, attribution, checks, data, metrics, models
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks
-from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, Parameters, device, generator_for
+from fragility.experiments.base import (
+    PRECISIONS,
+    Experiment,
+    Factor,
+    Outcome,
+    Parameters,
+    device,
+    generator_for,
+    repeatable,
+)
 from fragility.store import Store, fingerprint
 
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
@@ -142,6 +151,7 @@ def _chosen(data_set: str, network: str, seed: int, weights: str, model: nn.Modu
     return _CHOSEN[key]
 
 
+@repeatable
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
     """Clean pixel maps, perturbed images and their pixel maps of some of a cell's images, for a picture."""
     model, x, labels = subjects(cell, store)

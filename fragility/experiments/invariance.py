@@ -13,7 +13,7 @@ from fragility import attribution, checks, data, metrics
 from fragility import shift as shifted
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks, patterns, shifts
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device, repeatable
 from fragility.store import Store, fingerprint
 
 AGREES = 1e-4        # relative difference of logits above which two networks are not compared
@@ -207,6 +207,7 @@ def _images(data_set: str, count: int, seed: int) -> tuple[Tensor, Tensor, Tenso
                                                          train.double().mean(0)))
 
 
+@repeatable
 def shown(cell: dict, store: Store, methods: Sequence[str], image: int = 0) -> tuple[list[Tensor], dict[str, tuple]]:
     """One image in both encodings, and its maps by both networks for a picture: {method: (map 1, map 2)}."""
     pair = sides(cell, store)

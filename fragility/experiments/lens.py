@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fragility import attacks, attribution, checks, metrics
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks, robust
-from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, device, generator_for
+from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, device, generator_for, repeatable
 from fragility.experiments.lens_images import CONTROLS, PARTNERS, partners, subjects
 from fragility.experiments.lens_scores import scores
 from fragility.profiles import PROFILES
@@ -201,6 +201,7 @@ def _far(cell: dict):
     return lambda clean, changed: -metrics.lens_recall(clean, changed, cell["k"], cell["window"])
 
 
+@repeatable
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Some of a cell's images for a picture: clean and perturbed (n, c, h, w), and their pixel maps (n, h, w)."""
     model, x, labels, _ = subjects(cell, store)

@@ -1,11 +1,9 @@
 """Which images the metrics of [kamath2024] are compared on, and whose maps are the control of which."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 
-from fragility import data
+from fragility import data, models
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks, robust
 from fragility.experiments.base import device
@@ -22,11 +20,17 @@ def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor, Tenso
     chance, perhaps about a single class: there all images count.
     """
     model, weights = robust.trained(cell, store)
-    return model, *_chosen(cell["data_set"], cell["seed"], cell["images"], weights, model, cell["epochs"] > 0)
+    key = (cell["data_set"], cell["seed"], cell["images"], weights)
+    if key not in _CHOSEN:
+        _CHOSEN.clear()
+        _CHOSEN[key] = _choose(model, *key[:3], is_trained=cell["epochs"] > 0 or cell["network"] not in models.OWN)
+    return model, *_CHOSEN[key]
 
 
-@lru_cache(maxsize=4)
-def _chosen(data_set: str, seed: int, images: int, weights: str, model: nn.Module, is_trained: bool):
+_CHOSEN: dict[tuple, tuple] = {}        # the last choice: a network is looked at in many cells
+
+
+def _choose(model: nn.Module, data_set: str, seed: int, images: int, is_trained: bool) -> tuple[Tensor, Tensor, Tensor]:
     test, _ = networks.part(data_set, "test")
     order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))
     order = order[:max(20 * images, 400)]      # enough for partners of the same class

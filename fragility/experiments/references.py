@@ -7,7 +7,7 @@ from torch import Tensor
 from fragility import attribution, checks, data, metrics
 from fragility.attribution.output import logits_of
 from fragility.experiments import fragile, portraits
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
+from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device, repeatable
 from fragility.store import Store, fingerprint
 
 #: name -> the two references that are compared.
@@ -44,6 +44,7 @@ def run(cell: dict, store: Store) -> Outcome:
     return Outcome(pd.DataFrame({"image": range(len(a)), **{name: value.tolist() for name, value in measured.items()}}))
 
 
+@repeatable
 def maps(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
     """Images (n, c, h, w) of a cell and their maps from both references.
 

@@ -25,10 +25,10 @@ class Robust(Parameters):
     """Which networks, and how they are trained; the dictionaries go by data set.
 
     `balls` holds the largest change, the steps and the length of a step of PGD in training. IG-NORM and
-    IG-SUM-NORM then fine-tune the PGD network over `fine_images` images, in as many passes as that takes, with
-    `fine_steps` steps of the attack, `fine_points` path points in the loss and in the attack, and what needs
-    derivatives of the second order in `fine_precision`. `repeat_seeds` are those of further trainings on the first
-    data sets; `flowers` changes any of all this for one more set.
+    IG-SUM-NORM then fine-tune the PGD network over `fine_images` images (of a smaller set, the nearest whole number
+    of passes), with `fine_steps` steps of the attack, `fine_points` path points in the loss and in the attack, and
+    all of it in `fine_precision`. `repeat_seeds` are those of further trainings on the first data sets; `flowers`
+    changes any of all this for one more set.
     """
 
     networks: dict[str, str] = Field(min_length=1)
@@ -84,6 +84,8 @@ def variants(parameters: Robust) -> list[Robust]:
     """The parameters of the first data sets, and those with the changes of `flowers`."""
     if not parameters.flowers:
         return [parameters]
+    if not parameters.flowers.get("networks", parameters.networks).keys().isdisjoint(parameters.networks):
+        raise ValueError("flowers must name a data set of its own in networks, with all that goes by data set.")
     changes = {name: value for name, value in parameters.flowers.items() if name in type(parameters).model_fields}
     return [parameters, type(parameters).of(parameters.model_dump() | {"flowers": {}} | changes)]
 
