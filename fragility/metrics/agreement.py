@@ -19,7 +19,7 @@ def topk_intersection(a: Tensor, b: Tensor, k: int) -> Tensor:
     """
     a, b = checks.map_pair(a, b)
     checks.whole("k", k, 1, a[0].numel())
-    return (topk_mask(a, k) & topk_mask(b, k)).sum((1, 2)).to(a.dtype) / k
+    return count(topk_mask(a, k) & topk_mask(b, k)).to(a.dtype) / k
 
 
 def topk_mask(a: Tensor, k: int) -> Tensor:
@@ -30,11 +30,16 @@ def topk_mask(a: Tensor, k: int) -> Tensor:
     values = a.flatten(1)
     smallest = _kth_largest(values, k)
     top = values >= smallest
-    if (top.sum(1) > k).any():    # not the usual case, so that most maps are spared the counting
+    if (count(top) > k).any():    # not the usual case, so that most maps are spared the counting
         above, tied = values > smallest, values == smallest
         room = k - above.sum(1, keepdim=True)
         top = above | (tied & (tied.cumsum(1) <= room))
     return top.view_as(a)
+
+
+def count(mask: Tensor) -> Tensor:
+    """Number (n,) of marks of boolean masks (n, …), int32. Torch would make eight bytes of each mark before it adds."""
+    return mask.flatten(1).view(torch.uint8).sum(1, dtype=torch.int32)
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
 from fragility import checks
-from fragility.metrics.agreement import _varied, kendall, spearman, topk_mask
+from fragility.metrics.agreement import _varied, count, kendall, spearman, topk_mask
+
+_IN_CACHE = 210_000     # pixels that the passes of a greedy choice go over together on a CPU: four maps of 224 x 224
 
 
 def lens_recall(a: Tensor, b: Tensor, k: int, window: int, *, diverse: bool = False) -> Tensor:
@@ -108,12 +110,8 @@ def diverse_topk(a: Tensor, k: int, window: int) -> Tensor:
     checks.maps(a)
     checks.whole("k", k, 1, a[0].numel())
     checks.whole("window", window, 0)
-    a = a.detach()
-    taken = _greedy(a, k, window)
-    tied = _collide(taken, window) | (taken.sum((1, 2)) > k)
-    if tied.any():      # equal values matter there: ranks tell them apart, but cost a sort
-        taken[tied] = _greedy(_unique_ranks(a[tied]), k, window)
-    return taken
+    size = max(1, _IN_CACHE // a[0].numel()) if a.is_cpu else len(a)
+    return torch.cat([_diverse(part, k, window) for part in a.detach().split(size)])
 
 
 def top_pixels(batches: tuple[Tensor, ...], k: int, window: int, diverse: bool = False) -> list[Tensor]:
@@ -123,7 +121,7 @@ def top_pixels(batches: tuple[Tensor, ...], k: int, window: int, diverse: bool =
     if not diverse:
         return [topk_mask(a, k) for a in batches]
     masks = [diverse_topk(a, k, window) for a in batches]
-    found = torch.stack([mask.sum((1, 2)) for mask in masks]).amin(0)
+    found = torch.stack([count(mask) for mask in masks]).amin(0)
     if (found < k).any():
         raise ValueError(f"Fewer than k = {k:,} diverse pixels exist at window {window} in "
                          f"{checks.listing(found < k)}; k can be at most {int(found.min()):,}.")
@@ -132,7 +130,7 @@ def top_pixels(batches: tuple[Tensor, ...], k: int, window: int, diverse: bool =
 
 def _near(mask: Tensor, other: Tensor, window: int) -> Tensor:
     """Number (n,) of marks within the window of a mark of the other."""
-    return (mask & dilate(other, window)).sum((1, 2))
+    return count(mask & dilate(other, window))
 
 
 def _smooth_pair(a: Tensor, b: Tensor, window: int, zero_padding: bool) -> list[Tensor]:
@@ -140,6 +138,15 @@ def _smooth_pair(a: Tensor, b: Tensor, window: int, zero_padding: bool) -> list[
     for name, side in (("a", a), ("b", b)):
         _varied(side, name)    # the means of a constant map may differ by rounding
     return [box_mean(side.double(), window, zero_padding=zero_padding) for side in (a, b)]
+
+
+def _diverse(a: Tensor, k: int, window: int) -> Tensor:
+    """:func:`diverse_topk` of maps that are looked at together."""
+    taken = _greedy(a, k, window)
+    tied = _collide(taken, window) | (count(taken) > k)
+    if tied.any():      # equal values matter there: ranks tell them apart, but cost a sort
+        taken[tied] = _greedy(_unique_ranks(a[tied]), k, window)
+    return taken
 
 
 def _greedy(left: Tensor, k: int, window: int) -> Tensor:
@@ -152,14 +159,14 @@ def _greedy(left: Tensor, k: int, window: int) -> Tensor:
         decided = dilate(peaks, reach).logical_or_(left < lowest)
         if decided.all():
             return (tops >= lowest).logical_and_(tops > -torch.inf)
-        left = torch.where(decided, tops, left)
+        left = torch.where(decided, tops, left, out=tops)
 
 
 def _collide(taken: Tensor, window: int) -> Tensor:
     """Whether (n,) marks of a map lie in each other's window: then their squares of side w + 1 overlap."""
     reach = min(window, max(taken.shape[1:]))
     squares = _slide(taken, reach + 1, reach, torch.logical_or)
-    return squares.sum((1, 2)) < (reach + 1) ** 2 * taken.sum((1, 2))
+    return count(squares) < (reach + 1) ** 2 * count(taken)
 
 
 def _unique_ranks(a: Tensor) -> Tensor:
