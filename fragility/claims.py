@@ -107,9 +107,8 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     `among` narrows the frame first. `one_of` {column: values} completes the selection that leaves the column open,
     one cell a value. Values are paired and resampled `over` images, or over trainings ("seed"), which are few: then
     the interval is Student's, its number of seeds shown, and a difference of two selections is first paired by image
-    where the records have images. Of several values an image or seed the mean counts, or
-    with `of` their "range" or standard "deviation"; `over` may then be several columns, whose combinations are the
-    units.
+    where the records have images. Of several values an image or seed the mean counts, or with `of` their "range" or
+    standard "deviation"; `over` may then be several columns, whose combinations are the units.
     """
     table = _select(_with_column(table, test["column"]), test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
@@ -187,10 +186,10 @@ def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
         return _units(test, rows).dropna().to_numpy(float)
     first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
     one, other = _select(group, first), _select(group, second)
-    if "image" in group and test.get("over", "image") != "image" and "of" not in test:
+    if "image" in group and test.get("over") == "seed" and "of" not in test:
         # Of trainings that were judged by images, too, the images that both sides have are compared first.
-        paired = {**test, "over": [test["over"], "image"]}
-        return (_units(paired, one) - _units(paired, other)).dropna().groupby(test["over"]).mean().to_numpy(float)
+        paired = {**test, "over": ["seed", "image"]}
+        return (_units(paired, one) - _units(paired, other)).dropna().groupby("seed").mean().to_numpy(float)
     return (_units(test, one) - _units(test, other)).dropna().to_numpy(float)
 
 

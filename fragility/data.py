@@ -47,12 +47,11 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
         Unknown name or split, a damaged file, or a set that is nowhere to be found, with what to do.
     """
     checks.choice("Data set", name, NAMES)
-    stored = "all" if name in WITHOUT_SPLIT else split
-    allowed = [stored, *_PARTS] if name in CUT else [stored] if name in WITHOUT_SPLIT else _PARTS
+    allowed = SPLITS.get(name, ("train", "test"))
     if split not in allowed:
         raise ValueError(f"The data set {name} has no split {split!r}; choose one of: {', '.join(allowed)}.")
-    if split != stored:
-        return _cut(load(name, stored, root=root), split)
+    if "all" in allowed and split != "all":
+        return _cut(load(name, "all", root=root), split)
     if name == "mnist-5k":
         return _embedded_mnist(split)
     for folder in paths.data_roots(root):
@@ -210,9 +209,9 @@ _TORCHVISION = {
 }
 NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "imagenet", "flowers",
          "imagenet-sample")
-WITHOUT_SPLIT = ("flowers", "imagenet-sample")
-CUT = ("flowers",)      # of these, sets that have a split here all the same
-_PARTS = ("train", "test")
+#: Of sets that come whole: "all", and what they are cut into here. Any other set has "train" and "test".
+SPLITS = {"flowers": ("all", "train", "test"), "imagenet-sample": ("all",)}
+WITHOUT_SPLIT = tuple(SPLITS)
 
 
 def _from_torchvision(name: str, split: str) -> Dataset:

@@ -1,5 +1,6 @@
 """Experiments: canaries, cells, profiles, plan, publish and verify."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from fragility import book, experiments, paths, profiles, results
 from fragility.cli import main
 from fragility.experiments import fragile
-from fragility.experiments.base import Clock, Factor, frame
+from fragility.experiments.base import Clock, Factor, frame, repeatable
 from fragility.store import Store
 
 SMALL = {"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": {"gradient": 4},
@@ -37,6 +38,15 @@ def test_canary(name, store):
         # Sign steps on a network trained here differ a little between processors, and more on a GPU.
         slack = 2 if torch.cuda.is_available() else 1
         assert means[column] == pytest.approx(value, abs=0.03 * slack, rel=0.1 * slack), column
+
+
+def test_cells_are_computed_in_single_precision_and_repeat():
+    def seen():
+        return torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    outside = seen()
+    assert repeatable(seen)() == (False, True) and seen() == outside != (False, True)
+    one = dataclasses.replace(experiments.named("toy"), run=lambda cell, store: seen())
+    assert one.compute({}, None) == (False, True)
 
 
 def test_a_parameter_does_not_hide_what_was_measured(tmp_path):

@@ -116,6 +116,13 @@ def test_greedy_order_of_ties_on_a_large_map():
         assert torch.equal(metrics.diverse_topk(a, 25, window), oracle.diverse_topk(a, 25, window))
 
 
+def test_more_maps_than_are_looked_at_together():
+    a = maps("few values", (120, 120), n=20)
+    assert a.numel() > metrics.lens._IN_CACHE > a[0].numel()
+    one_by_one = torch.cat([metrics.diverse_topk(one, 40, 2) for one in a.split(1)])
+    assert torch.equal(metrics.diverse_topk(a, 40, 2), one_by_one)
+
+
 def test_a_long_chain_of_pixels_each_blocked_by_a_larger_one():
     """Along a slope every pixel is decided only after its larger neighbour: as many rounds as pixels."""
     slope = torch.arange(60, 0, -1, dtype=torch.float64).view(1, 1, 60)
@@ -817,25 +824,25 @@ FLOWERS = {"networks": {"flowers": "kamath-flower"}, "epochs": {"flowers": 1}, "
 
 
 def test_flowers_get_their_own_parameters():
-    plain, with_flowers = (lens.cells(lens_parameters(flowers=changes)) for changes in ({}, FLOWERS))
+    plain, with_flowers = (lens.cells(lens_parameters(others=others)) for others in ([], [FLOWERS]))
     assert with_flowers[:len(plain)] == plain
     more = with_flowers[len(plain):]
     assert {(c["data_set"], c["k"], c["training"]) for c in more} == {("flowers", 1000, "natural")}
     assert [c["attack"] for c in more if c["method"] == "gradient"] == [*lens.CONTROLS, "random_sign", "topk"]
-    both = [one["data_set"] for one in separation.cells(lens_parameters(flowers=FLOWERS))]
+    both = [one["data_set"] for one in separation.cells(lens_parameters(others=[FLOWERS]))]
     assert both.count("flowers") == 2 and len(both) > 2
-    assert [one["data_set"] for one in robust.cells(lens_parameters(flowers=FLOWERS))].count("flowers") == 1
+    assert [one["data_set"] for one in robust.cells(lens_parameters(others=[FLOWERS]))].count("flowers") == 1
 
 
 @pytest.mark.parametrize("changes", [{"windows": 2}, {"epsilons": {"flowers": [0.0]}}, {"epochs": {"mnist": 1}},
                                      {"networks": {"mnist-5k": "kamath-mnist"}}])
 def test_changes_for_flowers_are_checked(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
-        lens_parameters(flowers=FLOWERS | changes)
+        lens_parameters(others=[FLOWERS | changes])
 
 
 def test_repeats_are_the_attack_on_networks_of_other_seeds():
-    parameters = lens_parameters(flowers=FLOWERS, repeat_seeds=[0, 3])
+    parameters = lens_parameters(others=[FLOWERS], repeat_seeds=[0, 3])
     grid, networks_ = repeats.cells(parameters), robust.cells(parameters)
     assert {(c["attack"], c["epsilon"]) for c in grid} == {("topk", 0.3)} and {c["seed"] for c in grid} == {0, 3}
     assert [c for c in grid if c["seed"] == 0] == [c for c in lens.cells(parameters) if c in grid]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -34,6 +34,25 @@ class Parameters(BaseModel):
             lines = [f"{'.'.join(map(str, e['loc'])) or 'parameters'}: {e['msg'].removeprefix('Value error, ')}"
                      for e in error.errors()]
             raise ValueError("Parameters are out of order. " + "; ".join(lines)) from None
+
+
+class Several(Parameters):
+    """Parameters of several grids: each of `others` holds changes of them, for a further grid beside the first."""
+
+    others: list[dict] = []
+
+    @model_validator(mode="after")
+    def others_are_in_order(self):
+        grids(self)
+        return self
+
+
+def grids(parameters: Several) -> list[Several]:
+    """The parameters of each grid: the first one's, and these with the changes of each of `others`."""
+    first = parameters.model_dump() | {"others": []}
+    fields = type(parameters).model_fields
+    return [parameters, *(type(parameters).of(first | {name: value for name, value in change.items() if name in fields})
+                          for change in parameters.others)]
 
 
 class Outcome(NamedTuple):

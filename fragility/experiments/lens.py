@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fragility import attacks, attribution, checks, metrics
 from fragility.attribution.output import logits_of
 from fragility.experiments import networks, robust
-from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, device, generator_for, repeatable
+from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, device, generator_for, grids, repeatable
 from fragility.experiments.lens_images import CONTROLS, PARTNERS, partners, subjects
 from fragility.experiments.lens_scores import scores
 from fragility.profiles import PROFILES
@@ -52,12 +52,12 @@ class Lens(robust.Robust):
     def known_precision(cls, name):
         return checks.choice("Precision", name, PRECISIONS)
 
-    @field_validator("flowers")
+    @field_validator("others")
     @classmethod
-    def known_changes(cls, changes):
-        for name in changes:
-            checks.choice("Change for flowers", name, cls.model_fields)
-        return changes
+    def known_changes(cls, others):
+        for name in (name for change in others for name in change):
+            checks.choice("Parameter of others", name, cls.model_fields)
+        return others
 
     @field_validator("photographs")
     @classmethod
@@ -93,11 +93,11 @@ class Lens(robust.Robust):
 
 
 def cells(parameters: Lens) -> list[dict]:
-    return [cell for one in robust.variants(parameters) for cell in grid(one)]
+    return [cell for one in grids(parameters) for cell in grid(one)]
 
 
 def grid(parameters: Lens) -> list[dict]:
-    """The cells of one set of parameters, without those of `flowers`."""
+    """The cells of one set of parameters, without those of `others`."""
     shared = parameters.model_dump(include={"images", "k", "window"})
     found = []
     for network in map(robust.own, robust.settings(parameters)):
@@ -203,7 +203,7 @@ def _far(cell: dict):
 
 @repeatable
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Some of a cell's images for a picture: clean and perturbed (n, c, h, w), and their pixel maps (n, h, w)."""
+    """Some of a cell's images for a picture, on the CPU: clean and perturbed (n, c, h, w), pixel maps (n, h, w)."""
     model, x, labels, _ = subjects(cell, store)
     delta = EXPERIMENT.record(cell, store).tensors()["delta"].float().to(device())
     x, labels = x[:len(delta)][rows], labels[:len(delta)][rows]

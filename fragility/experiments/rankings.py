@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fragility import attribution, checks, data, removal
 from fragility.experiments import trainings
-from fragility.experiments.base import Experiment, Factor, Outcome, device, generator_for
+from fragility.experiments.base import Experiment, Factor, Outcome, device, generator_for, grids
 from fragility.store import Store, canonical
 
 BASES = ("GRAD", "IG", "GB")
@@ -53,7 +53,7 @@ SHARED = (*trainings.RECIPE, "unit", "explained")
 
 
 def cells(parameters: Ranked) -> list[dict]:
-    return [family_cell(one.model_dump(), family) for one in trainings.grids(parameters)
+    return [family_cell(one.model_dump(), family) for one in grids(parameters)
             for family in dict.fromkeys(FAMILY[name] for name in one.estimators)]
 
 

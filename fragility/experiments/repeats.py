@@ -7,7 +7,7 @@ ATTACK = "topk"
 
 
 def cells(parameters: lens.Lens) -> list[dict]:
-    """The attack's largest size on every network of the first data sets, once a seed; without the flowers."""
+    """The attack's largest size on every network of the first data sets, once a seed."""
     return [{**cell, "seed": seed} for seed in parameters.repeat_seeds for cell in lens.grid(parameters)
             if cell["attack"] == ATTACK and cell["epsilon"] == max(parameters.epsilons[cell["data_set"]])]
 

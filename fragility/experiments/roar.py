@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fragility import attribution, checks, data, removal, training
 from fragility.experiments import rankings, trainings
-from fragility.experiments.base import Experiment, Factor, Outcome, generator_for
+from fragility.experiments.base import Experiment, Factor, Outcome, generator_for, grids
 from fragility.store import Store
 
 #: What is done with the images of a cell.
@@ -48,7 +48,7 @@ SHARED = (*rankings.SHARED, "path_steps", "ensemble_path_steps", "samples", "fil
 
 def cells(parameters: Roar) -> list[dict]:
     """Grouped by estimator, so that a chunk of cells needs few rankings."""
-    return [cell for one in trainings.grids(parameters) for cell in _grid(one)]
+    return [cell for one in grids(parameters) for cell in _grid(one)]
 
 
 def _grid(parameters: Roar) -> list[dict]:

@@ -10,7 +10,7 @@ from torch import nn
 from fragility import checks, data, models, paths, robust, training
 from fragility.attribution.output import predict
 from fragility.experiments import networks
-from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, Parameters, device, generator_for
+from fragility.experiments.base import PRECISIONS, Experiment, Factor, Outcome, Several, device, generator_for, grids
 from fragility.store import Store, weights_fingerprint
 
 #: name -> what its training starts from. Robust objectives are hard to start: plain ones come first.
@@ -21,14 +21,13 @@ _OWN = {"natural": _EVERY, "pgd": (*_EVERY, "robust_epochs")}
 _FINE = (*_EVERY, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points", "fine_precision")
 
 
-class Robust(Parameters):
+class Robust(Several):
     """Which networks, and how they are trained; the dictionaries go by data set.
 
     `balls` holds the largest change, the steps and the length of a step of PGD in training. IG-NORM and
     IG-SUM-NORM then fine-tune the PGD network over `fine_images` images (of a smaller set, the nearest whole number
     of passes), with `fine_steps` steps of the attack, `fine_points` path points in the loss and in the attack, and
-    all of it in `fine_precision`. `repeat_seeds` are those of further trainings on the first data sets; `flowers`
-    changes any of all this for one more set.
+    all of it in `fine_precision`. `repeat_seeds` are those of further trainings on the first data sets.
     """
 
     networks: dict[str, str] = Field(min_length=1)
@@ -44,7 +43,6 @@ class Robust(Parameters):
     test_images: int = Field(ge=1)
     test_steps: int = Field(ge=1)
     repeat_seeds: list[int] = []
-    flowers: dict = {}
     seed: int = 0
 
     @field_validator("trainings")
@@ -75,25 +73,16 @@ class Robust(Parameters):
         return self
 
     @model_validator(mode="after")
-    def flowers_are_in_order(self):
-        variants(self)
+    def a_data_set_in_one_grid(self):
+        if any(not self.networks.keys().isdisjoint(change.get("networks", self.networks)) for change in self.others):
+            raise ValueError("others must name data sets of their own in networks, and give all that goes by data set.")
         return self
-
-
-def variants(parameters: Robust) -> list[Robust]:
-    """The parameters of the first data sets, and those with the changes of `flowers`."""
-    if not parameters.flowers:
-        return [parameters]
-    if not parameters.flowers.get("networks", parameters.networks).keys().isdisjoint(parameters.networks):
-        raise ValueError("flowers must name a data set of its own in networks, with all that goes by data set.")
-    changes = {name: value for name, value in parameters.flowers.items() if name in type(parameters).model_fields}
-    return [parameters, type(parameters).of(parameters.model_dump() | {"flowers": {}} | changes)]
 
 
 def cells(parameters: Robust) -> list[dict]:
     again = [{**cell, "seed": seed} for seed in parameters.repeat_seeds if seed != parameters.seed
              for cell in settings(parameters)]
-    return [own(cell) for cell in [*(cell for one in variants(parameters) for cell in settings(one)), *again]]
+    return [own(cell) for cell in [*(cell for one in grids(parameters) for cell in settings(one)), *again]]
 
 
 def settings(parameters: Robust) -> list[dict]:

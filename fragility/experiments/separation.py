@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from fragility.experiments import lens, robust
-from fragility.experiments.base import Experiment, Factor, Outcome
+from fragility.experiments import lens
+from fragility.experiments.base import Experiment, Factor, Outcome, grids
 from fragility.experiments.lens_scores import METRICS
 from fragility.store import Store
 
@@ -12,7 +12,7 @@ ATTACKS = ("topk", "center", "lens")
 
 
 def cells(parameters: lens.Lens) -> list[dict]:
-    return [cell for one in robust.variants(parameters) for cell in lens.grid(one)
+    return [cell for one in grids(parameters) for cell in lens.grid(one)
             if cell["attack"] in ATTACKS and cell["epsilon"] == max(one.epsilons[cell["data_set"]])]
 
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from fragility import checks, data, models, training
-from fragility.experiments.base import Experiment, Factor, Outcome, Parameters, device
+from fragility.experiments.base import Experiment, Factor, Outcome, Several, device, grids
 from fragility.store import Store, fingerprint
 
 PIPELINES = ("direct", "resized")
@@ -19,7 +19,7 @@ AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": trai
                  "crop": training.RandomCrop()}
 
 
-class Recipe(Parameters):
+class Recipe(Several):
     """Data, network and how it is trained: what every training of the benchmark has in common."""
 
     data_set: str
@@ -31,7 +31,6 @@ class Recipe(Parameters):
     learning_rate: float = Field(gt=0)
     recipe: str
     augmentation: str
-    others: list[dict] = []       # changes of these parameters, each a further grid beside the first
 
     @field_validator("data_set")
     @classmethod
@@ -49,21 +48,7 @@ class Recipe(Parameters):
         return checks.choice("Augmentation", name, AUGMENTATIONS)
 
 
-    @model_validator(mode="after")
-    def others_are_in_order(self):
-        grids(self)
-        return self
-
-
 RECIPE = tuple(name for name in Recipe.model_fields if name != "others")
-
-
-def grids(parameters: Recipe) -> list[Recipe]:
-    """The parameters of each grid: the first one's, and these with the changes of each of `others`."""
-    first = parameters.model_dump() | {"others": []}
-    fields = type(parameters).model_fields
-    return [parameters, *(type(parameters).of(first | {name: value for name, value in change.items() if name in fields})
-                          for change in parameters.others)]
 
 
 class Trainings(Recipe):
