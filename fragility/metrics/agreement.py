@@ -135,8 +135,7 @@ def ranks(values: Tensor) -> Tensor:
     place = torch.arange(values.shape[1], device=values.device).expand_as(order)
     if not (ordered[:, 1:] == ordered[:, :-1]).any():   # the usual case, at half the cost
         return torch.empty_like(values, dtype=torch.float64).scatter_(1, order, place.double())
-    new = torch.ones_like(order, dtype=torch.bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    new = _starts(ordered)
     first = torch.where(new, place, 0).cummax(1).values
     # The last place of a run of ties is one before the next run's first.
     ends = torch.where(new.roll(-1, 1).index_fill(1, place[0, -1:], True), place, values.shape[1])
@@ -167,14 +166,14 @@ def _inversions(ranks: Tensor) -> Tensor:
     Two ranks differ first in one bit. So for each bit, from the highest down, among ranks that share all higher
     bits and in their own order, count the ones before each zero.
     """
-    count = torch.zeros_like(ranks[:, 0])
+    found = torch.zeros_like(ranks[:, 0])
     for bit in reversed(range((ranks.shape[1] - 1).bit_length())):
         ranks = ranks.gather(1, (ranks >> bit + 1).argsort(dim=1, stable=True))
         ones = ranks >> bit & 1
         before = ones.cumsum(1) - ones
         others = torch.where(_starts(ranks >> bit + 1), before, 0).cummax(1).values     # of the runs before
-        count += ((before - others) * (1 - ones)).sum(1)
-    return count
+        found += ((before - others) * (1 - ones)).sum(1)
+    return found
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
