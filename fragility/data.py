@@ -209,7 +209,7 @@ _TORCHVISION = {
 }
 NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "imagenet", "flowers",
          "imagenet-sample")
-#: Of sets that come whole: "all", and what they are cut into here. Any other set has "train" and "test".
+# Of sets that come whole: "all", and what they are cut into here. Any other set has "train" and "test".
 SPLITS = {"flowers": ("all", "train", "test"), "imagenet-sample": ("all",)}
 WITHOUT_SPLIT = tuple(SPLITS)
 
