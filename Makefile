@@ -3,7 +3,7 @@ PROFILE ?= quick
 PYTHON ?= python3
 BIN := .venv/bin
 BUILT := build/.book
-SOURCES := $(shell git ls-files -co --exclude-standard -- book notebooks fragility claims results _config.yml _toc.yml matplotlibrc 2>/dev/null)
+SOURCES := $(shell git ls-files -co --exclude-standard -- book notebooks fragility lab claims results _config.yml _toc.yml matplotlibrc 2>/dev/null)
 
 .PHONY: book test notebooks benchmarks lint clean help
 
@@ -23,17 +23,17 @@ help:
 	@touch $@
 
 book: .venv/.installed
-	$(BIN)/python -m fragility book --profile $(PROFILE)
+	$(BIN)/python -m lab book --profile $(PROFILE)
 	@touch $(BUILT)
 
 $(BUILT): .venv/.installed $(SOURCES)
-	$(BIN)/python -m fragility book
+	$(BIN)/python -m lab book
 	@touch $@
 
 test: $(BUILT)
 	$(BIN)/python -m pytest --durations=10
 	FRAGILITY_STORE="$${FRAGILITY_STORE:-$$(mktemp -d)}" $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=1200 \
-		-p no:cacheprovider $$($(BIN)/python -c "from fragility.book import notebooks; print(*(f'notebooks/{n}.ipynb' for n in notebooks()))")
+		-p no:cacheprovider $$($(BIN)/python -c "from lab.book import notebooks; print(*(f'notebooks/{n}.ipynb' for n in notebooks()))")
 
 notebooks: book
 	cp build/stage/notebooks/*.ipynb notebooks/
@@ -42,7 +42,7 @@ benchmarks: .venv/.installed
 	$(BIN)/python -m benchmarks
 
 lint: .venv/.installed
-	$(BIN)/ruff check fragility tests benchmarks
+	$(BIN)/ruff check fragility lab notebooks tests benchmarks
 
 clean:
 	rm -rf .venv build fragility.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from fragility import attacks, attribution, metrics
-from fragility.attribution.output import default_chunk
+from fragility.passes import default_chunk
 
 from .perturb import EPSILON, K, precision
 from .registry import Outcome, benchmark

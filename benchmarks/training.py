@@ -9,9 +9,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from fragility import attribution, data, models, profiles, removal, training
-from fragility.experiments import roar
-from fragility.store import Store
+from fragility import attribution, removal, training
+from lab.chapters.roar import removal
+from lab.core import profiles
+from lab.core.store import Store
+from lab.material import data, networks
 
 from .registry import Outcome, benchmark
 from .timing import clock, fastest, paired, quartile_range
@@ -41,7 +43,7 @@ class Degraded(Dataset):
 def fresh(seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return models.load("mnist-cnn")
+        return networks.load("mnist-cnn")
 
 
 class Cell:
@@ -119,7 +121,7 @@ def roar_overhead(setup):
     values = profiles.parameters("roar", "quick") | {"estimators": ["GRAD"], "seeds": list(range(setup.repeats + 1))}
     values |= {"train_images": 256, "test_images": 128, "epochs": 1} if setup.quick else {}
     wanted = {"kind": "retrain", "filter": "none", "mode": "remove", "fraction": FRACTION}
-    cells = [cell for cell in roar.cells(roar.EXPERIMENT.pick(values)) if wanted.items() <= cell.items()]
+    cells = [cell for cell in removal.cells(removal.EXPERIMENT.pick(values)) if wanted.items() <= cell.items()]
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         _, *measured = [beside_training(cell, store) for cell in cells]     # the first also trains, maps, ranks
@@ -142,5 +144,5 @@ def beside_training(cell, store):
 
     with patch.object(training, "train", timed(training.train)), \
             patch.object(training, "accuracy", timed(training.accuracy)):
-        total = clock(lambda: roar.EXPERIMENT.record(cell, store))()
+        total = clock(lambda: removal.EXPERIMENT.record(cell, store))()
     return total - sum(inside), total

@@ -1,3 +1,5 @@
-from fragility.cli import main
+import sys
 
-main(prog_name="python -m fragility")
+from fragility.command import main
+
+sys.exit(main())

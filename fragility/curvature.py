@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from fragility import checks
-from fragility.attribution.backprop import softplus
-from fragility.attribution.noise import normal_like
-from fragility.attribution.output import Output, batches, explain, method, predict
-from fragility.rules import Twin
+from fragility.attribution.method import method
+from fragility.draws import normal_like
+from fragility.passes import Output, batches, explain, predict
+from fragility.rules.gates import softplus
+from fragility.rules.twin import Twin
 
 WAYS = ("forward-over-reverse", "finite-difference")
 

@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.noise import normal_like
+from fragility.draws import normal_like
 from fragility.metrics.agreement import topk_mask
 
 MODES, FILLS, UNITS = ("remove", "keep"), ("mean", "noisy-linear"), ("pixel", "value")

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fragility import checks, rules
-from fragility.attribution.output import logits_of
-from fragility.operations import WEIGHTED, recognise
+from fragility.passes import logits_of
+from fragility.rules.operations import WEIGHTED, recognise
 
 
 class _Rebias(TorchFunctionMode):

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from fragility import attribution, checks
-from fragility.attribution.backprop import softplus
-from fragility.attribution.controls import normalised
-from fragility.attribution.frozen import Frozen
-from fragility.attribution.output import Output, explain, kernel_of
-from fragility.attribution.paths import mean_gradient
-from fragility.rules import Twin
+from fragility.attribution.integrated import mean_gradient
+from fragility.attribution.method import kernel_of
+from fragility.attribution.pixel import normalised
+from fragility.draws import stratified
+from fragility.passes import Output, explain
+from fragility.rules.convolutions import Frozen
+from fragility.rules.gates import softplus
+from fragility.rules.twin import Twin
 
 # These maps are piecewise constant in the ReLUs' states: their derivative needs the smooth twin.
 _NEEDS_TWIN = {attribution.gradient, attribution.gradient_x_input, attribution.integrated_gradients,
@@ -118,10 +120,3 @@ class DoubleBackprop:
 
 
 CURVATURES = {"finite-difference": FiniteDifference, "double-backprop": DoubleBackprop}
-
-
-def stratified(points: int, x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Path points t (points, n), one drawn uniformly from each of `points` equal parts of [0, 1]."""
-    device = generator.device if generator is not None else x.device
-    drawn = torch.rand((points, len(x)), dtype=x.dtype, device=device, generator=generator).to(x.device)
-    return (torch.arange(points, dtype=x.dtype, device=x.device)[:, None] + drawn) / points

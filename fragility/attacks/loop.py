@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fragility import attribution, checks
 from fragility.attacks.directions import CURVATURES, DoubleBackprop, FiniteDifference
-from fragility.attribution.controls import normalised
-from fragility.attribution.noise import named
-from fragility.attribution.output import Output, explain, kernel_of, logits_of, predict
+from fragility.attribution.method import by_name, kernel_of
+from fragility.attribution.pixel import normalised
+from fragility.passes import Output, explain, logits_of, predict
 
 
 class Attacked(NamedTuple):
@@ -68,7 +68,7 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     ------
     ValueError
         Bad input, an option that the method does not have, a method that `curvature` does not cover, or a model
-        outside the rules of :class:`fragility.rules.Twin`.
+        outside the rules of :class:`fragility.rules.twin.Twin`.
     """
     checks.model(model)
     checks.images(x, unit_range=True)
@@ -82,7 +82,7 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     if select is not None and not callable(select):
         raise ValueError("select must be a function (clean maps, maps) -> (n,), larger for more change, "
                          f"not {select!r}.")
-    method = named(method)
+    method = by_name(method)
     method_args = _options(method, dict(method_args or {}), checks.generator(generator))
     direction = _curvature(curvature, method)
     direction.prepare(method, epsilon, method_args)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.noise import normal_like
+from fragility.draws import normal_like
 from fragility.metrics.agreement import center, topk_mask
 from fragility.metrics.lens import dilate
 

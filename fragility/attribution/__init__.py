@@ -4,19 +4,20 @@ Every method takes a model, images (n, c, h, w) and a target, and gives signed m
 """
 
 from fragility.attribution.backprop import deconvnet, guided_backprop
-from fragility.attribution.controls import pixel_map, random, sobel
+from fragility.attribution.controls import random, sobel
 from fragility.attribution.deeplift import deeplift
 from fragility.attribution.gradients import gradient, gradient_x_input
-from fragility.attribution.noise import (
+from fragility.attribution.integrated import integrated_gradients
+from fragility.attribution.patterns import fit_patterns, pattern_attribution, pattern_net
+from fragility.attribution.pixel import pixel_map
+from fragility.attribution.relevance import deep_taylor, lrp
+from fragility.attribution.smoothgrad import (
     NoiseEnsembles,
     noise_ensembles,
     smoothgrad,
     smoothgrad_squared,
     vargrad,
 )
-from fragility.attribution.paths import integrated_gradients
-from fragility.attribution.patterns import fit_patterns, pattern_attribution, pattern_net
-from fragility.attribution.relevance import deep_taylor, lrp
 
 
 def _control(function):

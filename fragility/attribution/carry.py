@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fragility.attribution.output import forward
-from fragility.rules import Twin
+from fragility.passes import forward
+from fragility.rules.twin import Twin
 
 
 class Carry(torch.autograd.Function):

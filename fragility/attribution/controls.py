@@ -1,11 +1,11 @@
-"""Controls that look at no model: an edge detector and noise; and the map of a pixel."""
+"""Controls that look at no model: an edge detector and noise."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.noise import normal_like
+from fragility.draws import normal_like
 
 
 def sobel(x: Tensor) -> Tensor:
@@ -31,22 +31,3 @@ def random(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise of x's shape: a map that knows nothing. None takes torch's generator."""
     checks.images(x)
     return normal_like(x, checks.generator(generator))
-
-
-def pixel_map(maps: Tensor) -> Tensor:
-    """Importance of each pixel [ghorbani2019, section 3]: absolute value, summed over channels.
-
-    Signed maps (n, c, h, w) in, maps (n, h, w) out that are non-negative and sum to one. Raises
-    ValueError naming the images whose map is zero everywhere.
-    """
-    checks.images(maps, name="maps")
-    zero = maps.abs().amax((1, 2, 3)) == 0
-    if zero.any():
-        raise ValueError(f"A map that is zero everywhere cannot be normalised: {checks.listing(zero)}.")
-    return normalised(maps)
-
-
-def normalised(maps: Tensor) -> Tensor:
-    """:func:`pixel_map` without its checks, for kernels; an all-zero map stays zero."""
-    pixels = maps.abs().sum(1)
-    return pixels / pixels.sum((1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)

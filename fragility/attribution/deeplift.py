@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.backprop import on, relu
 from fragility.attribution.carry import Carry, Recorded, Witness, quotient
-from fragility.attribution.output import batches, explain, method
-from fragility.rules import Twin
+from fragility.attribution.method import method
+from fragility.passes import batches, explain
+from fragility.rules.gates import on, relu
+from fragility.rules.twin import Twin
 
 _RESCALED = {"relu": relu, "max_pool2d": F.max_pool2d}
 

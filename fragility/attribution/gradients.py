@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from fragility.attribution.output import explain, method
+from fragility.attribution.method import method
+from fragility.passes import explain
 
 
 @method

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.backprop import relu
 from fragility.attribution.carry import Carry
-from fragility.attribution.output import batches, explain, forward, method
-from fragility.operations import WEIGHTED
-from fragility.rules import Twin
+from fragility.attribution.method import method
+from fragility.passes import batches, explain, forward
+from fragility.rules.gates import relu
+from fragility.rules.operations import WEIGHTED
+from fragility.rules.twin import Twin
 
 ESTIMATORS = ("relu", "linear", "conditional")
 

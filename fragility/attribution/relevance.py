@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.backprop import relu
 from fragility.attribution.carry import Carry, Witness, quotient
-from fragility.attribution.output import Output, batches, explain, forward, method
-from fragility.operations import conv2d, linear
-from fragility.rules import Twin, first_weighted
+from fragility.attribution.method import method
+from fragility.passes import Output, batches, explain, forward
+from fragility.rules.first import first_weighted
+from fragility.rules.gates import relu
+from fragility.rules.operations import conv2d, linear
+from fragility.rules.twin import Twin
 
 _WEIGHTED = {"conv2d": conv2d, "linear": linear,
              "batch_norm": lambda z, mean, var, weight, bias, eps: F.batch_norm(z, mean, var, weight, bias, eps=eps)}

@@ -1,0 +1,52 @@
+"""Integrated gradients: the mean gradient on the straight line from a baseline."""
+
+import torch
+from torch import Tensor
+
+from fragility import checks
+from fragility.attribution.method import method
+from fragility.passes import explain, repeats
+
+
+@method
+def integrated_gradients(model, x: Tensor, target=None, *, baseline=0.0, steps: int = 50,
+                         chunk: int | None = None) -> Tensor:
+    r"""Integrated gradients [sundararajan2017] by the mid-point rule.
+
+    .. math:: R = (x - x_0) \odot \frac1K \sum_{k=1}^{K} \nabla S_t\bigl(x_0 + t_k (x - x_0)\bigr),
+              \qquad t_k = (k - \tfrac12) / K
+
+    The mid-point rule converges one order faster than the right-hand sum of [ghorbani2019].
+    The maps sum to S(x) - S(x0) up to the error of the rule (completeness).
+
+    Parameters
+    ----------
+    baseline
+        Reference image x0: a number, a tensor (c, h, w), or one of x's shape; in units of x.
+    steps
+        Points K on the path, at least 1.
+
+    Notes
+    -----
+    Memory holds `chunk` path points, whatever `steps` is. Other parameters as for :func:`gradient`.
+    """
+    checks.whole("steps", steps, 1)
+    start = checks.baseline(baseline, x)
+    target = target.fixed(model, x, chunk)
+    points = (torch.arange(steps, dtype=x.dtype, device=x.device) + 0.5) / steps
+    return (x - start) * mean_gradient(model, x, target, start, points, chunk)
+
+
+def mean_gradient(model, x: Tensor, output, start: Tensor, points: Tensor, chunk: int | None = None) -> Tensor:
+    """Mean gradient (n, c, h, w) over path points t, (K,) shared or (K, n) per image."""
+    points = points if points.ndim == 2 else points[:, None].expand(-1, len(x))
+    start = start.expand_as(x)
+    total = torch.zeros_like(x)
+    for segments in repeats(len(points), x, chunk):
+        batch = torch.cat([torch.lerp(start[rows], x[rows], points[k, rows, None, None, None])
+                           for k, rows in segments])
+        classes = output.join([output[rows] for _, rows in segments])
+        gradients = explain(model, batch, classes, len(batch))[0]
+        for (_, rows), part in zip(segments, gradients.split([r.stop - r.start for _, r in segments])):
+            total[rows] += part
+    return total / len(points)

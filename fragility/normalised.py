@@ -1,0 +1,17 @@
+"""A wrapper that normalises inside the model, so that images stay in [0, 1]."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalised(nn.Module):
+    """A network behind the normalisation it was trained with, so that x stays in [0, 1]."""
+
+    def __init__(self, network: nn.Module, mean, std):
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network((x - self.mean) / self.std)

@@ -1,0 +1,148 @@
+"""Forward and backward passes in chunks: the logit that is explained and its gradient, of which every map is made."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from fragility import checks
+from fragility.rules.convolutions import Strided
+from fragility.rules.twin import Twin
+
+# Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
+CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
+CPU_IMAGES = 128         # however small: features of 16 channels and more leave the cache; only tinier networks gain
+GPU_BUDGET = 2**25
+
+
+class Output:
+    """The logit of each image that is explained: `target`, or the predicted class where it is None.
+
+    Holds the classes' bounds as Python numbers, so that checking them against the model's classes
+    needs no device round trip.
+    """
+
+    def __init__(self, target, n: int, device):
+        self.classes = checks.targets(target, n, device)
+        self.bounds = None
+        if self.classes is not None:
+            self.bounds = int(self.classes.min()), int(self.classes.max())
+
+    def __getitem__(self, rows) -> "Output":
+        part = object.__new__(Output)
+        part.classes = None if self.classes is None else self.classes[rows]
+        part.bounds = self.bounds
+        return part
+
+    @staticmethod
+    def join(parts: list["Output"]) -> "Output":
+        """One output for the concatenation of several batches."""
+        whole = object.__new__(Output)
+        whole.classes = torch.cat([part.classes for part in parts])
+        whole.bounds = parts[0].bounds
+        return whole
+
+    def pick(self, logits: Tensor) -> Tensor:
+        """The explained logit (n,) of each row of `logits` (n, classes)."""
+        if self.bounds is None:
+            return logits.gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
+        if self.bounds[0] < 0 or self.bounds[1] >= logits.shape[1]:
+            raise ValueError(f"target spans {self.bounds[0]} to {self.bounds[1]}, but the model has classes "
+                             f"0 to {logits.shape[1] - 1}.")
+        return logits.gather(1, self.classes[:, None]).squeeze(1)
+
+    def fixed(self, model, x: Tensor, chunk: int | None) -> "Output":
+        """The same output with the classes written down: predicted on `x` where they were open."""
+        return self if self.classes is not None else Output(predict(model, x, chunk), len(x), x.device)
+
+
+def batches(n: int, x: Tensor, chunk: int | None) -> Iterator[slice]:
+    """Slices of range(n), each of at most `chunk` images like those of `x`."""
+    size = chunk or default_chunk(x)
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def repeats(times: int, x: Tensor, chunk: int | None) -> Iterator[list[tuple[int, slice]]]:
+    """Cover `times` copies of a batch in chunks: lists of (copy, rows) of at most `chunk` images in all."""
+    n = len(x)
+    for rows in batches(times * n, x, chunk):
+        yield [(copy, slice(max(rows.start - copy * n, 0), min(rows.stop - copy * n, n)))
+               for copy in range(rows.start // n, (rows.stop - 1) // n + 1)]
+
+
+def default_chunk(x: Tensor) -> int:
+    """How many images like those of `x` are in flight at once where the caller names no number."""
+    if x.is_cuda:
+        return max(1, GPU_BUDGET // x[0].numel())
+    return min(max(1, CPU_BUDGET // x[0].numel()), CPU_IMAGES)
+
+
+def forward(model, x: Tensor) -> Tensor:
+    """Logits (n, classes). Images go in channels-last, which makes float32 convolutions and pooling faster."""
+    if x.dtype != torch.float64 and _takes_channels_last(model, x):
+        x = channels_last(x)
+    return checks.logits(model(x), len(x))
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Images laid out with their channels last; of a single channel, too, where strides alone say so."""
+    if x.shape[1] > 1:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous().squeeze(1).unsqueeze(-1).movedim(-1, 1)
+
+
+_KNOWN = WeakKeyDictionary()        # model -> {size of an image: whether it takes channels-last}
+
+
+def _takes_channels_last(model, x: Tensor) -> bool:
+    """False for a model that calls .view on features of that size.
+
+    Found by one image, and by the model itself: a pass that fails would leave the rules of a twin half-way.
+    """
+    while isinstance(model, Twin):
+        model = model.model
+    try:
+        known = _KNOWN.setdefault(model, {})
+    except TypeError:       # a callable that cannot be remembered
+        known = {}
+    size = tuple(x.shape[1:])
+    if size not in known:
+        known[size] = True
+        try:
+            with torch.no_grad():
+                model(channels_last(x[:1].detach()))
+        except RuntimeError as error:
+            known[size] = "view size is not compatible" not in str(error)
+    return known[size]
+
+
+@torch.no_grad()
+def logits_of(model, x: Tensor, chunk: int | None = None) -> Tensor:
+    """Logits (n, classes) of a batch, chunk by chunk, without a graph."""
+    return torch.cat([forward(model, x[rows]) for rows in batches(len(x), x, chunk)])
+
+
+def predict(model, x: Tensor, chunk: int | None = None) -> Tensor:
+    """The predicted class (n,) of each image; the lowest index wins a tie."""
+    return checks.finite(logits_of(model, x, chunk), "The model's output").argmax(1)
+
+
+def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple[Tensor, Tensor]:
+    """Gradient (n, c, h, w) of the explained logit and the logits (n, classes), in one pass.
+
+    Both are differentiable with respect to `x` where x.requires_grad.
+    """
+    differentiable = x.requires_grad and torch.is_grad_enabled()
+    gradients, logits = [], []
+    with torch.enable_grad(), nullcontext() if differentiable else Strided():
+        for rows in batches(len(x), x, chunk):
+            part = x[rows] if differentiable else x[rows].detach().requires_grad_()
+            scores = forward(model, part)
+            total = output[rows].pick(scores).sum()
+            if not total.requires_grad:
+                raise ValueError("The model's output does not depend on x through differentiable operations.")
+            gradients += torch.autograd.grad(total, part, create_graph=differentiable)
+            logits.append(scores if differentiable else scores.detach())
+    return torch.cat(gradients), torch.cat(logits)

@@ -1,0 +1,153 @@
+"""Swap an operation's derivative everywhere in a model, without touching the model.
+
+`Twin(model, table)` calls the model under a function mode that sees every operation the model calls, as a
+module, as a functional, in place or re-used, and hands those named in the table to their rules. What such
+a mode cannot see (scripted code, other threads, `torch.ops.aten`) would silently keep its own derivative;
+so after each forward pass the autograd graph is walked, and whatever is neither a rule's work nor linear
+is refused by name.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from fragility.rules.linearity import ALLOWED, NODES_OF, nodes_between, refuse_unknown
+from fragility.rules.operations import Call, recognise
+
+Rule = Callable[..., Tensor]
+Table = Mapping[str, Rule]
+
+
+# Functions that hand out values as plain numbers, in which x can hide.
+_NUMBERS = {"item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__", "__index__", "__complex__",
+            "__contains__", "is_nonzero", "equal", "allclose"}
+# Functions that read only the shape of their argument, so that their result carries nothing of x.
+_SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty",
+               "new_full", "new_tensor", "rand_like", "randn_like"}
+
+
+class Swap(TorchFunctionMode):
+    """Hand each named operation to its rule; refuse operations that hide a dependence on x.
+
+    `own` collects the autograd nodes that rules leave: they are meant, whatever they are.
+    """
+
+    def __init__(self, table: Table, strict: bool = True):
+        super().__init__()
+        self.table, self.strict, self.own, self.paused = table, strict, set(), False
+
+    def __enter__(self):
+        _running().append(self)
+        return super().__enter__()
+
+    def __exit__(self, *exception):
+        _running().remove(self)
+        return super().__exit__(*exception)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if self.paused:
+            return function(*args, **kwargs)
+        call = recognise(function, args, kwargs) if _traced(args[:1] or (kwargs.get("input"),)) else None
+        if call is None or call.name not in self.table:
+            result = function(*args, **kwargs)
+        else:
+            result = self._follow(call)
+        hides = (not result.requires_grad and function.__name__ not in _SHAPE_ONLY if isinstance(result, Tensor)
+                 else function.__name__ in _NUMBERS)
+        if self.strict and hides and _traced((*args, *kwargs.values())):
+            raise ValueError(f"The model uses '{_name(function)}' on values that depend on x, which hides them "
+                             "from a back-propagation rule; write it with ReLU or another named operation.")
+        return result
+
+    def _follow(self, call: Call) -> Tensor:
+        rule, (z, *rest) = self.table[call.name], call.arguments
+        if not call.in_place:
+            return self._own(rule(z, *rest), z.grad_fn)
+        # The model goes on with the tensor it called this on: it must hold the new values, or the logits change.
+        if hasattr(rule, "in_place") and not z._is_view():   # views share one history, which a copy leaves whole
+            before = z.grad_fn
+            return self._own(rule.in_place(z, *rest), before)
+        source = z.clone()
+        return z.copy_(self._own(rule(source, *rest), source.grad_fn))
+
+    def _own(self, result: Tensor, before) -> Tensor:
+        self.own |= nodes_between(result.grad_fn, before)
+        return result
+
+
+_LOCAL = threading.local()      # like torch's own stack of modes, one a thread
+
+
+def _running() -> list[Swap]:
+    """The rule passes that this thread is in, outermost first."""
+    if not hasattr(_LOCAL, "passes"):
+        _LOCAL.passes = []
+    return _LOCAL.passes
+
+
+@contextmanager
+def aside():
+    """Suspend the rules of the passes around: for side computations that a model makes of its own."""
+    suspended = [one for one in _running() if not one.paused]
+    for one in suspended:
+        one.paused = True
+    try:
+        yield
+    finally:
+        for one in suspended:
+            one.paused = False
+
+
+def _traced(args) -> bool:
+    return any(isinstance(a, Tensor) and a.requires_grad for a in args)
+
+
+def _name(function) -> str:
+    return resolve_name(function) or getattr(function, "__name__", repr(function))
+
+
+class Twin(nn.Module):
+    """A model whose named operations differentiate by the rules of a table; its logits stay the rules' own.
+
+    Parameters
+    ----------
+    model
+        The user's model; neither converted nor hooked nor changed.
+    table
+        {operation: rule}, operations among relu, max_pool2d, conv2d, linear, batch_norm. A rule gets the
+        operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
+        differentiable as the method wants it. A rule's attribute `in_place`, where it has one, is a
+        version that overwrites its input; else an in-place call works on a copy.
+    strict
+        True where rules are not derivatives: whatever has no rule must be linear. False where they are
+        (a smooth twin): then only what the table names must not slip past it.
+
+    Raises
+    ------
+    ValueError
+        At the call, naming an operation that is neither linear nor in the table, values of x that leave
+        the autograd graph, or batch statistics. RuntimeError for activation checkpointing.
+    """
+
+    def __init__(self, model, table: Table, *, strict: bool = True):
+        super().__init__()
+        self.model, self.table, self.strict = model, table, strict
+        self.leaks = frozenset().union(*(nodes for name, nodes in NODES_OF.items() if name in table))
+        self.training = getattr(model, "training", False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            # A view of x marks where the graph of this call begins, also when x has a history of its own.
+            start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
+            with (torch.autograd.graph.disable_saved_tensors_hooks(
+                      "Back-propagation rules cannot follow activation checkpointing; switch it off."),
+                  Swap(self.table, self.strict) as swap):
+                logits = self.model(start)
+            if isinstance(logits, Tensor):
+                refuse_unknown(logits, start, swap.own, ALLOWED - self.leaks if self.strict else None, self.leaks)
+        return logits

@@ -1,0 +1,20 @@
+"""Train classifiers on data that live on the device: plainly, under augmentation, or to withstand attacks."""
+
+from fragility.training.augmentation import FlipShift, RandomCrop
+from fragility.training.loop import (
+    DECAYS,
+    RECIPES,
+    WARM_UP,
+    Augment,
+    Loss,
+    accuracy,
+    as_float,
+    check_examples,
+    fast_bf16,
+    train,
+)
+from fragility.training.robust import Ball, climb, ig_norm, ig_sum_norm, loss_attribution, pgd, withstands
+
+__all__ = ["DECAYS", "RECIPES", "WARM_UP", "Augment", "Ball", "FlipShift", "Loss", "RandomCrop", "accuracy", "as_float",
+           "check_examples", "climb", "fast_bf16", "ig_norm", "ig_sum_norm", "loss_attribution", "pgd", "train",
+           "withstands"]

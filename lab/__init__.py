@@ -1,0 +1,1 @@
+"""The laboratory: experiments, records, verdicts and the book that they make."""

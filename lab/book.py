@@ -1,0 +1,145 @@
+"""Run the notebooks, stage them beside the prose, and build the book."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import yaml
+
+from fragility import __version__, checks
+from lab.core import folders, profiles
+from lab.core.surroundings import surroundings
+
+
+def notebooks() -> list[str]:
+    """Names of the notebooks in the table of contents, in its order; numbers are collected last."""
+    toc = yaml.safe_load((folders.ROOT / "_toc.yml").read_text())
+    return [Path(page).name for page in _pages(toc) if page.startswith("notebooks/")]
+
+
+def _pages(node) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _pages(item)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name in ("root", "file"):
+                yield value
+            else:
+                yield from _pages(value)
+
+
+def make(profile: str = "quick", only: str | None = None) -> Path:
+    """Run the notebooks at a profile, build the HTML and return its first page.
+
+    The quick profile never looks at FRAGILITY_DATA, and takes a fresh temporary store unless
+    FRAGILITY_STORE names one.
+    """
+    names = notebooks()
+    checks.choice("Profile", profile, profiles.PROFILES)
+    chosen = [checks.choice("Notebook", only, names)] if only else names
+    changes = {name: profiles.overrides(name, profile) for name in chosen}   # mistakes show before hours of work
+    fresh = profile == "quick" and "FRAGILITY_STORE" not in os.environ
+    if fresh:
+        os.environ["FRAGILITY_STORE"] = str(folders.fresh_store())
+    if profile == "quick":
+        os.environ.pop("FRAGILITY_DATA", None)
+    folders.settle()      # notebooks run in their own folder
+    try:
+        for position, name in enumerate(chosen, 1):
+            print(f"[{position}/{len(chosen)}] {name}", flush=True)
+            run(name, changes[name])
+        stage()
+        build()
+    finally:
+        if fresh:
+            shutil.rmtree(os.environ.pop("FRAGILITY_STORE"), ignore_errors=True)
+    return folders.BOOK_HTML / "index.html"
+
+
+def run(name: str, changes: dict) -> float:
+    """Execute a notebook into the staged tree; returns the seconds it took.
+
+    Papermill leaves a partial notebook behind when it is killed: it writes to a working name, which is
+    renamed when the run is complete.
+    """
+    import papermill
+
+    start = time.perf_counter()
+    target = folders.STAGE / "notebooks" / f"{name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    working = target.with_suffix(".running.ipynb")
+    papermill.execute_notebook(folders.NOTEBOOKS / f"{name}.ipynb", working, parameters=changes, kernel_name="python3",
+                               cwd=folders.NOTEBOOKS, progress_bar={"desc": name, "leave": False}, log_output=False)
+    notebook = nbformat.read(working, as_version=4)
+    seconds = time.perf_counter() - start
+    _tidy(notebook, seconds)
+    nbformat.write(notebook, working)
+    os.replace(working, target)
+    return seconds
+
+
+def _tidy(notebook, seconds: float) -> None:
+    """Drop what papermill and progress bars leave, and what differs from run to run for no reason."""
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                         "language_info": {"name": "python"}, "fragility": {"seconds": round(seconds, 1)}}
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+
+
+def stage() -> None:
+    """Copy prose and settings beside the executed notebooks; a notebook not run now is taken as committed."""
+    for part in ("book", "claims"):
+        shutil.copytree(folders.ROOT / part, folders.STAGE / part, dirs_exist_ok=True)
+    for part in ("_config.yml", "_toc.yml"):
+        shutil.copy(folders.ROOT / part, folders.STAGE / part)
+    for name in notebooks():
+        if not (folders.STAGE / "notebooks" / f"{name}.ipynb").is_file():
+            shutil.copy(folders.NOTEBOOKS / f"{name}.ipynb", folders.STAGE / "notebooks" / f"{name}.ipynb")
+
+
+def build() -> None:
+    """Build the staged tree; every warning is an error. ValueError where it fails."""
+    # Not the script on the PATH: this environment's own, however Python was started.
+    start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "build", str(folders.STAGE), "--path-output",
+               str(folders.BUILD / "book"), "-W", "-n", "--keep-going", "--all", "-q"]
+    shutil.rmtree(folders.BUILD / "book", ignore_errors=True)
+    if subprocess.run(command).returncode or not (folders.BOOK_HTML / "index.html").is_file():
+        raise ValueError("The book did not build; the messages above say why.")
+
+
+def status(profile: str) -> pd.DataFrame:
+    """What this copy was made with: date, scale, versions, device."""
+    about = surroundings()
+    rows = {"made on": date.today().isoformat(), "scale": profile, "fragility": __version__, **about["versions"],
+            **{name: version(name) for name in ("jupyter-book", "papermill", "matplotlib")},
+            "device": about["device"], "threads": about["threads"], "commit": about["commit"]}
+    return pd.DataFrame({"what": list(rows), "value": [str(value) for value in rows.values()]})
+
+
+def times() -> pd.DataFrame:
+    """Seconds of each notebook of the table of contents in the staged run, else in the committed one."""
+    rows = []
+    for name in notebooks():
+        staged, committed = (folder / f"{name}.ipynb" for folder in (folders.STAGE / "notebooks", folders.NOTEBOOKS))
+        metadata = nbformat.read(staged if staged.is_file() else committed, as_version=4).metadata
+        rows.append({"notebook": name, "seconds": str(metadata.get("fragility", {}).get("seconds", "not yet"))})
+    return pd.DataFrame(rows)
+
+
+def cold_run() -> pd.DataFrame:
+    """The timed cold run of both commands, from `results/cold_run.yaml`."""
+    timed = yaml.safe_load((folders.RESULTS / "cold_run.yaml").read_text())
+    return pd.DataFrame({"part": list(timed), "value": [str(value) for value in timed.values()]})

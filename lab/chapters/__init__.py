@@ -1,0 +1,1 @@
+"""One room a chapter: its experiments and its figures."""

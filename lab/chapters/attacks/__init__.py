@@ -1,0 +1,1 @@
+"""The attack with one thing changed at a time, and attacks on a region [ghorbani2019]."""

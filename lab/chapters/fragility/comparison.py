@@ -1,0 +1,162 @@
+"""How far small perturbations move a map: the comparison of attacks of [ghorbani2019, fig. 3]."""
+
+from typing import Annotated
+
+import pandas as pd
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from fragility import attacks, metrics
+from fragility.passes import logits_of
+from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, repeatable, shrink
+from lab.core.parameters import PRECISIONS, Count, Epsilon, Parameters, Precision, one_of
+from lab.core.store import Store
+from lab.material.data import DataSet
+from lab.trained import natural, subjects
+from lab.trained.maps import method_of, path_settings, pixel_maps
+
+OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
+ATTACKS = (*OBJECTIVES, "random_sign")
+PATHS = ("gradient", "integrated_gradients")
+CONTROL = "other_image"          # not an attack: the map of another image, scored the same way
+METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
+Method, Attack = one_of("Method", METHODS), one_of("Attack", ATTACKS)
+
+
+class Fragility(Parameters):
+    """Parameters of the comparison; epsilon as a share of the range [0, 1]."""
+
+    data_set: DataSet
+    network: str
+    epochs: int = Field(ge=0)
+    images: dict[Method, Annotated[int, Field(ge=2)]]       # by method; its keys are the methods
+    steps: dict[Method, Count]
+    attacks: list[Attack]
+    epsilons: list[Epsilon]
+    k: int = Field(ge=1)
+    path_steps: int = Field(ge=1)
+    path_points: int = Field(ge=1)
+    precision: Precision = "float32"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def same_methods(self):
+        if self.images.keys() != self.steps.keys():
+            raise ValueError("images and steps must name the same methods.")
+        return self
+
+
+def cells(parameters: Fragility) -> list[dict]:
+    shared = {name: getattr(parameters, name) for name in ("data_set", "network", "epochs", "k", "seed")}
+    grid = []
+    for method, images in parameters.images.items():
+        one = {**shared, "method": method, "images": images, "steps": parameters.steps[method]}
+        one |= path_settings(parameters, method)
+        grid.append({**one, "attack": CONTROL, "epsilon": 0.0})
+        grid += [{**one, "attack": attack, "epsilon": epsilon}
+                 for attack in parameters.attacks for epsilon in parameters.epsilons]
+    return grid
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model, x, labels = subjects.subjects(cell, store)
+    clean = pixel_maps(model, x, labels, cell)
+    if cell["attack"] == CONTROL:
+        missing = {"found": None, "step": None, "confidence": None, "confidence_change": None}
+        return Outcome(scores(clean, None, cell["k"]).assign(**missing))
+    adversarial, found, steps = attacked(model, x, cell)
+    table = scores(clean, pixel_maps(model, adversarial, labels, cell), cell["k"])
+    table["found"], table["step"] = found.tolist(), steps.tolist()
+    before, after = confidence(model, x, labels), confidence(model, adversarial, labels)
+    table["confidence"], table["confidence_change"] = before.tolist(), (after - before).tolist()
+    return Outcome(table, {"delta": (adversarial - x).half()})
+
+
+@repeatable
+def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean pixel maps, perturbed images and their pixel maps of some of a cell's images, for a picture."""
+    model, x, labels = subjects.subjects(cell, store)
+    delta = EXPERIMENT.record(cell, store).tensors()["delta"].float().to(device())
+    adversarial = (x + delta).clamp(0, 1)[rows]
+    before, after = (pixel_maps(model, images, labels[rows], cell) for images in (x[rows], adversarial))
+    return before, adversarial, after
+
+
+def curvature_of(cell: dict):
+    """How the cell's attack finds its direction; None leaves it to the method's default."""
+    if "path_points" not in cell:
+        return None
+    return attacks.FiniteDifference(cell["path_points"], precision=PRECISIONS[cell["precision"]])
+
+
+def confidence(model, x: Tensor, labels: Tensor) -> Tensor:
+    """Softmax probability (n,) of the given classes."""
+    return logits_of(model, x).softmax(1).gather(1, labels[:, None]).squeeze(1)
+
+
+def attacked(model, x: Tensor, cell: dict, objective=None) -> tuple[Tensor, Tensor, Tensor]:
+    """Perturbed images, whether the label was kept, and the step that was taken.
+
+    The objective is that of the cell's attack, where none is given.
+    """
+    generator = generator_for(cell)
+    if cell["attack"] == "random_sign":
+        noisy = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
+        kept = logits_of(model, noisy).argmax(1) == logits_of(model, x).argmax(1)
+        return noisy, kept, torch.ones_like(kept, dtype=torch.int64)
+    objective = objective or OBJECTIVES[cell["attack"]](cell["k"])
+    result = attacks.attack(model, x, method=cell["method"], objective=objective, epsilon=cell["epsilon"],
+                            steps=cell["steps"], curvature=curvature_of(cell), generator=generator,
+                            method_args=method_of(cell)[1])
+    return result.x, result.found, result.steps
+
+
+def scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
+    """The three metrics of [ghorbani2019], an image a row; against other images where `changed` is None."""
+    measures = {"topk": lambda a, b: metrics.topk_intersection(a, b, k), "spearman": metrics.spearman,
+                "center": metrics.center_shift}
+    values = {name: score(clean, changed) if changed is not None else metrics.other_image(score, clean)
+              for name, score in measures.items()}
+    columns = {name: value.tolist() for name, value in values.items()}
+    return pd.DataFrame({"image": range(len(clean)), "pixels": clean[0].numel(), **columns})
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """Two images and four steps; epsilon does not matter to the cost."""
+    tiny, times = shrink({**natural.untrained(cell), "epsilon": min(cell["epsilon"], 0.1)}, images=2, steps=4)
+    return tiny, Factor(times["images"] * (times["steps"] if cell["attack"] in OBJECTIVES else 1), times["images"])
+
+
+EXPERIMENT = Experiment(
+    "fragility", 1, Fragility, cells, subjects.inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 64, "k": 50, "steps": 4,
+            "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
+    canary_values={"topk": 0.6931, "spearman": 0.6712, "center": 0.2151}, notebook="fragility")
+
+
+class Small(Fragility):
+    """Parameters of the comparison on small images: those of the first, with the changes in `small`."""
+
+    small: dict
+
+    @model_validator(mode="after")
+    def small_is_in_order(self):
+        if self.small:
+            _small(self)
+        return self
+
+
+def _small(parameters: Small) -> Fragility:
+    return Fragility.of({**parameters.model_dump(exclude={"small"}), **parameters.small})
+
+
+def small_cells(parameters: Small) -> list[dict]:
+    return cells(_small(parameters)) if parameters.small else []
+
+
+SMALL = Experiment(
+    "small", 1, Small, small_cells, subjects.inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 16, "k": 50, "steps": 2, "seed": 0,
+            "method": "deeplift", "attack": "center", "epsilon": 0.1},
+    canary_values={"topk": 0.966, "spearman": 0.713, "center": 0.137}, notebook="fragility")

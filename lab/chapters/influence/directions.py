@@ -1,0 +1,125 @@
+"""Angles between the directions that change a map and a score fastest [ghorbani2019, figure 5]."""
+
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fragility import attribution, curvature, influence
+from lab.chapters.influence import influences
+from lab.core.experiment import Experiment, Factor, Outcome, generator_for, shrink
+from lab.core.parameters import Parameters
+from lab.core.store import Store
+from lab.trained import natural, subjects
+
+KINDS = ("feature importance", "sample importance")
+STEP = 0.1      # Euclidean length of the step along the dominant direction, black being 0 and white 1
+
+
+class Directions(Parameters):
+    """Parameters of the angles; the second kind takes its images and head from the experiment on influences."""
+
+    data_set: str
+    direction_network: str
+    network: str
+    epochs: int = Field(ge=0)
+    classes: list[str] = Field(min_length=2, max_length=2)
+    train_images: int = Field(ge=10)
+    test_images: int = Field(ge=2)
+    l2: float = Field(gt=0)
+    direction_images: int = Field(ge=2)
+    beta: float = Field(gt=0)
+    iterations: int = Field(ge=1)
+    direction_data_set: str
+    bound_data_set: str
+    bound_network: str
+    seed: int = 0
+
+
+def cells(parameters: Directions) -> list[dict]:
+    """Of pixels: the network that is asked for and, where it is another, the one that has a bound."""
+    p = parameters
+    subjects = dict.fromkeys([(p.direction_data_set, p.direction_network), (p.bound_data_set, p.bound_network)])
+    features = [{"kind": KINDS[0], "data_set": data_set, "network": network, "epochs": p.epochs,
+                 "images": p.direction_images, "beta": p.beta, "iterations": p.iterations, "seed": p.seed}
+                for data_set, network in subjects]
+    shared = p.model_dump(include={"data_set", "network", "epochs", "classes", "train_images", "test_images", "l2",
+                                   "seed"})
+    return [*features, {"kind": KINDS[1], **shared}]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    return (subjects if cell["kind"] == KINDS[0] else influences).inputs(cell, store)
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    return Outcome(_of_features(cell, store) if cell["kind"] == KINDS[0] else _of_samples(cell, store))
+
+
+def _of_features(cell: dict, store: Store) -> pd.DataFrame:
+    """Dominant eigenvector of the smooth twin's Hessian against its gradient; and how tight a norm bound is."""
+    model, x, labels = subjects.subjects(cell, store)
+    twin = curvature.smoothed(model, cell["beta"])
+    dominant = curvature.dominant_direction(twin, x, labels, iterations=cell["iterations"],
+                                            generator=generator_for(cell))
+    gradients = attribution.gradient(twin, x, labels)
+    alike = attribution.gradient(model, x, labels)
+    cosine = torch.cosine_similarity(gradients.flatten(1), alike.flatten(1))
+    return pd.DataFrame({"image": range(len(x)), "pixels": x[0].numel(),
+                         "angle": curvature.angle(dominant.direction, gradients).tolist(),
+                         "eigenvalue": dominant.eigenvalue.tolist(), "twin_cosine": cosine.tolist(),
+                         "change": change(twin, x, labels, dominant.direction).tolist(),
+                         "bound": norm_bound(model, labels, cell["beta"])})
+
+
+def _of_samples(cell: dict, store: Store) -> pd.DataFrame:
+    """Gradient of the influence of the most influential training images against the gradient of the logit."""
+    about = influences.setting(cell, store)
+    model = lambda x: influence.logits(about.head, about.extract(x)).to(x)
+    steepest = influence.influence_gradient(about.extract, about.head, about.train, about.x, top=influences.ATTACKED)
+    gradients = attribution.gradient(model, about.x, torch.ones(len(about.x), dtype=torch.int64))
+    return pd.DataFrame({"image": range(len(about.x)), "pixels": about.x[0].numel(),
+                         "angle": curvature.angle(steepest, gradients).tolist()})
+
+
+def change(twin: nn.Module, x: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
+    r"""Change (n,) of the gradient for each unit of way, in a step of length `STEP` along a direction of length one.
+
+    .. math:: \lVert \nabla S(x + d) - \nabla S(x) \rVert / \lVert d \rVert
+
+    The larger one of d and -d, since an eigenvector has no sign.
+    """
+    here = attribution.gradient(twin, x, labels)
+    there = [attribution.gradient(twin, x + step * direction, labels) for step in (STEP, -STEP)]
+    return torch.stack([(moved - here).flatten(1).norm(dim=1) / STEP for moved in there]).amax(0)
+
+
+def norm_bound(model: nn.Module, labels: Tensor, beta: float) -> list[float] | None:
+    r"""Largest eigenvalue that operator norms allow the Hessian of each explained logit of an MLP with softplus.
+
+    .. math:: \lVert H \rVert \le \frac{\beta}{4} \sum_i
+              \prod_{j \le i} \lVert W_j \rVert^2 \prod_{j > i} \lVert W_j \rVert
+
+    after [ghorbani2019, appendix J], whose one product is not sharp. None for a network that is no MLP.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+    if not all(isinstance(layer, nn.Linear) for layer in layers):
+        return None
+    norms = [torch.linalg.matrix_norm(layer.weight.double(), 2) for layer in layers[:-1]]
+    ends = layers[-1].weight.double()[labels].norm(dim=1)
+    total = sum(torch.stack(norms[:i + 1]).prod()**2 * torch.stack([*norms[i + 1:], norms[0].new_ones(())]).prod()
+                for i in range(len(norms)))
+    return (beta / 4 * total * ends).tolist()
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    name = "images" if "images" in cell else "test_images"
+    tiny, times = shrink(natural.untrained(cell), **{name: 2})
+    return tiny, Factor(times[name])
+
+
+EXPERIMENT = Experiment(
+    "directions", 2, Directions, cells, inputs, run, sketch,
+    canary={"kind": KINDS[0], "data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "beta": 5.0,
+            "iterations": 10, "seed": 0},
+    canary_values={"angle": 80.3, "twin_cosine": 0.956, "change": 1.163}, notebook="influence")

@@ -1,0 +1,1 @@
+"""Agreement up to small shifts, and robust training [kamath2024]."""

@@ -1,0 +1,224 @@
+"""Metrics of two maps beside what chance and the map of another image give, in the same axes."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fragility import metrics as scores
+from lab.chapters.fragility.reported import curve
+from lab.chapters.lens.training_figures import TRAINING_NAMES
+from lab.core.statistics import bootstrap
+from lab.drawing.style import ATTACK_STYLE, NAMES, PALETTE, epsilon_axis, legend_below
+
+METRIC_NAMES = {
+    "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "top-k-div",
+    "recall_div": "LENS recall-div", "precision_div": "LENS precision-div", "spearman": "Spearman",
+    "kendall": "Kendall", "lens_spearman": "LENS-Spearman", "lens_kendall": "LENS-Kendall",
+    "lens_spearman_padded": "LENS-Spearman,\nzero-padded",
+    "topk_corrected": "top-k\nabove chance", "recall_corrected": "LENS recall\nabove chance",
+    "recall_div_corrected": "LENS recall-div\nabove chance",
+}
+_STYLES = {**ATTACK_STYLE, "random_walk": {"color": PALETTE[7], "marker": "v"},
+           "lens": {"color": PALETTE[4], "marker": "D"},
+           "topk_for_lens": {"color": PALETTE[1], "marker": "P"}}
+_CONTROLS = {"same_class": ("-.", "another image, same class"), "other_class": (":", "another image, other class"),
+             "other_image": ("-.", "map of another image")}
+_AT_ZERO = ("spearman", "kendall", "lens_spearman", "lens_kendall")      # what unrelated maps give
+
+
+def lens_curves(table: pd.DataFrame, reported: dict | None = None,
+                metrics: Sequence[str] = ("topk", "recall", "recall_div")) -> Figure:
+    """Metrics in rows and maps in columns over epsilon, after [kamath2024, fig. 2]; bands are bootstrap intervals.
+
+    An attack of one size is a mark with its interval. `reported` adds the digitised top row as dotted lines, position
+    by position; give it only for photographs.
+    """
+    methods, epsilons = list(table.method.unique()), sorted(table.epsilon[table.epsilon > 0].unique())
+    figure, axes = plt.subplots(len(metrics), len(methods), figsize=(1 + 3.2 * len(methods), 2.3 * len(metrics) + 1),
+                                squeeze=False, sharex=True, sharey=True)
+    for metric, row in zip(metrics, axes):
+        for method, axis in zip(methods, row):
+            part = table[table.method == method]
+            for attack in (*ATTACK_STYLE, "random_walk"):
+                _curve(axis, {place: values for place, epsilon in enumerate(epsilons)
+                              if len(values := _values(part, metric, attack, epsilon))}, attack)
+                if reported and metric == "topk" and attack in ATTACK_STYLE:
+                    values = curve(reported, metric, method, attack)
+                    axis.plot(values[1:1 + len(epsilons)], ":", linewidth=1.2, color=_STYLES[attack]["color"],
+                              label="read off a figure, same colour" if attack == "topk" else None)
+            axis.axhline(_chance(part, metric), color="0.35", linestyle="--", linewidth=1, label="chance")
+            for control, (line, label) in _CONTROLS.items():
+                values = _values(part, metric, control)
+                if len(values):
+                    axis.axhline(values.mean(), color="0.35", linestyle=line, linewidth=1.2, label=label)
+            axis.set_ylim(-0.02, 1.02)
+        row[0].set_ylabel(METRIC_NAMES[metric])
+    for method, top, bottom in zip(methods, axes[0], axes[-1]):
+        top.set_title(NAMES[method])
+        epsilon_axis(bottom, epsilons)
+    legend_below(figure, axes[0, 0], min(3, 1 + len(methods)))
+    return figure
+
+
+def _curve(axis, groups: dict[int, np.ndarray], attack: str) -> None:
+    """Means and intervals of the values at each place."""
+    if groups:
+        bands, colour = np.array([bootstrap(values) for values in groups.values()]).T, _STYLES[attack]["color"]
+        axis.fill_between([*groups], *bands, alpha=0.18, color=colour, linewidth=0)
+        axis.vlines([*groups], *bands, color=colour, linewidth=1.2 if len(groups) == 1 else 0)
+        axis.plot([*groups], [values.mean() for values in groups.values()], label=NAMES[attack], **_STYLES[attack])
+
+
+def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str], by: str = "training") -> Figure:
+    """Metrics in columns, maps in rows: a group of bars for each value of column `by`, a bar an attack.
+
+    Over each group a line at its chance level and marks for the maps of another image. Where chance leaves a
+    corrected metric no room, the images without a number are counted as saturated.
+    """
+    methods, groups = list(table.method.unique()), list(table[by].unique())
+    figure, axes = plt.subplots(len(methods), len(metrics), squeeze=False, sharex=True, sharey=True,
+                                figsize=(1 + min(2.1 * len(metrics), 7.5), 2.2 * len(methods) + 0.9))
+    width = 0.8 / len(attacks)
+    for method, row in zip(methods, axes):
+        for metric, axis in zip(metrics, row):
+            for place, group in enumerate(groups):
+                part = table[(table.method == method) & (table[by] == group)]
+                for number, attack in enumerate(attacks):
+                    _bar(axis, part, metric, attack, place + (number - (len(attacks) - 1) / 2) * width, width)
+                _group_controls(axis, part, metric, place)
+            axis.set_xticks(range(len(groups)), [TRAINING_NAMES.get(group, group) for group in groups],
+                            rotation=25 if len(groups) > 2 else 0)
+            axis.axhline(0, color="0.35", linewidth=0.7)
+            axis.grid(axis="x", visible=False)
+            axis.set_axisbelow(True)
+            axis.set_ylim(min(0, axis.get_ylim()[0]), 1.02)
+        row[0].set_ylabel(NAMES[method])
+    for metric, axis in zip(metrics, axes[0]):
+        axis.set_title(METRIC_NAMES[metric])
+    legend_below(figure, axes, 3)
+    return figure
+
+
+def _bar(axis, part: pd.DataFrame, metric: str, attack: str, x: float, width: float) -> None:
+    values, saturated = _values(part, metric, attack), _saturated(part, metric, attack)
+    if len(values):
+        low, high = bootstrap(values)
+        axis.bar(x, values.mean(), 0.92 * width, color=_STYLES[attack]["color"], label=NAMES[attack], ecolor="0.25",
+                 yerr=[[values.mean() - low], [high - values.mean()]], error_kw={"linewidth": 0.8})
+    if saturated:
+        text = f"{saturated} saturated" if len(values) else "saturated"
+        axis.text(x, 0.04, text, rotation=90, ha="center", va="bottom", fontsize=7)
+
+
+def _group_controls(axis, part: pd.DataFrame, metric: str, place: int) -> None:
+    axis.plot([place - 0.45, place + 0.45], [_chance(part, metric)] * 2, color="black", linestyle="--", linewidth=1.1,
+              label="chance")
+    for control, marker in (("same_class", "_"), ("other_class", "x")):
+        values = _values(part, metric, control)
+        if len(values):
+            axis.plot(place + 0.47, values.mean(), marker, color="black", markersize=8 if marker == "_" else 5,
+                      markeredgewidth=1.6, clip_on=False, label=_CONTROLS[control][1])
+
+
+def separations(table: pd.DataFrame) -> Figure:
+    """Area under the ROC curve of telling noise from an attack, a row a metric, a panel a map, a marker an attack.
+
+    With 95 % bootstrap intervals over images.
+    """
+    methods, attacks = list(table.method.unique()), list(table.attack.unique())
+    metrics = [name for name in METRIC_NAMES if name in set(table.metric)]
+    figure, axes = plt.subplots(1, len(methods), figsize=(1.6 + 2.7 * len(methods), 0.29 * len(metrics) + 1.3),
+                                squeeze=False, sharey=True, sharex=True)
+    for method, axis in zip(methods, axes[0]):
+        for place, attack in enumerate(attacks):
+            part = table[(table.method == method) & (table.attack == attack)]
+            for row, metric in enumerate(metrics):
+                values = part[part.metric == metric].separation.dropna().to_numpy(float)
+                height = row + 0.24 * (place - (len(attacks) - 1) / 2)
+                if len(values):
+                    axis.plot(bootstrap(values), [height] * 2, color=_STYLES[attack]["color"], linewidth=1.2)
+                    axis.plot(values.mean(), height, label=NAMES[attack] if row == 0 else None, linestyle="",
+                              **_STYLES[attack])
+        axis.axvline(0.5, color="0.35", linestyle="--", linewidth=1, label="blind")
+        axis.set_title(NAMES[method])
+        axis.set_xlabel("area under the ROC curve")
+    axes[0, 0].set_yticks(range(len(metrics)), [METRIC_NAMES[metric] for metric in metrics])
+    axes[0, 0].invert_yaxis()
+    legend_below(figure, axes[0, 0], len(attacks) + 1)
+    return figure
+
+
+def tie_rules(table: pd.DataFrame, pairs: Mapping[str, str]) -> Figure:
+    """Diverse metrics of integrated gradients under three rules for ties, a marker a kind of pair; panels metrics.
+
+    Dashed: chance under each rule, since what the neighbourhoods cover depends on where the ties fall.
+    """
+    rules = {"": "first pixel", "_last": "last pixel", "_any": "any pixel"}
+    figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.7), sharey=True)
+    for metric, axis in zip(("topk_div", "recall_div"), axes):
+        for place, (kind, label) in enumerate(pairs.items()):
+            for row, rule in enumerate(rules):
+                values = table[table.attack == kind][metric + rule].to_numpy(float)
+                x = row + 0.16 * (place - (len(pairs) - 1) / 2)
+                axis.plot([x, x], bootstrap(values), color=PALETTE[place], linewidth=1.2)
+                axis.plot(x, values.mean(), "os^D"[place], color=PALETTE[place], label=label if row == 0 else None)
+        for row, rule in enumerate(rules):
+            axis.plot([row - 0.4, row + 0.4], [_chance(table, metric + rule)] * 2, color="0.35", linestyle="--",
+                      linewidth=1, label=None if row else "chance")
+        axis.set_xticks(range(len(rules)), rules.values())
+        axis.set_title(METRIC_NAMES[metric])
+        axis.set_xlabel("which of the tied pixels comes first")
+        axis.set_ylim(0, 1)
+    axes[0].set_ylabel("agreement")
+    legend_below(figure, axes[0], 3)
+    return figure
+
+
+def noise_dots(table: pd.DataFrame) -> Figure:
+    """Each method's agreement under random signs, a panel a metric, a marker a training; after [kamath2024, table 1].
+
+    Crosses: the map of another image. The dashed tick: chance.
+    """
+    methods, trainings = list(table.method.unique()), list(table.training.unique())
+    figure, axes = plt.subplots(1, 3, figsize=(7.6, 0.42 * len(methods) + 1.3), sharey=True)
+    for metric, axis in zip(("topk", "recall", "recall_div"), axes):
+        for row, method in enumerate(methods):
+            for place, training in enumerate(trainings):
+                part = table[(table.method == method) & (table.training == training)]
+                values, other = (part[name].to_numpy(float) for name in (metric, f"other_{metric}"))
+                height = row + 0.26 * (place - (len(trainings) - 1) / 2)
+                axis.plot(bootstrap(values), [height] * 2, color=PALETTE[place], linewidth=1.2)
+                axis.plot(values.mean(), height, "os^D"[place], color=PALETTE[place],
+                          label=None if row else TRAINING_NAMES[training])
+                first = row == place == 0
+                axis.plot(other.mean(), height, "x", color="0.25", label="another image" if first else None)
+                axis.plot(part[f"chance_{metric}"].astype(float).mean(), height, "|", color="0.25", markersize=8,
+                          label="chance" if first else None)
+        axis.set_title(METRIC_NAMES[metric])
+        axis.set_xlim(0, 1.02)
+    axes[0].set_yticks(range(len(methods)), [NAMES[method] for method in methods])
+    axes[0].invert_yaxis()
+    legend_below(figure, axes[0], len(trainings) + 2)
+    return figure
+
+
+def _values(part: pd.DataFrame, metric: str, attack: str, epsilon: float | None = None) -> np.ndarray:
+    """Scores (n,) of an attack, at its largest epsilon where none is given; missing ones left out."""
+    part = part[part.attack == attack]
+    return part[part.epsilon == (part.epsilon.max() if epsilon is None else epsilon)][metric].dropna().to_numpy(float)
+
+
+def _saturated(part: pd.DataFrame, metric: str, attack: str) -> int:
+    """For how many images chance is too high to correct for it."""
+    known = metric.removesuffix("_corrected")
+    return 0 if known == metric else int((_values(part, f"chance_{known}", attack) > scores.SATURATED).sum())
+
+
+def _chance(part: pd.DataFrame, metric: str) -> float:
+    if metric in _AT_ZERO or metric.endswith("corrected"):
+        return 0.0
+    known = "topk" if metric.startswith("topk_div") else metric
+    return part[f"chance_{known}"].astype(float).mean()

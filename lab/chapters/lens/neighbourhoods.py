@@ -1,0 +1,70 @@
+"""What LENS counts, drawn: top pixels, their neighbourhoods, and which of them the other map has nearby."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from torch import Tensor
+
+from fragility import metrics
+from fragility.metrics.lens import top_pixels
+from lab.drawing.style import PALETTE
+
+_SHADES = {"elsewhere": "white", "near a top pixel": "0.82", "top pixel, found near the other map's": PALETTE[0],
+           "top pixel, not found": PALETTE[3]}
+
+
+def top_sets(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]], rows: Sequence[str]) -> Figure:
+    """Top pixels of two maps (h, w), after [kamath2024, figs 3 and 4]: the maps in the first column, then `sets`.
+
+    `sets` lists (window, diverse); rows are the two maps. Under the upper row precision, under the lower one recall.
+    """
+    figure, axes = plt.subplots(2, 1 + len(sets), figsize=(1.55 * (1 + len(sets)), 4.2))
+    for axis, side, name in zip(axes[:, 0], (a, b), rows):
+        axis.imshow(side.cpu().numpy())
+        axis.set_ylabel(name)
+    axes[0, 0].set_title("map")
+    for column, (window, diverse) in zip(axes.T[1:], sets):
+        masks = [mask[0] for mask in top_pixels((a[None], b[None]), k, window, diverse)]
+        near = [metrics.dilate(mask[None], window)[0] for mask in masks]
+        column[0].set_title(("top-k-div" if diverse else "top-k") + (f", w = {window}" if window else ""))
+        for axis, mine, around, theirs, name in zip(column, masks, near, near[::-1], ("precision", "recall")):
+            axis.imshow(np.select([part.cpu().numpy() for part in (mine & theirs, mine, around)], [2, 3, 1], 0),
+                        cmap=ListedColormap(list(_SHADES.values())), vmin=0, vmax=3)
+            found, chance = (mine & theirs).sum().item() / k, theirs.double().mean().item()
+            axis.set_xlabel(f"{name if window else 'overlap'} {found:.2f}\nchance {chance:.2f}", fontsize=8)
+    _bare(axes)
+    figure.legend([Patch(facecolor=colour, edgecolor="0.6") for colour in list(_SHADES.values())[1:]],
+                  list(_SHADES)[1:], loc="outside lower center", ncols=3)
+    return figure
+
+
+def models_before_after(panels: Mapping[str, Sequence[Tensor]], notes: Mapping[str, str]) -> Figure:
+    """One image a column: its map before (above) and after an attack (below), beside the images.
+
+    `panels` holds (image, perturbed image, map, map after) of each column, images (c, h, w), maps (h, w); `notes`
+    stand under the columns.
+    """
+    figure, axes = plt.subplots(2, 2 * len(panels), figsize=(1.25 * 2 * len(panels), 2.9), squeeze=False)
+    for place, (name, (image, moved, before, after)) in enumerate(panels.items()):
+        for row, (picture, one) in enumerate(((image, before), (moved, after))):
+            values = picture.numpy()
+            axes[row, 2 * place].imshow(values[0] if len(values) == 1 else values.transpose(1, 2, 0), cmap="gray",
+                                        vmin=0, vmax=1)
+            axes[row, 2 * place + 1].imshow(one.numpy())
+        axes[0, 2 * place + 1].set_title(name)
+        axes[1, 2 * place + 1].set_xlabel(notes[name], fontsize=8)
+    for axis, name in zip(axes[:, 0], ("before", "after")):
+        axis.set_ylabel(name)
+    _bare(axes)
+    return figure
+
+
+def _bare(axes) -> None:
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        axis.spines[:].set_color("0.8")

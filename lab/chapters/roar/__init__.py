@@ -1,0 +1,1 @@
+"""Remove and retrain, keep and retrain [hooker2019]."""

@@ -1,0 +1,177 @@
+"""What is left of the accuracy when the top of a ranking is removed or kept."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
+from torch import Tensor
+
+from lab.core import folders
+from lab.core.store import Record
+from lab.drawing.maps import picture
+from lab.drawing.style import PALETTE, legend_below
+from lab.drawing.tables import plain_table
+
+REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
+CLASSES = {"mnist-5k": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "gtsrb": 43, "food101": 101,
+           "imagenet": 1000, "Birdsnap": 500, "Food-101": 101, "ImageNet": 1000}    # guessing gets 1 of so many right
+_BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
+_MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
+# How far the colour of the base goes to white (1) or black (0).
+_SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.25, 0), "VAR": (0.5, 0)}
+_CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
+             "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
+_GUESSING = {"color": "0.35", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
+_TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
+
+
+def reported_roar() -> pd.DataFrame:
+    """The accuracies of [hooker2019, table 2]: data_set, estimator, mode, percent, accuracy; `replaced` is the share
+    of the image that is gone."""
+    table = pd.read_csv(folders.CLAIMS / "reported" / "hooker2019_table2.csv")
+    share = table.percent / 100
+    return table.assign(replaced=share.where(table["mode"] == "ROAR", 1 - share))
+
+
+def degraded_images(rows: Mapping[str, Sequence[Tensor]], columns: Sequence[str],
+                    notes: Mapping[tuple[str, int], str]) -> Figure:
+    """One image, uint8 (c, h, w), at every fraction; estimators in rows. `notes` {(estimator, column): text} stand
+    over the pictures."""
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.15 * len(columns) + 0.6, 1.25 * len(rows) + 0.3),
+                                squeeze=False)
+    for (name, images), line in zip(rows.items(), axes):
+        for place, (axis, image) in enumerate(zip(line, images)):
+            axis.imshow(picture(image.float() / 255), cmap="gray", vmin=0, vmax=1)
+            axis.set_title(notes.get((name, place), ""), fontsize=7.5)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        line[0].set_ylabel(name)
+    for axis, column in zip(axes[-1], columns):
+        axis.set_xlabel(column)
+    return figure
+
+
+def toy_curves(table: pd.DataFrame) -> Figure:
+    """Accuracy over removed features without and with a new fit, after [hooker2019, fig. 2]; bands span the seeds."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
+    for axis, retrained in zip(axes, (False, True)):
+        for (ranking, color), marker in zip(_TOY.items(), "os^"):
+            part = table[(table.ranking == ranking) & (table.retrained == retrained)].groupby("removed").accuracy
+            share = 100 * np.array(list(part.groups)) / table.removed.max()
+            axis.fill_between(share, part.quantile(0.1), part.quantile(0.9), color=color, alpha=0.15, linewidth=0)
+            axis.plot(share, part.mean(), color=color, marker=marker, label=f"{ranking} ranking")
+        axis.axhline(50, color="0.35", linestyle="--", linewidth=1, label="chance")
+        axis.set(xlabel="inputs removed (%)", title="fitted anew (ROAR)" if retrained else "not fitted anew")
+    axes[0].set_ylabel("test accuracy (%)")
+    legend_below(figure, axes[0], 4)
+    return figure
+
+
+def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, published: Sequence[str] = ()) -> Figure:
+    """Accuracy over the replaced share, a line an estimator, and what guessing gets; small marks are single trainings.
+
+    `panels` {title: (frame, accuracy with nothing replaced)}; frames hold data_set, estimator, replaced and accuracy.
+    Titles in `published` are drawn dotted, but for the controls. Three panels to a row.
+    """
+    width = min(3, len(panels))
+    height = -(-len(panels) // width)
+    figure, axes = plt.subplots(height, width, figsize=(2.55 * width + 0.4, 2.6 * height + 0.7), squeeze=False,
+                                sharex=True, sharey="row")
+    for axis, (title, (table, control)) in zip(axes.flat, panels.items()):
+        for name in dict.fromkeys(table.estimator):
+            _line(axis, table[table.estimator == name], name, control, title in published)
+        axis.axhline(_chance(table), label="guessing", **_GUESSING)
+        axis.set_title(title)
+        axis.set_xticks([0, 10, 30, 50, 70, 90])
+    for axis in axes[:, 0]:
+        axis.set_ylabel("test accuracy (%)")
+    for axis in axes.flat[len(panels) - width:len(panels)]:      # the lowest of each column
+        axis.set_xlabel("inputs replaced (%)")
+        axis.tick_params(labelbottom=True)
+    for axis in axes.flat[len(panels):]:
+        axis.set_axis_off()
+    legend_below(figure, axes[::-1], 5)
+    return figure
+
+
+def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) -> None:
+    style = _style(name)
+    means = table.groupby("replaced").accuracy.mean()
+    if not dotted:
+        axis.plot(100 * table.replaced, table.accuracy, ".", color=style["color"], markersize=3, alpha=0.7)
+    axis.plot([0, *(100 * means.index)], [control, *means], label=name,
+              **style | ({"linestyle": ":"} if dotted and name not in _CONTROLS else {}))
+
+
+def _chance(table: pd.DataFrame) -> float:
+    return 100 / CLASSES[table.data_set.iloc[0]]
+
+
+def _style(name: str) -> dict:
+    if name in _CONTROLS:
+        return _CONTROLS[name]
+    kind, _, base = name.rpartition("-")
+    amount, towards = _SHADES[kind]
+    color = tuple((1 - amount) * np.array(_BASES[base]) + amount * towards)
+    return {"color": color, "marker": _MARKERS[kind], "linestyle": "-"}
+
+
+def training_dots(table: pd.DataFrame, control: float, label: str = "test accuracy (%)") -> Figure:
+    """One row for each value of `setting`, one dot a training, a bar at the mean; with the untouched control (dashed)
+    and what guessing gets (dotted)."""
+    settings = list(dict.fromkeys(table.setting))
+    figure, axis = plt.subplots(figsize=(6.6, 0.32 * len(settings) + 1.0))
+    for row, name in enumerate(settings):
+        values = table[table.setting == name].accuracy
+        axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
+        axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
+    axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
+    axis.axvline(_chance(table), label="guessing", **_GUESSING)
+    axis.set_yticks(range(len(settings)), settings)
+    axis.invert_yaxis()
+    axis.set_xlabel(label)
+    axis.xaxis.set_major_locator(MaxNLocator(8))
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def accuracy_table(table: pd.DataFrame) -> Styler:
+    """Accuracies of ROAR and KAR, an estimator of a data set a row, a share a column: mean ± standard deviation (number
+    of trainings) over those that [hooker2019, table 2] has at the same share."""
+    reported, rows = reported_roar(), []
+    columns = table[["mode", "fraction"]].drop_duplicates().sort_values(["mode", "fraction"], ascending=[False, True])
+    for (data_set, name), own in table.groupby(["data_set", "estimator"], sort=False):
+        row = {"data": data_set, "estimator": name}
+        for mode, fraction in columns.itertuples(index=False):
+            label, done = ("ROAR", "removed") if mode == "remove" else ("KAR", "kept")
+            theirs = reported[(reported.estimator == name) & (reported["mode"] == label)
+                              & np.isclose(reported.percent, 100 * fraction)].set_index("data_set").accuracy
+            ours = own[(own["mode"] == mode) & (own.fraction == fraction)].accuracy
+            row[f"{label}, {100 * fraction:.0f} % {done}"] = _beside(ours, theirs)
+        rows.append(row)
+    return plain_table(pd.DataFrame(rows))
+
+
+def training_table(records: Sequence[Record]) -> Styler:
+    """What trainings on untouched images reach and how long they take, a network on a data set a row: mean ± standard
+    deviation over seeds."""
+    kinds = ["data_set", "network", "train_images", "epochs"]
+    single = pd.DataFrame([{**{name: r.parameters[name] for name in kinds}, "accuracy": r.table.accuracy[0],
+                            "seconds": r.about["seconds"], "device": r.about["device"]}
+                           for r in records if r.parameters["pipeline"] == "direct"])
+    return plain_table(pd.DataFrame([{
+        "data": data_set, "network": network, "images x epochs": f"{images:,} x {epochs}", "trainings": len(own),
+        "test accuracy (%)": f"{own.accuracy.mean():.2f} ± {own.accuracy.std():.2f}",
+        "time of one (s)": f"{own.seconds.mean():.0f} ± {own.seconds.std():.0f}", "device": own.device.iloc[0]}
+        for (data_set, network, images, epochs), own in single.groupby(kinds, sort=False)]))
+
+
+def _beside(ours: pd.Series, theirs: pd.Series) -> str:
+    spread = f" ± {ours.std():.1f}" if len(ours) > 1 else ""
+    here = f"{ours.mean():.1f}{spread} ({len(ours)})" if len(ours) else ""
+    paper = "paper: " + ", ".join(f"{theirs[name]:.1f}" for name in REPORTED_CLEAN) if len(theirs) else ""
+    return "<br>".join(part for part in (here, paper) if part)

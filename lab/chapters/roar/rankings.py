@@ -1,0 +1,175 @@
+"""Rankings of all pixels of a data set by each estimator, computed once and shared by all trainings on them."""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from fragility import attribution, removal
+from lab.chapters.roar import trainings
+from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for
+from lab.core.parameters import grids, one_of
+from lab.core.store import Store, canonical
+from lab.material import data
+
+BASES = ("GRAD", "IG", "GB")
+#: family -> its estimators: they come from the same passes and share a record.
+FAMILIES = {**{base: (base, f"SQ-{base}") for base in BASES},
+            **{f"SG-{base}": (f"SG-{base}", f"SG-SQ-{base}", f"VAR-{base}") for base in BASES},
+            "Sobel": ("Sobel",), "Random": ("Random",)}
+CONTROLS = ("Sobel", "Random")          # they look at no network
+FAMILY = {estimator: family for family, members in FAMILIES.items() for estimator in members}
+ESTIMATORS = tuple(FAMILY)
+Estimator = one_of("Estimator", ESTIMATORS)
+_BATCH = 128            # images a pass
+_IN_FLIGHT = 100_000    # values of them at once on a processor: small images are fastest when they stay in its cache
+
+
+class Ranked(trainings.Recipe):
+    """Parameters of the rankings; those of the training make the explained network."""
+
+    estimators: list[Estimator] = Field(min_length=1)
+    filtered: list[Estimator]                        # estimators that are ranked after filtering their maps, too
+    unit: one_of("Unit", removal.UNITS)        # see removal.top_mask
+    path_steps: int = Field(ge=1)              # of IG
+    ensemble_path_steps: int = Field(ge=1)     # of IG inside a noise ensemble
+    samples: int = Field(ge=1)
+    explained: int                             # seed of the explained network
+
+
+SHARED = (*trainings.RECIPE, "unit", "explained")
+
+
+def cells(parameters: Ranked) -> list[dict]:
+    return [family_cell(one.model_dump(), family) for one in grids(parameters)
+            for family in dict.fromkeys(FAMILY[name] for name in one.estimators)]
+
+
+def family_cell(values: dict, family: str) -> dict:
+    """The cell of a family, of parameters or of a cell that hold more."""
+    base = family.removeprefix("SG-")
+    own = {name: values[name] for name in SHARED}
+    if base == "IG":
+        own["path_steps"] = values["path_steps" if family == base else "ensemble_path_steps"]
+    if base != family:
+        own["samples"] = values["samples"]
+    return {**own, "family": family, "filtered": [name for name in values["filtered"] if name in FAMILIES[family]]}
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    """The explained network is not among them: the cell's parameters say how it is trained, wherever that happens."""
+    return {**trainings.inputs(cell, store), "trainings": trainings.EXPERIMENT.version}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    model = None if cell["family"] in CONTROLS else trainings.explained(cell, store)
+    known, generator = trainings.sets(cell), generator_for(cell)
+    tensors = {}
+    for split in ("train", "test"):
+        parts = [_ranked(cell, model, part, generator) for part in getattr(known, split).split(_BATCH)]
+        tensors |= {f"{name}|{split}": torch.cat([part[name] for part in parts]) for name in parts[0]}
+    edges = torch.cat([pixel_order(attribution.sobel(data.unit(part)), cell["unit"])
+                       for part in known.test.split(_BATCH)])
+    table = pd.DataFrame([{"estimator": name, "edges": _common(tensors[f"{name}|test"], edges)} for name in parts[0]])
+    return Outcome(table, tensors)
+
+
+def _common(first: Tensor, second: Tensor) -> float:
+    """Share of the top tenth of the entries that two rankings have in common."""
+    k = max(1, first[0].numel() // 10)
+    return ((first < k) & (second < k)).flatten(1).sum(1).double().mean().item() / k
+
+
+def _ranked(cell: dict, model: nn.Module | None, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Ranks of some uint8 images by every estimator of the cell's family, filtered ones as "name+filter"."""
+    maps = family_maps(cell, model, data.unit(images).to(device()), generator)
+    found = {name: pixel_order(part, cell["unit"]) for name, part in maps.items()}
+    for name in cell["filtered"]:
+        found |= {f"{name}+{kind}": pixel_order(change(maps[name]), cell["unit"]) for kind, change in FILTERS.items()}
+    return {name: part.cpu() for name, part in found.items()}
+
+
+def family_maps(cell: dict, model: nn.Module | None, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Signed maps (n, c, h, w) of the predicted class's logit by every estimator of the cell's family."""
+    family = cell["family"]
+    if family in CONTROLS:
+        return {family: attribution.sobel(x) if family == "Sobel" else attribution.random(x, generator=generator)}
+    base = family.removeprefix("SG-")
+    chunk = None if x.is_cuda else max(1, _IN_FLIGHT // x[0].numel())
+    method = _base(base, cell, chunk)
+    if family == base:
+        plain = method(model, x, None)
+        return {base: plain, f"SQ-{base}": plain.square()}
+    return dict(zip(FAMILIES[family], attribution.noise_ensembles(model, x, base=method, samples=cell["samples"],
+                                                                  generator=generator, chunk=chunk)))
+
+
+def _base(name: str, cell: dict, chunk: int | None) -> Callable:
+    """The map that is averaged, ranked or squared; the baseline of IG is black."""
+    if name == "IG":
+        steps = cell["path_steps"]
+        return lambda model, x, target: attribution.integrated_gradients(model, x, target, steps=steps, chunk=chunk)
+    return {"GRAD": attribution.gradient, "GB": attribution.guided_backprop}[name]
+
+
+def blurred(maps: Tensor) -> Tensor:
+    """Maps after a Gaussian blur of one pixel, 7 x 7, borders replicated."""
+    place = torch.arange(-3, 4, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-place.square() / 2)
+    kernel = torch.outer(kernel, kernel) / kernel.sum().square()
+    n, c, h, w = maps.shape
+    planes = F.pad(maps.reshape(n * c, 1, h, w), (3,) * 4, mode="replicate")
+    return F.conv2d(planes, kernel[None, None]).view(n, c, h, w)
+
+
+def spread(maps: Tensor) -> Tensor:
+    """Maps after a 3 x 3 maximum filter."""
+    return F.max_pool2d(maps, 3, 1, 1)
+
+
+#: What [song2023] do to a finished map: neither looks at the model or the data.
+FILTERS = {"gauss": blurred, "max": spread}
+
+
+def pixel_order(maps: Tensor, unit: str) -> Tensor:
+    """Place of each entry from 0, the largest score, as the smallest integer type that holds it.
+
+    Maps (n, c, h, w) in; (n, h, w) out for unit "pixel", by the sum over channels, else (n, c, h, w). Ties go to
+    the lowest flat index, so a top mask of the places is one of the scores.
+    """
+    scores = maps.sum(1) if unit == "pixel" else maps
+    order = scores.flatten(1).argsort(dim=1, descending=True, stable=True)
+    kind = torch.int16 if order.shape[1] <= 2**15 else torch.int32
+    place = torch.arange(order.shape[1], dtype=kind, device=order.device).expand_as(order)
+    return torch.empty_like(order, dtype=kind).scatter_(1, order, place).view_as(scores)
+
+
+def places(cell: dict, name: str, split: str, store: Store) -> Tensor:
+    """:func:`pixel_order` of all images of a split by an estimator, "GRAD" or, filtered, "GRAD+max"."""
+    family = family_cell(cell, FAMILY[name.partition("+")[0]])
+    return _stored(canonical(family), store)[f"{name}|{split}"]
+
+
+@lru_cache(maxsize=1)       # cells of a family follow each other, and to check and read a companion takes its time
+def _stored(family: str, store: Store) -> dict[str, Tensor]:
+    return EXPERIMENT.record(json.loads(family), store).tensors()
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """Few images, of a network of its own that is hardly trained."""
+    images = min(128, cell["train_images"], cell["test_images"])
+    tiny = {**cell, "train_images": images, "test_images": images, "epochs": 1, "batch_size": min(32, images)}
+    factor = (cell["train_images"] + cell["test_images"]) / (2 * images)
+    return tiny, Factor(factor, factor)
+
+
+EXPERIMENT = Experiment(
+    "rankings", 1, Ranked, cells, inputs, run, sketch,
+    canary={**{name: trainings.EXPERIMENT.canary[name] for name in trainings.RECIPE}, "unit": "pixel", "explained": 0,
+            "family": "SG-GRAD", "samples": 2, "filtered": ["SG-GRAD"]},
+    canary_values={"edges": 0.2885}, notebook="roar", reads=("trainings",))

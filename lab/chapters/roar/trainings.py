@@ -1,0 +1,150 @@
+"""Trainings for removal benchmarks: the same recipe, the same draws at the same seed, whatever the images."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from fragility import training
+from lab.core.experiment import Experiment, Factor, Outcome, device
+from lab.core.parameters import Several, grids, one_of
+from lab.core.store import Store, fingerprint
+from lab.material import data, networks
+
+PIPELINES = ("direct", "resized")
+GROWTH = 256 / 224      # by how much the code of [hooker2019] enlarges the cut-out image before it cuts again
+AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": training.FlipShift(flip=False, shift=2),
+                 "crop": training.RandomCrop()}
+
+
+class Recipe(Several):
+    """Data, network and how it is trained: what every training of the benchmark has in common."""
+
+    data_set: one_of("Data set", [name for name in data.NAMES if name not in data.WITHOUT_SPLIT])
+    network: str
+    train_images: int = Field(ge=2)
+    test_images: int = Field(ge=2)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    recipe: one_of("Recipe", training.RECIPES)
+    augmentation: one_of("Augmentation", AUGMENTATIONS)
+
+
+RECIPE = tuple(name for name in Recipe.model_fields if name != "others")
+
+
+class Trainings(Recipe):
+    """Parameters of the trainings on untouched images, the 0 % control."""
+
+    seeds: list[int] = Field(min_length=1)
+
+
+class Sets(NamedTuple):
+    """Training and test images, uint8 (n, c, h, w), with their labels."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean training image value of each channel, (c,), in [0, 1]."""
+        return self.train.double().mean((0, 2, 3)).float() / 255
+
+
+def cells(parameters: Trainings) -> list[dict]:
+    return [{**one.model_dump(include=set(RECIPE)), "pipeline": pipeline, "seed": seed}
+            for one in grids(parameters) for pipeline in PIPELINES for seed in one.seeds]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    return {"data": fingerprints(cell["data_set"], cell["train_images"], cell["test_images"])}
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    known = sets(cell)
+    train, test = known.train, known.test
+    if cell["pipeline"] == "resized":
+        train, test = resized(train), resized(test)
+    model = fitted(cell, train)
+    return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, known.test_labels)}]),
+                   dict(model.state_dict()))
+
+
+def sets(cell: dict) -> Sets:
+    """The images of a cell: the first of each split, in an order that is the same for ever."""
+    return _sets(cell["data_set"], cell["train_images"], cell["test_images"])
+
+
+@lru_cache(maxsize=2)
+def _sets(name: str, train_images: int, test_images: int) -> Sets:
+    parts = []
+    for split, count in (("train", train_images), ("test", test_images)):
+        found = data.load(name, split)
+        if count > len(found.images):
+            raise ValueError(f"The data set {name} has {len(found.images):,} images to {split}, fewer than the "
+                             f"{count:,} that were asked for.")
+        rows = torch.randperm(len(found.images), generator=torch.Generator().manual_seed(0))[:count]
+        parts += [found.images[rows], found.labels[rows]]
+    return Sets(*parts)
+
+
+@lru_cache(maxsize=1)
+def fingerprints(name: str, train_images: int, test_images: int) -> str:
+    known = _sets(name, train_images, test_images)
+    return fingerprint(known.train, known.train_labels, known.test, known.test_labels)
+
+
+def fitted(cell: dict, images: Tensor, augment: training.Augment | None = None) -> nn.Module:
+    """The cell's network, trained from scratch on images of the training set's shape, uint8 or float in [0, 1].
+
+    Initial weights and the order of batches are those of the cell's seed, so that two trainings of one seed
+    differ by their images only. `augment` comes after the cell's own augmentation.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(cell["seed"])
+        model = networks.load(cell["network"]).to(device())
+    own = AUGMENTATIONS[cell["augmentation"]]
+    both = own and augment and (lambda x, generator: augment(own(x, generator), generator))
+    options = {name: cell[name] for name in ("epochs", "batch_size", "learning_rate", "recipe")}
+    return training.train(model, images, sets(cell).train_labels, augment=both or augment or own, **options,
+                          generator=torch.Generator().manual_seed(cell["seed"]))
+
+
+def resized(images: Tensor) -> Tensor:
+    """Images enlarged by 256/224 and cut at the centre, as the code of [hooker2019] does a second time."""
+    side = images.shape[-1]
+    large = round(side * GROWTH)
+    start = (large - side) // 2
+    parts = [F.interpolate(data.unit(part), (large, large), mode="bicubic", antialias=True)
+             for part in images.split(1024)]
+    return torch.cat(parts)[..., start:start + side, start:start + side].clamp(0, 1)
+
+
+def explained(cell: dict, store: Store) -> nn.Module:
+    """The network whose maps are judged: the 0 % control of seed `explained`."""
+    control = {**{name: cell[name] for name in RECIPE}, "pipeline": "direct", "seed": cell["explained"]}
+    model = networks.load(cell["network"])
+    model.load_state_dict(EXPERIMENT.record(control, store).tensors())
+    return model.to(device())
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """One epoch on some of the images; the companion, the weights, is whole."""
+    images = min(4096, cell["train_images"])
+    tiny = {**cell, "train_images": images, "batch_size": min(cell["batch_size"], images), "epochs": 1, "seed": 0}
+    return tiny, Factor(cell["epochs"] * cell["train_images"] / images)
+
+
+EXPERIMENT = Experiment(
+    "trainings", 1, Trainings, cells, inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "train_images": 1000, "test_images": 500, "epochs": 2,
+            "batch_size": 32, "learning_rate": 5e-3, "recipe": "one-cycle", "augmentation": "none",
+            "pipeline": "direct", "seed": 0},
+    canary_values={"accuracy": 89.8}, notebook="roar", trains=lambda cell: True)

@@ -1,0 +1,1 @@
+"""Constant shifts that no network notices [kindermans2019]."""

@@ -1,0 +1,227 @@
+"""Which maps change when all images are shifted by a constant and the network does not notice [kindermans2019]."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fragility import attribution, metrics
+from fragility import shift as shifted
+from fragility.passes import logits_of
+from lab.chapters.shift import patterns, shifts
+from lab.core.experiment import Experiment, Factor, Outcome, device, repeatable, shrink
+from lab.core.parameters import Parameters, one_of
+from lab.core.store import Store, fingerprint
+from lab.material import data
+from lab.material.data import DataSet
+from lab.trained import natural
+
+AGREES = 1e-4        # relative difference of logits above which two networks are not compared
+
+
+class Side(NamedTuple):
+    """One of the two networks, and what its references are made of."""
+
+    model: nn.Module
+    x: Tensor             #: Images in this network's encoding.
+    m: Tensor             #: Shift of that encoding, (c, h, w).
+    lowest: Tensor        #: Smallest value of each pixel in the data set, (c, h, w), before any shift.
+    floor: float          #: Smallest value of the data set in this encoding.
+    mean: Tensor          #: Mean image of the data set in it, (c, h, w).
+    cell: dict
+    store: Store
+    refit: str            #: Shift on which patterns are fitted anew; "none" for network 1.
+
+
+def _ig(reference: Callable[[Side], float | Tensor]):
+    return lambda model, x, target, side: attribution.integrated_gradients(
+        model, x, target, baseline=reference(side), steps=side.cell["path_steps"])
+
+
+def _rooted(root: Callable[[Side], float | Tensor]):
+    return lambda model, x, target, side: attribution.lrp(model, x, target, root=root(side))
+
+
+def _patterned(method, estimator: str, refit: bool = False):
+    def run(model, x, target, side: Side):
+        fitted = patterns.fitted(side.cell, estimator, side.refit if refit or side.refit == shifts.REBUILT
+                                 else "none", side.store)
+        return method(model, x, target, patterns=fitted)
+    return run
+
+
+def _plain(name: str):
+    def run(model, x, target, side):
+        options = {"steps": side.cell["path_steps"]} if name == "integrated_gradients" else {}
+        if name in ("smoothgrad", "smoothgrad_squared", "vargrad", "random"):
+            options["generator"] = torch.Generator().manual_seed(0)       # the same draws for both networks
+        if name in ("smoothgrad", "smoothgrad_squared", "vargrad"):
+            options["samples"] = side.cell["samples"]
+        return attribution.METHODS[name](model, x, target, **options)
+    return run
+
+
+# Written out: a method that is new in the instrument must not change the cells that are published.
+EVERY = ("gradient", "gradient_x_input", "integrated_gradients", "guided_backprop", "deconvnet", "deeplift", "lrp",
+         "deep_taylor", "smoothgrad", "smoothgrad_squared", "vargrad", "sobel", "random")
+#: name -> maps(model, x, target, side): every method that is compared, its reference spelled out.
+SUBJECTS = {
+    **{name: _plain(name) for name in EVERY},
+    "ig_black": _ig(lambda side: side.floor),
+    "ig_zero": _ig(lambda side: 0.0),
+    "ig_mean": _ig(lambda side: side.mean),
+    "ig_moving": _ig(lambda side: side.m),
+    "lrp_black": _rooted(lambda side: side.floor),
+    "lrp_mean": _rooted(lambda side: side.mean),
+    "lrp_moving": _rooted(lambda side: side.m),
+    "deeplift_moving": lambda model, x, target, side: attribution.deeplift(model, x, target, baseline=side.m),
+    "deep_taylor_moving": lambda model, x, target, side: attribution.deep_taylor(model, x, target, low=side.m,
+                                                                                 high=1 + side.m),
+    "pattern_net": _patterned(attribution.pattern_net, "relu"),
+    "pattern_attribution": _patterned(attribution.pattern_attribution, "relu"),
+    "pattern_attribution_refit_relu": _patterned(attribution.pattern_attribution, "relu", refit=True),
+    "pattern_attribution_refit_linear": _patterned(attribution.pattern_attribution, "linear", refit=True),
+    "pattern_attribution_refit_conditional": _patterned(attribution.pattern_attribution, "conditional", refit=True),
+}
+FIGURES = tuple(name for name in SUBJECTS if name not in EVERY)
+SMOOTHED = ("gradient", "guided_backprop", "deconvnet", "pattern_net", "pattern_attribution", "gradient_x_input",
+            "ig_black", "ig_zero", "lrp")
+REBUILT = ("gradient", "gradient_x_input", "guided_backprop", "deconvnet", "lrp", "deeplift", "deep_taylor",
+           "pattern_net")
+
+
+class Invariance(Parameters):
+    """Parameters of the comparison of two encodings. The first network gets every method, the others `METHODS`."""
+
+    data_set: DataSet
+    networks: list[str] = Field(min_length=1)
+    epochs: int = Field(ge=0)
+    images: int = Field(ge=2)
+    shift_names: list[one_of("Shift", shifts.SHIFTS)] = Field(min_length=1)
+    # Not the kitten: it is painted for one image, and patterns are fitted on others.
+    refits: list[one_of("Shift of refits", [name for name in shifts.SHIFTS if name != "kitten"])]
+    path_steps: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    pattern_images: int = Field(ge=2)
+    seed: int = 0
+
+
+def cells(parameters: Invariance) -> list[dict]:
+    shared = {name: getattr(parameters, name)
+              for name in ("data_set", "epochs", "images", "path_steps", "samples", "pattern_images", "seed")}
+    main, *others = parameters.networks
+    grid = []
+    for one in parameters.shift_names:
+        figures = [name for name in FIGURES if "refit" not in name or one in parameters.refits]
+        grid.append({**shared, "network": main, "shift": one, "noise": "none", "methods": [*EVERY, *figures]})
+        grid += [{**shared, "network": other, "shift": one, "noise": "none", "methods": list(EVERY)}
+                 for other in others]
+    grid += [{**shared, "network": main, "shift": one, "noise": noise, "methods": list(SMOOTHED)}
+             for one in parameters.refits for noise in ("equal", "own")]
+    return [*grid, {**shared, "network": main, "shift": shifts.REBUILT, "noise": "none", "methods": list(REBUILT)}]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    weights = natural.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
+    found = {"train": fingerprint(train.images), "test": fingerprint(test.images, test.labels), "weights": weights,
+             "patterns": patterns.EXPERIMENT.version}
+    return found | ({"drawing": fingerprint(shifts.drawing())} if cell["shift"] == "kitten" else {})
+
+
+def run(cell: dict, store: Store) -> Outcome:
+    first, second = sides(cell, store)
+    target = logits_of(first.model, first.x).argmax(1)
+    agreement = shifted.agreement(first.model, second.model, first.x, second.m)
+    if (agreement > AGREES).any():
+        raise ValueError(f"The two networks differ by {agreement.max():.2g} in their logits; their maps cannot be "
+                         "compared.")
+    shared = pd.DataFrame({"image": range(len(target)), "agreement": agreement.tolist()})
+    if cell["shift"] == "uniform":      # the paper's pair of networks
+        shared["accuracy"], shared["accuracy_shifted"] = accuracy(first), accuracy(second)
+    parts = [shared.assign(method=method, **_compared(method, first, second, target)) for method in cell["methods"]]
+    return Outcome(pd.concat(parts, ignore_index=True))
+
+
+def _compared(method: str, first: Side, second: Side, target: Tensor) -> dict:
+    """Columns of one method: the measures of invariance, or why its rules refuse the network."""
+    try:
+        a, b = (maps(side, method, target) for side in (first, second))
+    except ValueError as refusal:      # a result of the matrix, too
+        return {**dict.fromkeys(metrics.Invariance._fields), "refused": str(refusal)}
+    measured = metrics.invariance(a, b)._asdict()
+    return {**{name: value.tolist() for name, value in measured.items()}, "refused": ""}
+
+
+def maps(side: Side, method: str, target: Tensor, rows: slice = slice(None)) -> Tensor:
+    """Maps of one side's images by a method of `SUBJECTS`; averaged over noise where the cell says so."""
+    subject, x, noise = SUBJECTS[method], side.x[rows], side.cell["noise"]
+    if noise == "none":
+        return subject(side.model, x, target[rows], side)
+    sigma = 0.15
+    if noise == "equal":     # the share of the range that gives both networks the noise of network 1
+        sigma = sigma * _range(x - side.m) / _range(x)
+    return attribution.smoothgrad(side.model, x, target[rows], samples=side.cell["samples"], sigma=sigma,
+                                  base=lambda model, x, target: subject(model, x, target, side),
+                                  generator=torch.Generator().manual_seed(0))
+
+
+def _range(x: Tensor) -> Tensor:
+    return x.amax((1, 2, 3)) - x.amin((1, 2, 3))
+
+
+def sides(cell: dict, store: Store) -> tuple[Side, Side]:
+    """Network 1 on the clean images and network 2 on the shifted ones, in float64: rounding would blur "identical"."""
+    model, _ = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    model = model.double()
+    x, lowest, mean = _images(cell["data_set"], cell["images"], cell["seed"])
+    nothing = torch.zeros_like(x[0])
+    first = Side(model, x, nothing, lowest, lowest.min().item(), mean, cell, store, "none")
+    if cell["shift"] == shifts.REBUILT:
+        return first, first._replace(model=shifts.rebuilt(model), refit=shifts.REBUILT)
+    m = shifts.shift(cell["shift"], model, x)
+    return first, Side(shifted.compensate(model, m), x + m, m, lowest, (lowest + m).min().item(), mean + m,
+                       cell, store, cell["shift"])
+
+
+@lru_cache(maxsize=2)
+def _images(data_set: str, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Test images drawn by the seed, and of all training images the smallest value and the mean of each pixel."""
+    test, train = data.load(data_set, "test"), data.unit(data.load(data_set, "train").images)
+    order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:count]
+    return tuple(part.double().to(device()) for part in (data.unit(test.images[order]), train.amin(0),
+                                                         train.double().mean(0)))
+
+
+@repeatable
+def shown(cell: dict, store: Store, methods: Sequence[str], image: int = 0) -> tuple[list[Tensor], dict[str, tuple]]:
+    """One image in both encodings, and its maps by both networks for a picture: {method: (map 1, map 2)}."""
+    pair = sides(cell, store)
+    target, rows = logits_of(pair[0].model, pair[0].x).argmax(1), slice(image, image + 1)
+    drawn = {method: tuple(maps(side, method, target, rows)[0].cpu() for side in pair) for method in methods}
+    return [side.x[image].cpu() for side in pair], drawn
+
+
+def accuracy(side: Side) -> float:
+    """Share of the test images, in the side's encoding, that its network classifies correctly."""
+    test = data.load(side.cell["data_set"], "test")
+    predicted = logits_of(side.model, data.unit(test.images).double().to(side.m.device) + side.m).argmax(1)
+    return (predicted.cpu() == test.labels).double().mean().item()
+
+
+def sketch(cell: dict) -> tuple[dict, Factor]:
+    """Two images; a noise draw costs what a map costs."""
+    tiny, times = shrink(natural.untrained(cell), images=2, samples=2)
+    return tiny, Factor(times["images"] * (times["samples"] if cell["noise"] != "none" else 1))
+
+
+EXPERIMENT = Experiment(
+    "invariance", 1, Invariance, cells, inputs, run, sketch,
+    canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "path_steps": 8, "samples": 2,
+            "pattern_images": 16, "seed": 0, "shift": "checkerboard", "noise": "none",
+            "methods": ["gradient_x_input", "ig_zero"]},
+    canary_values={"relative": 1.0, "spearman": 0.54}, notebook="shift")

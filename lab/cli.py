@@ -1,0 +1,162 @@
+"""`python -m lab …`: run the book, plan and sweep experiments, publish and verify, ask for verdicts."""
+
+import functools
+import json
+import os
+import random
+import sys
+import time
+import traceback
+
+import click
+
+from fragility import __version__
+from lab import book, catalogue, verdicts
+from lab.core import folders, profiles, results, running
+from lab.core.store import Store
+from lab.core.surroundings import surroundings
+from lab.material import networks
+
+PROFILE = click.option("--profile", type=click.Choice(profiles.PROFILES), default="quick", show_default=True)
+
+
+def sentences(command):
+    """For commands of the book: show the package's ValueErrors as a sentence; another library's keeps its traceback."""
+    @functools.wraps(command)
+    def run(*args, **kwargs):
+        try:
+            folders.require_checkout()
+            return command(*args, **kwargs)
+        except ValueError as error:
+            *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+            if frame.f_globals["__name__"].partition(".")[0] not in ("fragility", "lab"):
+                raise       # nobody wrote it for a reader, and without the place it could not be mended
+            raise click.ClickException(str(error)) from error
+    return run
+
+
+@click.group()
+@click.version_option(__version__)
+def main():
+    """Saliency maps under test."""
+
+
+@main.command("book")
+@PROFILE
+@click.option("--only", metavar="NAME", help="Run this notebook alone.")
+@sentences
+def build_book(profile, only):
+    """Run the notebooks, stage them, build the book."""
+    start = time.perf_counter()
+    page = book.make(profile, only)
+    click.echo(f"\nThe book is built ({time.perf_counter() - start:.0f} s): {page}\n"
+               f"Open it with your browser, for example: {_opener()} {page}")
+
+
+def _opener() -> str:
+    return {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+
+
+def _grid(name: str, profile: str):
+    experiment = catalogue.experiment(name)
+    parameters = experiment.at(profile)
+    return experiment, parameters, experiment.cells(parameters)
+
+
+@main.command()
+@click.argument("experiment")
+@PROFILE
+@sentences
+def plan(experiment, profile):
+    """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here."""
+    names = [*catalogue.experiment(experiment).reads, experiment]
+    hours = gigabytes = 0.0
+    for name in names:
+        one, parameters, _ = _grid(name, profile)
+        estimate = running.plan(one, parameters, Store())
+        trained = f" ({estimate.trainings} of these train a network)" if estimate.trainings else ""
+        click.echo(f"{name} at the {profile} scale: {estimate.cells} cells, {estimate.missing} of them missing"
+                   f"{trained}; about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
+        hours, gigabytes = hours + estimate.hours, gigabytes + estimate.gigabytes
+    if len(names) > 1:
+        click.echo(f"In all about {hours:.2g} hours and {gigabytes:.2g} GB, if one process does it.")
+
+
+@main.command()
+@click.argument("experiment")
+@PROFILE
+@click.option("--cells", metavar="FIRST:LAST", help="Only these cells, counted from 0, the last one excluded.")
+@sentences
+def sweep(experiment, profile, cells):
+    """Compute the missing records of an EXPERIMENT."""
+    one, _, grid = _grid(experiment, profile)
+    chosen = grid[_cells(cells, len(grid))]
+    running.run_cells(one, chosen, Store())
+    click.echo(f"{len(chosen)} of {len(grid)} cells of {experiment} are in the store {folders.store()}.")
+
+
+def _cells(text: str | None, count: int) -> slice:
+    if text is None:
+        return slice(None)
+    first, colon, last = text.partition(":")
+    if not colon or not (first + last).isdigit() or not int(first or 0) < int(last or count) <= count:
+        raise ValueError(f"--cells must be FIRST:LAST with 0 <= FIRST < LAST <= {count}, but it is {text!r}.")
+    return slice(int(first or 0), int(last or count))
+
+
+@main.command()
+@click.argument("experiment")
+@click.option("--profile", type=click.Choice(profiles.PROFILES), default="edition", show_default=True)
+@sentences
+def publish(experiment, profile):
+    """Consolidate the finished records of an EXPERIMENT into results/."""
+    found, missing = results.publish(catalogue.experiment(experiment), profile, Store())
+    if not found:
+        raise ValueError(f"The store has no record of {experiment} at the {profile} scale; run sweep first.")
+    click.echo(f"{found} records of {experiment} are in results/; {missing} are missing.")
+
+
+@main.command()
+@click.option("--sample", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--tolerance", type=click.FloatRange(0), default=0.25, show_default=True,
+              help="Largest change of a column's mean, in its standard deviations over images.")
+@sentences
+def verify(sample, tolerance):
+    """Recompute random published records and compare."""
+    pool = [(one, record) for one in catalogue.EXPERIMENTS.values() for record in results.published(one)]
+    if not pool:
+        raise ValueError("Nothing is published yet: results/ holds no records.")
+    failed = 0
+    for one, record in random.sample(pool, min(sample, len(pool))):
+        worst = max(results.deviation(one, record, Store()).values())
+        failed += worst > tolerance
+        click.echo(f"{'ok  ' if worst <= tolerance else 'FAIL'} {one.name} {record.parameters}: {worst:.3f}")
+    if failed:
+        raise click.ClickException(f"{failed} of the records could not be confirmed.")
+
+
+@main.command("claims")
+@PROFILE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@sentences
+def show_claims(profile, as_json):
+    """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale."""
+    ledger = verdicts.ledger(profile)
+    if as_json:
+        click.echo(ledger.to_json(orient="records", indent=1, force_ascii=False))
+        return
+    for row in ledger.itertuples():
+        click.echo(f"{row.id:14} {row.verdict:16} {row.statement.strip()}\n"
+                   f"{'':31} reported {row.reported}; measured {row.measured or '-'} "
+                   f"[{row.interval or row.reason}], scale {row.scale}")
+
+
+@main.command()
+def doctor():
+    """Versions, device, and which data and weights are found where."""
+    about = surroundings()
+    click.echo(json.dumps({"fragility": __version__, **about, "store": str(folders.store()),
+                           "FRAGILITY_DATA": os.environ.get("FRAGILITY_DATA", "not set")}, indent=1))
+    for folder in folders.data_roots():
+        click.echo(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else 'missing'}")
+    click.echo("Embedded, always there: mnist-5k. Networks trained on the spot: " + ", ".join(networks.OWN) + ".")

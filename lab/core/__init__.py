@@ -1,0 +1,1 @@
+"""What every experiment stands on: parameters, records, the store, profiles and statistics."""

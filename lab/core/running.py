@@ -1,0 +1,110 @@
+"""Compute the cells that the store lacks, collect their records as a frame, and estimate what a grid costs."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from lab.core.experiment import Experiment, Factor
+from lab.core.parameters import Parameters
+from lab.core.store import Record, Store, canonical
+
+
+def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, progress: bool = True) -> list[Record]:
+    """Records of the cells in order; what the store has is not computed again. A bar shows the missing ones."""
+    cells = list(cells)
+    records = [experiment.known(cell, store) for cell in cells]
+    missing = [place for place, record in enumerate(records) if record is None]
+    if missing:
+        store.require_writable()
+    clock = Clock(experiment.sketch(cells[place]) for place in missing)
+    with tqdm(missing, desc=experiment.name, unit="cell", disable=not (progress and missing), bar_format=_BAR) as bar:
+        for place in bar:
+            start = time.perf_counter()
+            records[place] = experiment.record(cells[place], store)
+            clock.tick(time.perf_counter() - start)
+            bar.set_postfix_str(f"about {bar.format_interval(clock.left())} left", refresh=False)
+    return records
+
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+
+
+class Clock:
+    """How long the rest of a grid takes: a cell as long as those before it of the same sketch, by their factors.
+
+    Cells may differ a hundredfold, so a mean over all would mislead; it stands in for sketches not yet met.
+    """
+
+    def __init__(self, sketches: Iterable[tuple[dict, Factor]]):
+        self.waiting = deque((canonical(tiny), factor.time) for tiny, factor in sketches)
+        self.met: dict[str, tuple[float, float]] = {}       # sketch -> seconds so far, cost so far
+
+    def tick(self, seconds: float) -> None:
+        """The next cell took so many seconds."""
+        kind, cost = self.waiting.popleft()
+        before = self.met.get(kind, (0.0, 0.0))
+        self.met[kind] = (before[0] + seconds, before[1] + cost)
+
+    def left(self) -> float:
+        """Seconds, once a cell is done."""
+        spent, done = map(sum, zip(*self.met.values()))
+        usual = spent / done if done else 0.0               # sketches may say that a cell costs nothing
+        rates = {kind: seconds / cost for kind, (seconds, cost) in self.met.items() if cost}
+        return sum(cost * rates.get(kind, usual) for kind, cost in self.waiting)
+
+
+def collect(experiment: Experiment, parameters: dict | Parameters, store: Store | None = None, *,
+            progress: bool = True) -> pd.DataFrame:
+    """One tidy frame of all cells: each cell's table, with its parameters as columns.
+
+    `parameters` may be a notebook's whole set; the experiment takes its own.
+    """
+    if not isinstance(parameters, Parameters):
+        parameters = experiment.pick(parameters)
+    return frame(run_cells(experiment, experiment.cells(parameters), store or Store(), progress=progress))
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One tidy frame of records, their parameters as columns; empty without any.
+
+    What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
+    """
+    parts = [record.table.assign(**{name: str(value) if isinstance(value, (list, dict)) else value
+                                    for name, value in record.parameters.items() if name not in record.table})
+             for record in records]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+class Plan(NamedTuple):
+    """What a grid costs: all cells, those the store lacks, and the missing ones' trainings, hours and gigabytes."""
+
+    cells: int
+    missing: int
+    trainings: int
+    hours: float
+    gigabytes: float
+
+
+def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
+    """Estimate a grid from a short measurement: `sketch` gives a tiny version of a cell and how many times
+    dearer the cell is. Cells that differ only in what does not change their cost are measured once, in a second run:
+    the first one reads the data and makes what cells share. Networks under attack are not trained for it, nor counted:
+    the experiment of that name has them."""
+    cells = experiment.cells(parameters)
+    missing = [cell for cell in cells if experiment.known(cell, store) is None]
+    seconds, size, measured = 0.0, 0, {}
+    for cell in missing:
+        tiny, factor = experiment.sketch(cell)
+        kind = canonical(tiny)
+        if kind not in measured:
+            experiment.compute(tiny, store)
+            start = time.perf_counter()
+            tensors = experiment.compute(tiny, store).tensors or {}
+            measured[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
+        seconds += factor.time * measured[kind][0]
+        size += factor.size * measured[kind][1]
+    return Plan(len(cells), len(missing), sum(map(experiment.trains, missing)), seconds / 3600, size / 1e9)

@@ -1,0 +1,19 @@
+"""Intervals of means: over images, and over the few trainings there are."""
+
+import numpy as np
+from scipy.stats import t
+
+
+def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
+    """Percentile interval of the mean over images; the same draws every time."""
+    picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
+    low, high = np.quantile(values[picks].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def student(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of a few values, as of trainings; without end for a single one."""
+    if len(values) < 2:
+        return -np.inf, np.inf
+    half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)

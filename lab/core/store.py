@@ -1,0 +1,196 @@
+"""Records: the result of one experiment cell each, as text, safe against a kill at any moment."""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lab.core import folders
+from lab.core.surroundings import surroundings
+
+log = logging.getLogger(__name__)
+
+
+class Record(NamedTuple):
+    """One finished cell."""
+
+    key: str                    #: Hash of experiment, version, parameters and fingerprints.
+    parameters: dict
+    table: pd.DataFrame
+    about: dict                 #: Version, fingerprints, device, library versions, commit, seconds.
+    companion: Path | None      #: File of tensors that belong to the record.
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The companion's tensors; ValueError where the record has none at hand."""
+        if self.companion is None:
+            raise ValueError(f"Record {self.key} has no tensors here; they are not published. Recompute it.")
+        return load_file(self.companion)
+
+
+class Damaged(Exception):
+    """A record that cannot be trusted, with the reason."""
+
+
+def canonical(value) -> str:
+    """The one text of plain parameters: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """Twelve hexadecimal digits of SHA-256 over dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """Fingerprint of a state dict, whatever the order of its entries."""
+    return fingerprint(*(state[name] for name in sorted(state)))
+
+
+class Store:
+    """A folder of records: `<experiment>/<key>.json`, beside it `<hash>.safetensors` where a record has one.
+
+    A file is written under a temporary name, flushed to disk and renamed, the companion before the text
+    that names it; so whatever carries its final name is whole. The text carries a hash of itself, and a
+    record whose hash does not fit is reported and counts as missing.
+    """
+
+    def __init__(self, root: str | Path | None = None):
+        self.root = Path(root) if root else folders.store()
+
+    def require_writable(self) -> None:
+        """ValueError where no record could be written: to be known before one is computed."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()
+        except OSError as error:
+            raise ValueError(f"Records cannot be written to the store {self.root} ({error.strerror}); name another "
+                             "folder in FRAGILITY_STORE.") from error
+
+    def key(self, experiment: str, number: int, parameters: dict, fingerprints: dict) -> str:
+        identity = canonical([experiment, number, parameters, fingerprints])
+        return hashlib.sha256(identity.encode()).hexdigest()[:20]
+
+    def get(self, experiment: str, key: str) -> Record | None:
+        """The record, or None where it is missing or damaged (which is reported)."""
+        file = self.root / experiment / f"{key}.json"
+        if not file.is_file():
+            return None
+        try:
+            return read(file)
+        except Damaged as damage:
+            log.warning("Record %s is damaged (%s) and will be computed again.", file, damage)
+            return None
+
+    def put(self, experiment: str, number: int, parameters: dict, fingerprints: dict, table: pd.DataFrame,
+            tensors: dict[str, Tensor] | None = None, seconds: float = 0.0) -> Record:
+        """Write a record and return it as read back."""
+        folder = self.root / experiment
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        companion = self._put_tensors(folder, tensors) if tensors else None
+        body = {"experiment": experiment, "version": number, "parameters": parameters,
+                "fingerprints": fingerprints, "seconds": round(seconds, 3), **surroundings(),
+                "companion": companion, "table": to_plain(table)}
+        key = self.key(experiment, number, parameters, fingerprints)
+        _write(folder / f"{key}.json", seal(body).encode())
+        return read(folder / f"{key}.json")
+
+    def _put_tensors(self, folder: Path, tensors: dict[str, Tensor]) -> str:
+        temporary = folder / f"companion.{os.getpid()}.tmp"
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        name = hashlib.sha256(temporary.read_bytes()).hexdigest()[:20] + ".safetensors"
+        _flush(temporary)
+        os.replace(temporary, folder / name)
+        return name
+
+    def records(self, experiment: str) -> list[Record]:
+        """All whole records of an experiment, by key."""
+        keys = sorted(file.stem for file in (self.root / experiment).glob("*.json"))
+        return [record for key in keys if (record := self.get(experiment, key))]
+
+
+def seal(body: dict) -> str:
+    """A record's text: its body and the hash of it, one table row a line."""
+    digest = hashlib.sha256(canonical(body).encode()).hexdigest()
+    rows = body["table"]["rows"]
+    text = json.dumps({**body, "table": {**body["table"], "rows": "@"}, "sha256": digest}, indent=1)
+    lines = ",\n".join("   " + json.dumps(row) for row in rows)
+    return text.replace('"@"', f"[\n{lines}\n  ]" if rows else "[]") + "\n"
+
+
+def unseal(body: dict) -> dict:
+    """The body of a record's parsed text; Damaged where its hash does not fit."""
+    if not isinstance(body, dict):
+        raise Damaged("it is not a JSON object")
+    digest = body.pop("sha256", None)
+    if digest != hashlib.sha256(canonical(body).encode()).hexdigest():
+        raise Damaged("its content does not fit its hash")
+    return body
+
+
+def read(file: Path) -> Record:
+    """Read and verify a record; raises Damaged."""
+    try:
+        body = unseal(json.loads(file.read_text()))
+    except ValueError as error:
+        raise Damaged(f"not a record: {error}") from error
+    companion = file.parent / body["companion"] if body["companion"] else None
+    if companion is not None:
+        if not companion.is_file():
+            raise Damaged(f"its tensors {companion.name} are missing")
+        if hashlib.sha256(companion.read_bytes()).hexdigest()[:20] != companion.stem:
+            raise Damaged(f"its tensors {companion.name} are not the ones it names")
+    return from_body(body, file.stem, companion)
+
+
+def from_body(body: dict, key: str, companion: Path | None = None) -> Record:
+    """A record of its verified body."""
+    about = {name: value for name, value in body.items() if name not in ("table", "parameters", "companion")}
+    table = pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"])
+    return Record(key, body["parameters"], table, about, companion)
+
+
+def to_plain(table: pd.DataFrame) -> dict:
+    """Columns and rows of a table; floats keep seven digits, which is what float32 holds; NaN becomes null."""
+    def cell(value):
+        if isinstance(value, float):
+            return None if value != value else float(f"{value:.7g}")
+        return value
+    plain = [[cell(value) for value in row] for row in table.astype(object).values.tolist()]
+    return {"columns": list(table.columns), "rows": plain}
+
+
+def _write(file: Path, content: bytes) -> None:
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    _flush(temporary)
+    os.replace(temporary, file)
+
+
+def _flush(file: Path) -> None:
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left; an hour spares the files of runs beside this one."""
+    for leftover in folder.glob("*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > 3600:
+                leftover.unlink()
+        except FileNotFoundError:   # another run swept it first
+            continue

@@ -1,0 +1,1 @@
+"""What several chapters draw with: the house style, maps and tables."""

@@ -1,0 +1,54 @@
+"""The house style: names, colours, and the repository's `matplotlibrc`."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from lab.core import folders
+
+NAMES = {
+    "gradient": "simple gradient", "gradient_x_input": "gradient x input",
+    "integrated_gradients": "integrated gradients",
+    "guided_backprop": "guided backprop", "deconvnet": "deconvnet", "deeplift": "DeepLIFT", "lrp": "LRP (z rule)",
+    "deep_taylor": "deep Taylor", "smoothgrad": "SmoothGrad", "smoothgrad_squared": "SmoothGrad squared",
+    "vargrad": "VarGrad", "sobel": "Sobel", "random": "random", "pattern_net": "PatternNet",
+    "pattern_attribution": "PatternAttribution", "ig_black": "IG, black", "ig_zero": "IG, zero",
+    "ig_mean": "IG, mean image",
+    "lrp_black": "LRP, black root", "lrp_mean": "LRP, mean image root", "lrp_moving": "LRP, moving root",
+    "ig_moving": "IG, moving reference", "deeplift_moving": "DeepLIFT, moving reference",
+    "deep_taylor_moving": "deep Taylor, moving bounds",
+    "pattern_attribution_refit_relu": "PatternAttribution, re-fitted (ReLU)",
+    "pattern_attribution_refit_linear": "PatternAttribution, re-fitted (linear)",
+    "pattern_attribution_refit_conditional": "PatternAttribution, re-fitted (conditional)",
+    "random_walk": "best of a random walk", "lens": "LENS-aware attack",
+    "topk_for_lens": "top-k attack, LENS chooses",
+    "topk": "top-k attack", "center": "mass-centre attack", "random_sign": "random sign",
+}
+PALETTE = sns.color_palette("colorblind")
+#: Colour and mark of the attacks that several chapters draw.
+ATTACK_STYLE = {"topk": {"color": PALETTE[0], "marker": "s"}, "center": {"color": PALETTE[3], "marker": "o"},
+                "random_sign": {"color": PALETTE[2], "marker": "^"}}
+
+
+def use_style() -> None:
+    """Take the house style of the repository's `matplotlibrc`, for all figures that this process draws from now on."""
+    style = folders.ROOT / "matplotlibrc"
+    if style.is_file():
+        mpl.rc_file(style)
+
+
+def epsilon_axis(axis, epsilons: Sequence[float]) -> None:
+    """One tick a size of a perturbation: in grey levels where all are whole ones, else as shares of the range."""
+    levels = 255 * np.array(epsilons)
+    whole = np.allclose(levels, levels.round(), atol=1e-3)
+    axis.set_xticks(range(len(epsilons)), [f"{e:.0f}/255" if whole else f"{e / 255:.3g}" for e in levels])
+    axis.set_xlabel("largest change of a pixel, ε" + ("" if whole else ", black 0 and white 1"))
+
+
+def legend_below(figure: Figure, axes, columns: int, **options) -> None:
+    """One legend under a figure, of all that is labelled in an axis or in several."""
+    found = {label: handle for axis in np.ravel(axes) for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, **options)

@@ -1,0 +1,1 @@
+"""Data sets, networks and photographs by name."""

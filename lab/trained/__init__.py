@@ -1,0 +1,1 @@
+"""Networks trained for the book, and the images that each of them is judged by."""

@@ -1,0 +1,63 @@
+"""Which images a network is judged by: those that it classifies correctly, in the order of a seed."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.functional import center_crop
+
+from fragility.passes import logits_of
+from lab.core.experiment import device
+from lab.core.store import Store, fingerprint
+from lab.material import data, networks
+from lab.trained import natural
+
+
+def correctly_classified(model: nn.Module, images: Tensor, labels: Tensor, seed: int, *, side: int | None = None,
+                         most: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Images (n, c, h, w) in [0, 1] that a model classifies correctly, their labels and their places in the set.
+
+    uint8 `images` are drawn in the order of `seed`, the first `most` of them, and cut at the centre to `side`.
+    """
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:most]
+    side = side or images.shape[-1]
+    x, labels = data.unit(center_crop(images[order], [side, side])).to(device()), labels[order].to(device())
+    correct = logits_of(model, x).argmax(1) == labels
+    return x[correct], labels[correct], order[correct.cpu()]
+
+
+def inputs(cell: dict, store: Store) -> dict:
+    """Fingerprints of the data and weights of a cell whose network is trained naturally."""
+    weights = natural.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    return {"data": fingerprint(*_sample(cell["data_set"])[:2]), "weights": weights}
+
+
+def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor]:
+    """Model, clean images in [0, 1] and labels of a cell: the first correctly classified ones of its seed."""
+    model, _ = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    x = candidates(cell, store)
+    if len(x) < cell["images"]:
+        raise ValueError(f"Only {len(x)} images of {cell['data_set']} are classified correctly, fewer than the "
+                         f"{cell['images']} that were asked for.")
+    x = x[:cell["images"]]
+    return model, x, logits_of(model, x).argmax(1)
+
+
+def candidates(cell: dict, store: Store) -> Tensor:
+    """All images (n, c, h, w) that the cell's network classifies correctly, in the order of the cell's seed."""
+    model, weights = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    key = (cell["data_set"], cell["network"], cell["seed"], weights)
+    if key not in _CHOSEN:
+        images, labels, _, _ = _sample(cell["data_set"])
+        _CHOSEN.clear()
+        _CHOSEN[key], _, _ = correctly_classified(model, images, labels, cell["seed"],
+                                                  side=networks.IMAGE_SIDE.get(cell["network"]))
+    return _CHOSEN[key]
+
+
+_CHOSEN: dict[tuple, Tensor] = {}       # the last choice is kept, since a network is looked at in many cells
+
+
+@lru_cache(maxsize=2)
+def _sample(name: str) -> data.Dataset:
+    return data.load(name, "all" if name in data.WITHOUT_SPLIT else "test")

@@ -1,0 +1,89 @@
+"""Notebooks as files: one parameters cell, short cells, quick outputs stored, nothing left of a run."""
+
+import re
+import statistics
+
+import nbformat
+import pytest
+
+from lab import book
+from lab.core import folders, profiles
+
+NOTEBOOKS = {name: nbformat.read(folders.NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in book.notebooks()}
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_one_parameters_cell_with_a_comment_a_line(name):
+    tagged = [cell for cell in code(NOTEBOOKS[name]) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert all("#" in line for line in tagged[0].source.splitlines())
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_cells_are_short(name):
+    lengths = [len(cell.source.splitlines()) for cell in code(NOTEBOOKS[name])]
+    assert statistics.median(lengths) <= 8 and max(lengths) <= 40
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_quick_outputs_are_stored_and_clean(name):
+    notebook = NOTEBOOKS[name]
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert outputs and not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
+    assert "papermill" not in notebook.metadata
+    # nbval takes a cell with outputs and no number for one that was never run.
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    assert not any("papermill" in cell.metadata or "execution" in cell.metadata for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_hidden_asserts(name):
+    tested = [cell for cell in code(NOTEBOOKS[name]) if "test" in cell.metadata.get("tags", [])]
+    assert tested and all("assert " in cell.source for cell in tested)
+    assert all("remove-cell" in cell.metadata.tags for cell in tested)
+
+
+def test_every_notebook_is_in_the_book():
+    assert {file.stem for file in folders.NOTEBOOKS.glob("*.ipynb")} == set(NOTEBOOKS) and len(NOTEBOOKS) <= 18
+
+
+def test_an_interrupted_run_leaves_the_finished_notebook(tmp_path, monkeypatch):
+    """Papermill writes as it goes; only a complete run may take the final name."""
+    import papermill
+
+    def cut(source, target, **options):
+        target.write_text("half a notebo")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folders, "STAGE", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "status.ipynb").write_text("the last whole one")
+    monkeypatch.setattr(papermill, "execute_notebook", cut)
+    with pytest.raises(KeyboardInterrupt):
+        book.run("status", {})
+    assert (tmp_path / "notebooks" / "status.ipynb").read_text() == "the last whole one"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_glued_numbers_are_plain(name):
+    """The book formats a number by reading what it prints as, which NumPy's numbers do not allow."""
+    for cell in code(NOTEBOOKS[name]):
+        for output in cell.outputs:
+            if "scrapbook" in output.get("metadata", {}):
+                shown = output.data.get("application/papermill.record/text/plain", "")
+                assert not shown.startswith("np."), output.metadata.scrapbook.name
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_numbers_in_prose_are_named_by_their_role(name):
+    """A key that holds the value of a parameter is glued at one profile and missing at the next."""
+    keys = {key for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown"
+            for key in re.findall(r"\{glue:text\}`(\w+)", cell.source)}
+    quick, *others = (profiles.parameters(name, profile) for profile in profiles.PROFILES)
+    changing = {number for parameter, value in quick.items() if any(other[parameter] != value for other in others)
+                for number in re.findall(r"[\d.]+", str(value))}
+    assert not [key for key in keys if changing & set(key.split("_"))]
