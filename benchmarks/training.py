@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from fragility import attribution, removal, training
-from lab.chapters.roar import removal
+from lab.chapters.roar import retraining
 from lab.core import profiles
 from lab.core.store import Store
 from lab.material import data, networks
@@ -121,7 +121,7 @@ def roar_overhead(setup):
     values = profiles.parameters("roar", "quick") | {"estimators": ["GRAD"], "seeds": list(range(setup.repeats + 1))}
     values |= {"train_images": 256, "test_images": 128, "epochs": 1} if setup.quick else {}
     wanted = {"kind": "retrain", "filter": "none", "mode": "remove", "fraction": FRACTION}
-    cells = [cell for cell in removal.cells(removal.EXPERIMENT.pick(values)) if wanted.items() <= cell.items()]
+    cells = [cell for cell in retraining.cells(retraining.EXPERIMENT.pick(values)) if wanted.items() <= cell.items()]
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         _, *measured = [beside_training(cell, store) for cell in cells]     # the first also trains, maps, ranks
@@ -144,5 +144,5 @@ def beside_training(cell, store):
 
     with patch.object(training, "train", timed(training.train)), \
             patch.object(training, "accuracy", timed(training.accuracy)):
-        total = clock(lambda: removal.EXPERIMENT.record(cell, store))()
+        total = clock(lambda: retraining.EXPERIMENT.record(cell, store))()
     return total - sum(inside), total

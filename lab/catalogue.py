@@ -5,9 +5,10 @@ from lab.chapters.attacks import targeted, variants
 from lab.chapters.fragility import comparison, portraits
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
-from lab.chapters.roar import path_steps, rankings, removal, toy, trainings
+from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.chapters.shift import invariance, kittens, patterns, references
 from lab.core.experiment import Experiment
+from lab.core.store import canonical
 from lab.trained import natural, robust
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
@@ -16,9 +17,33 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     directions.EXPERIMENT, dimension.EXPERIMENT, resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
-    path_steps.EXPERIMENT, removal.EXPERIMENT, toy.EXPERIMENT)}
+    path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
 
 def experiment(name: str) -> Experiment:
     """The experiment of a name; ValueError lists the names."""
     return EXPERIMENTS[checks.choice("Experiment", name, EXPERIMENTS)]
+
+
+def with_sources(name: str, profile: str) -> list[tuple[Experiment, list[dict]]]:
+    """An experiment's cells at a profile, and before them those of all that it reads, each after its own sources."""
+    top = experiment(name)
+    cells = {name: {canonical(cell): cell for cell in top.cells(top.at(profile))}}
+
+    def visit(reader: Experiment) -> None:
+        for source in map(experiment, reader.reads):
+            if source.serves is None:
+                asked = source.cells(source.at(profile))
+            else:
+                asked = [one for cell in cells[reader.name].values() for one in source.serves(cell)]
+            cells.setdefault(source.name, {}).update({canonical(cell): cell for cell in asked})
+            visit(source)
+
+    visit(top)
+    ordered = sorted((experiment(one) for one, asked in cells.items() if asked or one == name), key=_depth)
+    return [(one, list(cells[one.name].values())) for one in ordered]
+
+
+def _depth(one: Experiment) -> int:
+    """How many experiments in a row have to come before this one."""
+    return 1 + max((_depth(experiment(name)) for name in one.reads), default=-1)

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import random
 import sys
 import time
 import traceback
@@ -57,28 +56,25 @@ def _opener() -> str:
     return {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 
 
-def _grid(name: str, profile: str):
-    experiment = catalogue.experiment(name)
-    parameters = experiment.at(profile)
-    return experiment, parameters, experiment.cells(parameters)
-
-
 @main.command()
 @click.argument("experiment")
 @PROFILE
 @sentences
 def plan(experiment, profile):
-    """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here."""
-    names = [*catalogue.experiment(experiment).reads, experiment]
+    """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here.
+
+    A record that is published counts as done.
+    """
+    grids = catalogue.with_sources(experiment, profile)
     hours = gigabytes = 0.0
-    for name in names:
-        one, parameters, _ = _grid(name, profile)
-        estimate = running.plan(one, parameters, Store())
+    for one, cells in grids:
+        estimate = running.plan(one, cells, Store(), results.published_keys(one))
         trained = f" ({estimate.trainings} of these train a network)" if estimate.trainings else ""
-        click.echo(f"{name} at the {profile} scale: {estimate.cells} cells, {estimate.missing} of them missing"
-                   f"{trained}; about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
+        done = f", {estimate.published} published" if estimate.published else ""
+        click.echo(f"{one.name} at the {profile} scale: {estimate.cells} cells{done}, {estimate.missing} of them "
+                   f"missing{trained}; about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
         hours, gigabytes = hours + estimate.hours, gigabytes + estimate.gigabytes
-    if len(names) > 1:
+    if len(grids) > 1:
         click.echo(f"In all about {hours:.2g} hours and {gigabytes:.2g} GB, if one process does it.")
 
 
@@ -88,11 +84,14 @@ def plan(experiment, profile):
 @click.option("--cells", metavar="FIRST:LAST", help="Only these cells, counted from 0, the last one excluded.")
 @sentences
 def sweep(experiment, profile, cells):
-    """Compute the missing records of an EXPERIMENT."""
-    one, _, grid = _grid(experiment, profile)
-    chosen = grid[_cells(cells, len(grid))]
-    running.run_cells(one, chosen, Store())
-    click.echo(f"{len(chosen)} of {len(grid)} cells of {experiment} are in the store {folders.store()}.")
+    """Compute the records of an EXPERIMENT that are neither published nor in the store."""
+    one, store = catalogue.experiment(experiment), Store()
+    grid = one.cells(one.at(profile))
+    chosen, done = grid[_cells(cells, len(grid))], results.published_keys(one)
+    wanted = [cell for cell in chosen if not done or one.key(cell, store) not in done]
+    running.run_cells(one, wanted, store)
+    published = f"{len(chosen) - len(wanted)} more are published, and " if len(wanted) < len(chosen) else ""
+    click.echo(f"{published}{len(wanted)} of {len(grid)} cells of {experiment} are in the store {folders.store()}.")
 
 
 def _cells(text: str | None, count: int) -> slice:
@@ -107,10 +106,11 @@ def _cells(text: str | None, count: int) -> slice:
 @main.command()
 @click.argument("experiment")
 @click.option("--profile", type=click.Choice(profiles.PROFILES), default="edition", show_default=True)
+@click.option("--drop", is_flag=True, help="Let go of published records that are of no cell of the grid any more.")
 @sentences
-def publish(experiment, profile):
-    """Consolidate the finished records of an EXPERIMENT into results/."""
-    found, missing = results.publish(catalogue.experiment(experiment), profile, Store())
+def publish(experiment, profile, drop):
+    """Consolidate the finished records of an EXPERIMENT into results/, also while a sweep goes on."""
+    found, missing = results.publish(catalogue.experiment(experiment), profile, Store(), drop=drop)
     if not found:
         raise ValueError(f"The store has no record of {experiment} at the {profile} scale; run sweep first.")
     click.echo(f"{found} records of {experiment} are in results/; {missing} are missing.")
@@ -118,16 +118,21 @@ def publish(experiment, profile):
 
 @main.command()
 @click.option("--sample", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True,
+              help="Draw only records that took no longer, all together.")
 @click.option("--tolerance", type=click.FloatRange(0), default=0.25, show_default=True,
               help="Largest change of a column's mean, in its standard deviations over images.")
 @sentences
-def verify(sample, tolerance):
-    """Recompute random published records and compare."""
+def verify(sample, minutes, tolerance):
+    """Recompute random published records and compare; each line appears as its record is done."""
     pool = [(one, record) for one in catalogue.EXPERIMENTS.values() for record in results.published(one)]
     if not pool:
         raise ValueError("Nothing is published yet: results/ holds no records.")
+    drawn, reachable = results.draw(pool, sample, 60 * minutes)
+    click.echo(f"{reachable:.0%} of the {len(pool)} published records took at most {minutes:g} minutes where they were "
+               f"made; {len(drawn)} of them are computed again.")
     failed = 0
-    for one, record in random.sample(pool, min(sample, len(pool))):
+    for one, record in drawn:
         worst = max(results.deviation(one, record, Store()).values())
         failed += worst > tolerance
         click.echo(f"{'ok  ' if worst <= tolerance else 'FAIL'} {one.name} {record.parameters}: {worst:.3f}")

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from lab import catalogue
 from lab.core import folders, results
-from lab.core.profiles import PROFILES
+from lab.core.profiles import PROFILES, read_yaml
 from lab.core.statistics import bootstrap, student
 from lab.core.store import Store
 
@@ -40,7 +39,7 @@ class Verdict(NamedTuple):
 
 def load() -> list[dict]:
     """All claims of `claims/*.yaml`; ValueError names a claim that lacks an entry."""
-    claims = [claim for file in sorted(folders.CLAIMS.glob("*.yaml")) for claim in yaml.safe_load(file.read_text())]
+    claims = [claim for file in sorted(folders.CLAIMS.glob("*.yaml")) for claim in read_yaml(file)]
     for claim in claims:
         lacking = {"id", "paper", "statement", "figure", "reported", "experiment", "test", "scale"} - claim.keys()
         if lacking and "untested" not in claim:
@@ -53,8 +52,8 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
     store, rows = store or Store(), []
 
     @cache      # many claims look at the same records
-    def known(experiment: str, scale: str) -> pd.DataFrame:
-        return results.measured(catalogue.experiment(experiment), scale, store if scale == profile else None)
+    def known(experiment: str, scale: str) -> results.Measured:
+        return results.known(catalogue.experiment(experiment), scale, store if scale == profile else None)
 
     for claim in load():
         judged = judge(claim, profile, known)
@@ -64,7 +63,7 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def judge(claim: dict, profile: str, known: Callable[[str, str], pd.DataFrame]) -> Verdict:
+def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measured]) -> Verdict:
     """The verdict on one claim, at the largest scale that has records for it.
 
     `known(experiment, scale)` gives them: at `profile` the store's and the published ones, at larger scales the
@@ -73,10 +72,11 @@ def judge(claim: dict, profile: str, known: Callable[[str, str], pd.DataFrame]) 
     if "untested" in claim:
         return Verdict(UNTESTED, reason=claim["untested"], scale="no")
     experiment, lowest = claim["experiment"], PROFILES.index(profile)
-    tables = {scale: known(experiment, scale) for scale in PROFILES[lowest:]}
-    found = [table.attrs.get("found", frozenset()) for table in tables.values()]
-    for place, (scale, table) in reversed(list(enumerate(tables.items()))):
-        if any(found[place] < smaller for smaller in found[:place]):
+    scales = PROFILES[lowest:]
+    measured = [known(experiment, scale) for scale in scales]
+    for place, scale in reversed(list(enumerate(scales))):
+        table, found = measured[place]
+        if any(found < smaller.found for smaller in measured[:place]):
             continue
         verdict = evaluate(claim["test"], table) if len(table) else Verdict(UNTESTED)
         if verdict.verdict == UNTESTED:
@@ -111,7 +111,7 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     where the records have images. Of several values an image or seed the mean counts, or with `of` their "range" or
     standard "deviation"; `over` may then be several columns, whose combinations are the units.
     """
-    table = _select(_with_column(table, test["column"]), test.get("among", {}))
+    table = _select(_with_column(table[_needed(test, table)], test["column"]), test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
     interval = bootstrap if test.get("over", "image") == "image" else student
     cells = []
@@ -133,6 +133,16 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
                    _with_trainings(test, cells),
                    support=f"{len(sides)} cell{'s' if len(sides) > 1 else ''}: "
                            f"{sides.count(1)} for, {sides.count(-1)} against")
+
+
+def _needed(test: dict, table: pd.DataFrame) -> list[str]:
+    """The columns that a test looks at: records of LENS have eighty, and every selection copies all there are."""
+    sides = [test[name] for name in ("where", "larger", "smaller", "among", "one_of") if name in test]
+    named = {"image", "seed", *test["column"].split(" - ")}
+    named |= {name for side in [*sides, *test.get("between", [])] for name in side}
+    for columns in (test.get("each", []), test.get("over", [])):
+        named |= {columns} if isinstance(columns, str) else set(columns)
+    return [name for name in table.columns if name in named]
 
 
 def _with_column(table: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -196,13 +206,13 @@ def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
 
     Places are those of the whole group: with some cells missing, the largest there is need not be the largest asked.
     """
-    rows = group
+    chosen = np.ones(len(group), dtype=bool)
     for column, value in where.items():
         if isinstance(value, str) and value in _PLACES:
             grid, place = sorted(group.loc[group[column] > 0, column].unique()), _PLACES[value]
             value = grid[place] if -len(grid) <= place < len(grid) else []
-        rows = rows[rows[column].isin(value if isinstance(value, list) else [value])]
-    return rows
+        chosen &= group[column].isin(value if isinstance(value, list) else [value]).to_numpy()
+    return group[chosen]
 
 
 def _side(test: dict, interval: tuple[float, float]) -> int:

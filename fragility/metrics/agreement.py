@@ -1,7 +1,6 @@
 """Agreement of two maps of an image: overlap of the top pixels, rank correlation, centre of mass."""
 
 import torch
-from scipy.stats import kendalltau
 from torch import Tensor
 
 from fragility import checks
@@ -74,6 +73,8 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     a, b = _varied(a, "a"), _varied(b, "b")
     if not a.is_cpu:
         return tau(a, b)
+    from scipy.stats import kendalltau  # nearly a second to import: only where it is needed
+
     wide = (part.float() if part.dtype == torch.bfloat16 else part for part in (a, b))     # NumPy has no bfloat16
     return torch.tensor([kendalltau(p, q).statistic for p, q in zip(*(part.numpy() for part in wide))],
                         dtype=torch.float64)

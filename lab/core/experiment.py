@@ -55,8 +55,9 @@ class Experiment:
     values are committed beside the version, so that a change is noticed when the version is not raised.
     Its parameters at a profile are those of the same names in `notebook`; without one, their defaults.
     `publishes_tensors`: its companions are pictures that may be shown, and are published with the records.
-    `reads` names experiments of the same parameters whose records its cells read, in their order; `trains` tells
-    which cells train a network. A plan counts both.
+    `reads` names the other experiments whose records its cells make or read; the store refuses any other.
+    `serves(cell)` gives the cells that another experiment's cell reads of this one; without it these are its grid at
+    the same profile. `trains` tells which cells train a network. A plan counts all of them.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Experiment:
     notebook: str | None = None
     publishes_tensors: bool = False
     reads: tuple[str, ...] = ()
+    serves: Callable[[dict], list[dict]] | None = None
     trains: Callable[[dict], bool] = lambda cell: False
 
     def pick(self, values: dict) -> Parameters:
@@ -87,7 +89,7 @@ class Experiment:
     @repeatable
     def compute(self, cell: dict, store: Store) -> Outcome:
         """What the cell gives, whatever the store has of it."""
-        return self.run(cell, store)
+        return self.run(cell, store and store.limited(self.name, (self.name, *self.reads)))
 
     def known(self, cell: dict, store: Store) -> Record | None:
         """The cell's record, where the store has one."""

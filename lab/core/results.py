@@ -6,31 +6,43 @@ image is a row and nothing is rounded, so that verdicts can be computed again; t
 
 import json
 import lzma
+import os
+import random
 import shutil
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from lab.core import folders
 from lab.core.experiment import Experiment
 from lab.core.running import frame
-from lab.core.store import Damaged, Record, Store, canonical, from_body, seal, unseal
+from lab.core.store import Damaged, Record, Store, canonical, from_body, record_key, seal, unseal
 
 _LARGE = 2_000_000      # bytes of text from which it is compressed
 
 
-def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, int]:
+def publish(experiment: Experiment, profile: str, store: Store, *, drop: bool = False) -> tuple[int, int]:
     """Write the profile's finished records to `results/`; returns how many, and how many are missing.
 
-    A record that is published and that the store has not, since another machine made it, stays.
+    A record that is published and that the store has not, since another machine made it, stays. ValueError where a
+    published record is of no cell of the grid any more, or of an older version; with `drop` it goes.
     """
     cells = experiment.cells(experiment.at(profile))
     finished = [record for record in store.records(experiment.name) if record.about["version"] == experiment.version]
     known = {canonical(record.parameters): record for record in [*published(experiment), *finished]}
     found = [record for cell in cells if (record := known.get(canonical(cell)))]
     if found:
+        lost = _published_bodies(experiment).keys() - {record.key for record in found}
+        replaced = {record.key for record in published(experiment)
+                    if any(record.parameters == new.parameters for new in found)}
+        if (lost := lost - replaced) and not drop:
+            raise ValueError(f"{len(lost)} published records of {experiment.name} are of no cell of the {profile} "
+                             f"grid, or of another version than {experiment.version}, and would be lost, the first of "
+                             f"them {min(lost)}. Add --drop where that is meant; otherwise keep their cells.")
         bodies = [{**record.about, "parameters": record.parameters, "companion": _companion(experiment, record),
-                   "table": {"columns": list(record.table.columns), "rows": _rows(record.table)}}
+                   "table": {"columns": record.columns, "rows": record.rows}}
                   for record in found]
         text = "[\n" + ",\n".join(seal(body).rstrip() for body in bodies) + "\n]\n"
         _write(experiment, text.encode())
@@ -39,10 +51,12 @@ def publish(experiment: Experiment, profile: str, store: Store) -> tuple[int, in
 
 def _write(experiment: Experiment, text: bytes) -> None:
     plain, packed = _files(experiment)
-    large = len(text) > _LARGE
+    target, other = (packed, plain) if len(text) > _LARGE else (plain, packed)
     folders.RESULTS.mkdir(exist_ok=True)
-    (packed if large else plain).write_bytes(lzma.compress(text) if large else text)
-    (plain if large else packed).unlink(missing_ok=True)
+    working = target.with_suffix(".writing")
+    working.write_bytes(lzma.compress(text) if target is packed else text)
+    os.replace(working, target)
+    other.unlink(missing_ok=True)
 
 
 def _files(experiment: Experiment) -> tuple[Path, Path]:
@@ -63,40 +77,76 @@ def _pictures() -> Path:
     return folders.RESULTS / "pictures"
 
 
-def _rows(table: pd.DataFrame) -> list[list]:
-    return table.astype(object).where(table.notna(), None).values.tolist()
-
-
 def published(experiment: Experiment) -> list[Record]:
     """The published records of an experiment's current version; ValueError for a damaged file."""
+    return [from_body(body, key, _pictures() / body["companion"] if body["companion"] else None)
+            for key, body in _published_bodies(experiment).items() if body["version"] == experiment.version]
+
+
+def published_keys(experiment: Experiment) -> frozenset[str]:
+    """Keys of the records that are published: their cells need not be computed again, wherever they were made."""
+    return frozenset(record.key for record in published(experiment))
+
+
+def draw(pool: list[tuple[Experiment, Record]], count: int, seconds: float) -> tuple[list, float]:
+    """At random up to `count` records that took so many seconds in all, and the share of the pool that could be."""
+    able = [pair for pair in pool if pair[1].about["seconds"] <= seconds]
+    drawn, left = [], seconds
+    for pair in random.sample(able, len(able)):
+        if len(drawn) < count and pair[1].about["seconds"] <= left:
+            drawn.append(pair)
+            left -= pair[1].about["seconds"]
+    return drawn, len(able) / len(pool)
+
+
+def _published_bodies(experiment: Experiment) -> dict[str, dict]:
+    """Key and verified body of every published record, of whatever version."""
     file = next((file for file in _files(experiment) if file.is_file()), None)
     if file is None:
-        return []
+        return {}
+    stamp = file.stat()
+    return _bodies(file, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=64)      # claims at several scales, and many claims, look at the same file
+def _bodies(file: Path, modified: int, size: int) -> dict[str, dict]:
     try:
         text = lzma.decompress(file.read_bytes()) if file.suffix == ".xz" else file.read_bytes()
         bodies = [unseal(body) for body in json.loads(text)]
     except (Damaged, ValueError, lzma.LZMAError) as error:
         raise ValueError(f"The published file {file.name} is damaged ({error}); restore it from git.") from error
-    return [from_body(body, "", _pictures() / body["companion"] if body["companion"] else None)
-            for body in bodies if body["version"] == experiment.version]
+    return {record_key(body["experiment"], body["version"], body["parameters"], body["fingerprints"]): body
+            for body in bodies}
+
+
+class Measured(NamedTuple):
+    """What is known of a profile's cells without computing."""
+
+    table: pd.DataFrame         #: The records found; its `attrs` say how many cells are "done" of all "cells".
+    found: frozenset[str]       #: The canonical parameters of the cells that are there.
 
 
 def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.DataFrame:
-    """What is known of a profile's cells without computing: from the store, where one is given, else from `results/`.
+    """The table of :func:`known`."""
+    return known(experiment, profile, store).table
 
-    The frame's `attrs` say how many of the cells are there, "done" of "cells", and which: "found".
+
+def known(experiment: Experiment, profile: str, store: Store | None) -> Measured:
+    """What is known of a profile's cells: from the store, where one is given, else from `results/`.
+
+    Empty where the experiment has no such profile.
     """
     try:
         parameters = experiment.at(profile)
     except ValueError:
-        return pd.DataFrame()
-    cells = experiment.cells(parameters)
+        return Measured(pd.DataFrame(), frozenset())
+    cells = {canonical(cell): None for cell in experiment.cells(parameters)}
     records = [*published(experiment), *(store.records(experiment.name) if store else [])]
-    known = {canonical(one.parameters): one for one in records if one.about["version"] == experiment.version}
-    found = [record for cell in cells if (record := known.get(canonical(cell)))]
-    table = frame(found)
-    table.attrs.update(done=len(found), cells=len(cells), found=frozenset(canonical(one.parameters) for one in found))
-    return table
+    made = {canonical(one.parameters): one for one in records if one.about["version"] == experiment.version}
+    found = {cell: made[cell] for cell in cells if cell in made}
+    table = frame(found.values())
+    table.attrs.update(done=len(found), cells=len(cells))
+    return Measured(table, frozenset(found))
 
 
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -73,29 +74,40 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 
     What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
     """
-    parts = [record.table.assign(**{name: str(value) if isinstance(value, (list, dict)) else value
-                                    for name, value in record.parameters.items() if name not in record.table})
-             for record in records]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    groups: dict[tuple, list[list]] = {}      # records of the same columns and parameters become one table at once
+    order: dict[tuple, list[int]] = {}
+    for place, record in enumerate(records):
+        extra = {name: str(value) if isinstance(value, (list, dict)) else value
+                 for name, value in record.parameters.items() if name not in record.columns}
+        names, values = (*record.columns, *extra), list(extra.values())
+        groups.setdefault(names, []).extend(row + values for row in record.rows)
+        order.setdefault(names, []).extend([place] * len(record.rows))
+    parts = [pd.DataFrame(rows, columns=list(names)) for names, rows in groups.items()]
+    if len(parts) < 2:
+        return parts[0] if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True).iloc[np.argsort(sum(order.values(), []), kind="stable")].reset_index(
+        drop=True)
 
 
 class Plan(NamedTuple):
-    """What a grid costs: all cells, those the store lacks, and the missing ones' trainings, hours and gigabytes."""
+    """What a grid costs: all cells, those that are published, those that are missing, and the missing ones' trainings,
+    hours and gigabytes."""
 
     cells: int
+    published: int
     missing: int
     trainings: int
     hours: float
     gigabytes: float
 
 
-def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
+def plan(experiment: Experiment, cells: list[dict], store: Store, published: frozenset[str] = frozenset()) -> Plan:
     """Estimate a grid from a short measurement: `sketch` gives a tiny version of a cell and how many times
     dearer the cell is. Cells that differ only in what does not change their cost are measured once, in a second run:
-    the first one reads the data and makes what cells share. Networks under attack are not trained for it, nor counted:
-    the experiment of that name has them."""
-    cells = experiment.cells(parameters)
-    missing = [cell for cell in cells if experiment.known(cell, store) is None]
+    the first one reads the data and makes what cells share. `published` holds keys of records that need not be made."""
+    keys = [experiment.key(cell, store) for cell in cells]
+    waiting = [(cell, key) for cell, key in zip(cells, keys) if key not in published]
+    missing = [cell for cell, key in waiting if store.get(experiment.name, key) is None]
     seconds, size, measured = 0.0, 0, {}
     for cell in missing:
         tiny, factor = experiment.sketch(cell)
@@ -107,4 +119,5 @@ def plan(experiment: Experiment, parameters: Parameters, store: Store) -> Plan:
             measured[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
         seconds += factor.time * measured[kind][0]
         size += factor.size * measured[kind][1]
-    return Plan(len(cells), len(missing), sum(map(experiment.trains, missing)), seconds / 3600, size / 1e9)
+    return Plan(len(cells), len(cells) - len(waiting), len(missing), sum(map(experiment.trains, missing)),
+                seconds / 3600, size / 1e9)

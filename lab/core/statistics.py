@@ -1,7 +1,7 @@
 """Intervals of means: over images, and over the few trainings there are."""
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
@@ -15,5 +15,5 @@ def student(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Student's interval of the mean of a few values, as of trainings; without end for a single one."""
     if len(values) < 2:
         return -np.inf, np.inf
-    half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)

@@ -6,9 +6,11 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -21,14 +23,21 @@ from lab.core.surroundings import surroundings
 log = logging.getLogger(__name__)
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Record:
     """One finished cell."""
 
     key: str                    #: Hash of experiment, version, parameters and fingerprints.
     parameters: dict
-    table: pd.DataFrame
+    columns: list[str]          #: Of the table.
+    rows: list[list]            #: Of the table, as they are written: null where a value is missing.
     about: dict                 #: Version, fingerprints, device, library versions, commit, seconds.
     companion: Path | None      #: File of tensors that belong to the record.
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The cell's tidy table, made when it is first asked for."""
+        return pd.DataFrame(self.rows, columns=self.columns)
 
     def tensors(self) -> dict[str, Tensor]:
         """The companion's tensors; ValueError where the record has none at hand."""
@@ -60,16 +69,41 @@ def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
     return fingerprint(*(state[name] for name in sorted(state)))
 
 
+def record_key(experiment: str, number: int, parameters: dict, fingerprints: dict) -> str:
+    """The key of a record, the same wherever it was made."""
+    identity = canonical([experiment, number, parameters, fingerprints])
+    return hashlib.sha256(identity.encode()).hexdigest()[:20]
+
+
 class Store:
     """A folder of records: `<experiment>/<key>.json`, beside it `<hash>.safetensors` where a record has one.
 
-    A file is written under a temporary name, flushed to disk and renamed, the companion before the text
-    that names it; so whatever carries its final name is whole. The text carries a hash of itself, and a
-    record whose hash does not fit is reported and counts as missing.
+    A file is written under a temporary name of its own, flushed to disk and renamed, the companion before the text
+    that names it; so whatever carries its final name is whole, however many write at once. The text carries a hash of
+    itself, and a record whose hash does not fit is reported and counts as missing.
     """
 
     def __init__(self, root: str | Path | None = None):
         self.root = Path(root) if root else folders.store()
+        self.asker, self.allowed = "", None
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Store) and self.root == other.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    def limited(self, asker: str, experiments: Iterable[str]) -> "Store":
+        """The same store for the cells of `asker`, which may make and read records of these experiments only."""
+        view = Store(self.root)
+        view.asker, view.allowed = asker, frozenset(experiments)
+        return view
+
+    def _folder(self, experiment: str) -> Path:
+        if self.allowed is not None and experiment not in self.allowed:
+            raise ValueError(f"Cells of the experiment {self.asker} ask for records of {experiment}, which its `reads` "
+                             "do not name, so no plan would count them; name it there.")
+        return self.root / experiment
 
     def require_writable(self) -> None:
         """ValueError where no record could be written: to be known before one is computed."""
@@ -81,12 +115,11 @@ class Store:
                              "folder in FRAGILITY_STORE.") from error
 
     def key(self, experiment: str, number: int, parameters: dict, fingerprints: dict) -> str:
-        identity = canonical([experiment, number, parameters, fingerprints])
-        return hashlib.sha256(identity.encode()).hexdigest()[:20]
+        return record_key(experiment, number, parameters, fingerprints)
 
     def get(self, experiment: str, key: str) -> Record | None:
         """The record, or None where it is missing or damaged (which is reported)."""
-        file = self.root / experiment / f"{key}.json"
+        file = self._folder(experiment) / f"{key}.json"
         if not file.is_file():
             return None
         try:
@@ -98,7 +131,7 @@ class Store:
     def put(self, experiment: str, number: int, parameters: dict, fingerprints: dict, table: pd.DataFrame,
             tensors: dict[str, Tensor] | None = None, seconds: float = 0.0) -> Record:
         """Write a record and return it as read back."""
-        folder = self.root / experiment
+        folder = self._folder(experiment)
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         companion = self._put_tensors(folder, tensors) if tensors else None
@@ -110,7 +143,7 @@ class Store:
         return read(folder / f"{key}.json")
 
     def _put_tensors(self, folder: Path, tensors: dict[str, Tensor]) -> str:
-        temporary = folder / f"companion.{os.getpid()}.tmp"
+        temporary = _temporary(folder)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
         name = hashlib.sha256(temporary.read_bytes()).hexdigest()[:20] + ".safetensors"
         _flush(temporary)
@@ -119,7 +152,7 @@ class Store:
 
     def records(self, experiment: str) -> list[Record]:
         """All whole records of an experiment, by key."""
-        keys = sorted(file.stem for file in (self.root / experiment).glob("*.json"))
+        keys = sorted(file.stem for file in self._folder(experiment).glob("*.json"))
         return [record for key in keys if (record := self.get(experiment, key))]
 
 
@@ -160,8 +193,7 @@ def read(file: Path) -> Record:
 def from_body(body: dict, key: str, companion: Path | None = None) -> Record:
     """A record of its verified body."""
     about = {name: value for name, value in body.items() if name not in ("table", "parameters", "companion")}
-    table = pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"])
-    return Record(key, body["parameters"], table, about, companion)
+    return Record(key, body["parameters"], body["table"]["columns"], body["table"]["rows"], about, companion)
 
 
 def to_plain(table: pd.DataFrame) -> dict:
@@ -175,10 +207,15 @@ def to_plain(table: pd.DataFrame) -> dict:
 
 
 def _write(file: Path, content: bytes) -> None:
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    temporary = _temporary(file.parent)
     temporary.write_bytes(content)
     _flush(temporary)
     os.replace(temporary, file)
+
+
+def _temporary(folder: Path) -> Path:
+    """A name that no other writer has: process numbers repeat between containers and between machines."""
+    return folder / f"{uuid.uuid4().hex}.tmp"
 
 
 def _flush(file: Path) -> None:

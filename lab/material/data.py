@@ -67,6 +67,12 @@ def _cut(whole: Dataset, split: str) -> Dataset:
     return whole._replace(images=whole.images[rows], labels=whole.labels[rows])
 
 
+def centre(images: Tensor, side: int) -> Tensor:
+    """The square of `side` pixels at the centre of images (n, c, h, w); an odd pixel too many stays at the end."""
+    top, left = (round((size - side) / 2) for size in images.shape[2:])
+    return images[..., top:top + side, left:left + side]
+
+
 def unit(images: Tensor) -> Tensor:
     """uint8 images as float32 in [0, 1]."""
     return images.float() / 255

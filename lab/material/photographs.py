@@ -3,12 +3,11 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.models import get_model_weights
-from torchvision.transforms.functional import center_crop, resize
 
 from fragility import checks
 from lab.core.parameters import one_of
 from lab.material import networks
+from lab.material.data import centre
 
 #: Photograph -> a point (row, column) of the region that a targeted attack aims at, in parts of the side.
 POINTS = {"chelsea": (0.9, 0.12), "coffee": (0.12, 0.88)}
@@ -19,11 +18,12 @@ Portrait = one_of("Photograph", POINTS)
 
 def photograph(name: str, network: str) -> Tensor:
     """A photograph (1, 3, h, w) in [0, 1], its shorter side scaled to 256 and cut to the network's size."""
-    from skimage import data as pictures  # slow to import: only where it is needed
+    from skimage import data as pictures  # both slow to import: only where they are needed
+    from torchvision.transforms.functional import resize
 
     image = torch.from_numpy(getattr(pictures, name)()).permute(2, 0, 1)[None] / 255
     side = networks.IMAGE_SIDE.get(network, SHORTER_SIDE)
-    return center_crop(resize(image, [SHORTER_SIDE], antialias=True), [side, side]).clamp(0, 1)
+    return centre(resize(image, [SHORTER_SIDE], antialias=True), side).clamp(0, 1)
 
 
 def region(name: str, image: Tensor) -> Tensor:
@@ -34,6 +34,8 @@ def region(name: str, image: Tensor) -> Tensor:
 
 def class_names(network: str) -> list[str]:
     """Names of a torchvision network's classes."""
+    from torchvision.models import get_model_weights
+
     return get_model_weights(network).DEFAULT.meta["categories"]
 
 

@@ -13,6 +13,8 @@ from lab.core.parameters import Parameters
 from lab.core.store import Store, fingerprint, weights_fingerprint
 from lab.material import data, networks
 
+PLAIN = ("network", "data_set", "epochs", "seed")       # what decides a network's training
+
 
 class Networks(Parameters):
     """Which network on which data; `epochs` 0 leaves it at its random initialisation. `small` changes these for a
@@ -67,28 +69,30 @@ def untrained(cell: dict) -> dict:
     return {**cell, "epochs": 0}
 
 
+def _own(cell: dict) -> list[dict]:
+    """The network that another experiment's cell names, where it is one of ours."""
+    return [{name: cell[name] for name in PLAIN}] if cell["network"] in networks.OWN else []
+
+
 EXPERIMENT = Experiment(
     "networks", 1, Networks, cells, inputs, run, sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0},
-    canary_values={"accuracy": 0.691}, notebook="fragility", trains=lambda cell: True)
+    canary_values={"accuracy": 0.691}, notebook="fragility", serves=_own, trains=lambda cell: True)
 
 
-def origin(network: str, data_set: str, epochs: int, seed: int, store: Store) -> str:
-    """What decides the weights of a network, found without training it: the key of our network's record, or the
-    fingerprint of published weights."""
-    if network in networks.OWN:
-        return EXPERIMENT.key({"network": network, "data_set": data_set, "epochs": epochs, "seed": seed}, store)
-    return trained(network, data_set, epochs, seed, store)[1]
+def origin(cell: dict, store: Store) -> str:
+    """What decides the weights of the network of any experiment's cell, found without training it: the key of our
+    network's record, or the fingerprint of published weights."""
+    for own in _own(cell):
+        return EXPERIMENT.key(own, store)
+    return trained(cell, store)[1]
 
 
-def trained(network: str, data_set: str, epochs: int, seed: int, store: Store) -> tuple[nn.Module, str]:
-    """A trained network and the fingerprint of its weights.
+def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
+    """The trained network of any experiment's cell and the fingerprint of its weights.
 
     torchvision's networks come with their published ImageNet weights; ours are trained, once a store.
     """
-    if network in networks.OWN:
-        record = EXPERIMENT.record({"network": network, "data_set": data_set, "epochs": epochs, "seed": seed}, store)
-        model = networks.load(network, weights=record.tensors())
-    else:
-        model = networks.load(network, weights="DEFAULT")
+    weights = [EXPERIMENT.record(own, store).tensors() for own in _own(cell)] or ["DEFAULT"]
+    model = networks.load(cell["network"], weights=weights[0])
     return model.to(device()), weights_fingerprint(model.state_dict())

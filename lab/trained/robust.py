@@ -19,8 +19,7 @@ from lab.trained import natural
 
 #: name -> what its training starts from. Robust objectives are hard to start: plain ones come first.
 TRAININGS = {"natural": None, "pgd": "natural", "ig_norm": "pgd", "ig_sum_norm": "pgd"}
-_PLAIN = ("network", "data_set", "epochs", "seed")
-_EVERY = (*_PLAIN, "training", "ball", "test_images", "test_steps")
+_EVERY = (*natural.PLAIN, "training", "ball", "test_images", "test_steps")
 _NEEDED = {"natural": _EVERY, "pgd": (*_EVERY, "robust_epochs")}
 _FINE = (*_EVERY, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points", "fine_precision")
 
@@ -139,7 +138,7 @@ def _start(cell: dict, store: Store) -> tuple[nn.Module, str]:
 def origin(cell: dict, store: Store) -> str:
     """What decides the weights of any experiment's cell, found without training."""
     if cell["training"] == "natural":
-        return natural.origin(*(cell[key] for key in _PLAIN), store)
+        return natural.origin(cell, store)
     if cell["network"] in networks.OWN:
         return EXPERIMENT.key(training_cell(cell), store)
     return trained(cell, store)[1]
@@ -152,7 +151,7 @@ def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
     """
     name, kind = cell["network"], cell["training"]
     if kind == "natural":
-        return natural.trained(*(cell[key] for key in _PLAIN), store)
+        return natural.trained(cell, store)
     if name in networks.OWN:
         model = networks.load(name, weights=EXPERIMENT.record(training_cell(cell), store).tensors())
     else:
@@ -181,8 +180,14 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
     return tiny | {"fine_images": min(50, cell["fine_images"])}, Factor(max(1, cell["fine_images"] / 50), 1)
 
 
+def _own(cell: dict) -> list[dict]:
+    """The training here that another experiment's cell names; natural ones are the networks'."""
+    return [training_cell(cell)] if cell["training"] != "natural" and cell["network"] in networks.OWN else []
+
+
 EXPERIMENT = Experiment(
     "robust", 1, Robust, cells, inputs, run, sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "training": "pgd",
             "ball": [0.1, 1, 0.1], "robust_epochs": 1, "test_images": 200, "test_steps": 2},
-    canary_values={"correct": 0.785, "withstood": 0.545}, notebook="lens", trains=lambda cell: True)
+    canary_values={"correct": 0.785, "withstood": 0.545}, notebook="lens", serves=_own, trains=lambda cell: True,
+    reads=("networks",))

@@ -4,7 +4,6 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.functional import center_crop
 
 from fragility.passes import logits_of
 from lab.core.experiment import device
@@ -21,20 +20,20 @@ def correctly_classified(model: nn.Module, images: Tensor, labels: Tensor, seed:
     """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:most]
     side = side or images.shape[-1]
-    x, labels = data.unit(center_crop(images[order], [side, side])).to(device()), labels[order].to(device())
+    x, labels = data.unit(data.centre(images[order], side)).to(device()), labels[order].to(device())
     correct = logits_of(model, x).argmax(1) == labels
     return x[correct], labels[correct], order[correct.cpu()]
 
 
 def inputs(cell: dict, store: Store) -> dict:
     """Fingerprints of the data and weights of a cell whose network is trained naturally."""
-    weights = natural.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = natural.origin(cell, store)
     return {"data": fingerprint(*_sample(cell["data_set"])[:2]), "weights": weights}
 
 
 def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor]:
     """Model, clean images in [0, 1] and labels of a cell: the first correctly classified ones of its seed."""
-    model, _ = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    model, _ = natural.trained(cell, store)
     x = candidates(cell, store)
     if len(x) < cell["images"]:
         raise ValueError(f"Only {len(x)} images of {cell['data_set']} are classified correctly, fewer than the "
@@ -45,7 +44,7 @@ def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor]:
 
 def candidates(cell: dict, store: Store) -> Tensor:
     """All images (n, c, h, w) that the cell's network classifies correctly, in the order of the cell's seed."""
-    model, weights = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    model, weights = natural.trained(cell, store)
     key = (cell["data_set"], cell["network"], cell["seed"], weights)
     if key not in _CHOSEN:
         images, labels, _, _ = _sample(cell["data_set"])

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tests import browser
+from tests.book import browser
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from lab.core.folders import BOOK_HTML
-from tests import browser
+from tests.book import browser
 
 PAGES = browser.pages()
 NOTEBOOKS = [page for page in PAGES if page.startswith("notebooks/")]

@@ -110,7 +110,7 @@ def test_training_against_attacks_climbs_the_same_way(monkeypatch):
         loss(model, x, labels).backward()
         return torch.cat([weight.grad.flatten() for weight in model.parameters()])
     assert work().abs().sum() > 0       # the weights still learn
-    same_with_and_without(work, monkeypatch, "fragility.robust")
+    same_with_and_without(work, monkeypatch, "fragility.training.robust")
 
 
 @pytest.mark.parametrize("method", ["gradient", "deeplift", "guided_backprop"])

@@ -5,7 +5,8 @@ import torch
 
 from fragility import attacks, attribution, metrics, removal, training
 from fragility.training import robust
-from lab.material import data, networks
+from lab.material import data
+from lab.material.networks import load
 from tests import networks
 from tests.networks import build, images
 
@@ -80,7 +81,7 @@ def test_removal_imputes_the_same_values():
 
 def test_robust_training_learns():
     digits, test = data.load("mnist-5k", "train"), data.load("mnist-5k", "test")
-    model = networks.load("mnist-cnn").cuda()
+    model = load("mnist-cnn").cuda()
     def withstood():
         kept = robust.withstands(model, test.images[:300], test.labels[:300], robust.Ball(0.1, 8, 0.03), seeded())
         return kept.float().mean().item()

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from fragility import training
-from lab.material import architectures, data, networks
+from lab.material import architectures, data, networks, sources
 
 
 def test_embedded_digits_are_split_once_and_for_ever():
@@ -86,7 +86,7 @@ def test_wrong_arrays_are_named(tmp_path):
         data.load("mnist", "test", root=tmp_path)
 
 
-@pytest.mark.skipif(not (data.SYSTEM / "fashion-mnist").is_dir(),
+@pytest.mark.skipif(not (sources.SYSTEM / "fashion-mnist").is_dir(),
                     reason="Debian's dataset-fashion-mnist is not installed")
 def test_system_copy(monkeypatch, tmp_path):
     monkeypatch.delenv("FRAGILITY_DATA", raising=False)

@@ -10,6 +10,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 
+from fragility import attribution
 from lab import book, catalogue
 from lab.chapters.fragility import comparison
 from lab.cli import main
@@ -113,8 +114,9 @@ def test_commands_from_plan_to_verify(tmp_path, monkeypatch):
     monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
     planned = call("plan", "fragility")
     assert planned.exit_code == 0 and "3 cells, 3 of them missing" in planned.output and "hours" in planned.output
-    networks = Store(tmp_path / "store").records("networks")
-    assert {record.parameters["epochs"] for record in networks} == {0}      # to plan trains nothing
+    assert planned.output.startswith("networks at the quick scale: 1 cells, 1 of them missing (1 of these train")
+    made = Store(tmp_path / "store").records("networks")
+    assert {record.parameters["epochs"] for record in made} == {0}      # to plan trains nothing
     assert call("sweep", "fragility", "--cells", "0:2").exit_code == 0
     assert "1 of them missing" in call("plan", "fragility").output
     assert call("sweep", "fragility").exit_code == 0
@@ -122,7 +124,13 @@ def test_commands_from_plan_to_verify(tmp_path, monkeypatch):
     assert "3 records" in published.output and "0 are missing" in published.output
     assert len(results.published(catalogue.experiment("fragility"))) == 3
     verified = call("verify", "--sample", "2")
-    assert verified.exit_code == 0 and verified.output.count("ok") == 2
+    assert verified.exit_code == 0 and verified.output.count("\nok ") == 2 and "100% of the 3" in verified.output
+    assert "0% of the 3" in call("verify", "--minutes", "1e-9").output
+    # A fresh clone has no store: what is published is done.
+    monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path / "fresh"))
+    assert "3 cells, 3 published, 0 of them missing" in call("plan", "fragility").output
+    swept = call("sweep", "fragility")
+    assert swept.output.startswith("3 more are published, and 0 of 3 cells") and not Store().records("fragility")
     text = (tmp_path / "results" / "fragility.json").read_text()
     (tmp_path / "results" / "fragility.json").write_text(text.replace('"spearman"', '"spearmen"', 1))
     damaged = call("verify")
@@ -158,6 +166,53 @@ def test_publishing_keeps_what_another_store_made(tmp_path, monkeypatch):
     expected = [made[0][0], *made[1]]
     for record, known in zip(results.published(one), expected, strict=True):
         assert record.about == known.about and record.table.equals(known.table)
+
+
+def test_publishing_drops_nothing_unless_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
+    monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path / "store"))
+    one = catalogue.experiment("fragility")
+    run_cells(one, one.cells(one.parameters.of(SMALL)), Store(), progress=False)
+    assert results.publish(one, "quick", Store()) == (3, 0)
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: {**SMALL, "attacks": ["topk"]})
+    before = (tmp_path / "results" / "fragility.json").read_bytes()
+    refused = call("publish", "fragility", "--profile", "quick")
+    assert refused.exit_code == 1 and "1 published records" in refused.output and "--drop" in refused.output
+    assert (tmp_path / "results" / "fragility.json").read_bytes() == before
+    assert call("publish", "fragility", "--profile", "quick", "--drop").exit_code == 0
+    assert len(results.published(one)) == 2
+    monkeypatch.setattr(catalogue, "EXPERIMENTS", {"fragility": dataclasses.replace(one, version=one.version + 1)})
+    run_cells(catalogue.experiment("fragility"), one.cells(one.at("quick"))[:1], Store(), progress=False)
+    older = call("publish", "fragility", "--profile", "quick")
+    assert older.exit_code == 1 and "2 published records" in older.output     # of the version before
+
+
+def test_an_experiment_reads_what_it_declares_and_nothing_else(store):
+    """Every canary above is computed under this rule, so that plans and clusters know what comes first."""
+    one = catalogue.experiment("fragility")
+    with pytest.raises(ValueError, match="fragility ask for records of networks, which its `reads` do not name"):
+        dataclasses.replace(one, reads=()).compute(one.canary, store)
+    assert all(name in catalogue.EXPERIMENTS for each in catalogue.EXPERIMENTS.values() for name in each.reads)
+
+
+def test_sources_come_before_what_reads_them():
+    for name in catalogue.EXPERIMENTS:
+        made, ordered = [], [one.name for one, _ in catalogue.with_sources(name, "quick")]
+        for each, cells in catalogue.with_sources(name, "quick"):
+            assert cells or each.name == name
+            made.append(each.name)
+            assert not any(later in each.reads for later in ordered[len(made):])
+        assert made[-1] == name
+
+
+def test_a_new_method_unpublishes_nothing(monkeypatch):
+    """Grids list the methods they hold."""
+    before = {(name, profile): one.cells(one.at(profile)) for name, one in catalogue.EXPERIMENTS.items()
+              for profile in profiles.PROFILES}
+    monkeypatch.setitem(attribution.METHODS, "brand_new", lambda model, x, target=None: x)
+    for (name, profile), cells in before.items():
+        assert catalogue.EXPERIMENTS[name].cells(catalogue.EXPERIMENTS[name].at(profile)) == cells
 
 
 def test_what_is_measured_is_of_the_current_version(tmp_path, monkeypatch):
@@ -264,6 +319,7 @@ def test_a_plan_counts_what_is_read_and_the_trainings(tmp_path, monkeypatch):
         "train_images": 300, "test_images": 100, "estimators": ["GRAD", "Random"], "mask_estimators": [],
         "filtered": [], "seeds": [0]}
     monkeypatch.setattr(profiles, "parameters", lambda name, profile: small)
+    monkeypatch.setattr(results, "published_keys", lambda one: frozenset())
     shown = call("plan", "roar").output.splitlines()
     assert [line.split()[0] for line in shown] == ["trainings", "rankings", "roar", "In"]
     assert "2 cells, 2 of them missing (2 of these train a network)" in shown[0] and "In all about" in shown[-1]

@@ -1,8 +1,8 @@
 """The locality-aware metrics and attacks against plain loops, chance, and what must hold for any two maps."""
 
-
 import functools
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +14,9 @@ from torch import nn
 
 from fragility import attacks, metrics
 from fragility.metrics.agreement import topk_mask
-from lab.chapters.lens import images, metric_comparison, scores, seeds, separation
+from lab.chapters.lens import image_choice, metric_comparison, scores, seeds, separation
 from lab.chapters.lens import published_code as published
+from lab.chapters.lens.figures import lens_bars
 from lab.core import profiles
 from lab.material import data
 from lab.trained import robust
@@ -832,7 +833,8 @@ def test_flowers_get_their_own_parameters():
     assert with_flowers[:len(plain)] == plain
     more = with_flowers[len(plain):]
     assert {(c["data_set"], c["k"], c["training"]) for c in more} == {("flowers", 1000, "natural")}
-    assert [c["attack"] for c in more if c["method"] == "gradient"] == [*metric_comparison.CONTROLS, "random_sign", "topk"]
+    attacked = [c["attack"] for c in more if c["method"] == "gradient"]
+    assert attacked == [*metric_comparison.CONTROLS, "random_sign", "topk"]
     both = [one["data_set"] for one in separation.cells(lens_parameters(others=[FLOWERS]))]
     assert both.count("flowers") == 2 and len(both) > 2
     assert [one["data_set"] for one in robust.cells(lens_parameters(others=[FLOWERS]))].count("flowers") == 1
@@ -856,7 +858,8 @@ def test_repeats_are_the_attack_on_networks_of_other_seeds():
 
 def test_a_precision_belongs_to_the_search():
     """Controls, random signs and walks follow no gradient, so they are the same cells at any precision."""
-    coarse, fine = (metric_comparison.cells(lens_parameters(precision=precision)) for precision in ("bfloat16", "float32"))
+    coarse, fine = (metric_comparison.cells(lens_parameters(precision=precision))
+                    for precision in ("bfloat16", "float32"))
     for a, b in zip(coarse, fine, strict=True):
         assert (a == b) == (a["attack"] not in ("topk", "center", "lens", "topk_for_lens"))
         assert a["attack"] not in metric_comparison.CONTROLS or metric_comparison.unsearched(a) == a
@@ -868,9 +871,9 @@ def test_saturated_bars_say_so():
     table = records().assign(recall_div_corrected=np.nan, chance_recall_div=0.99)
     table.loc[table.attack == "topk", ["recall_div_corrected", "chance_recall_div"]] = [[0.5, 0.9], [0.4, 0.9],
                                                                                        [np.nan, 0.99]]
-    figure = figures.lens_bars(table, ["recall_div_corrected"], ["topk", "lens"])
+    figure = lens_bars(table, ["recall_div_corrected"], ["topk", "lens"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1 saturated", "saturated"]
-    figures.plt.close(figure)
+    plt.close(figure)
 
 
 def test_a_rare_class_finds_its_partner_beyond_the_usual_images(monkeypatch):
@@ -884,7 +887,7 @@ def test_a_rare_class_finds_its_partner_beyond_the_usual_images(monkeypatch):
     labels[order[[0, 300]]] = 1
     images = labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
     monkeypatch.setattr(data, "load", lambda name, split: data.Dataset(images, labels, ["a", "b"], "here"))
-    _, found, index = images._choose(Reader().eval(), "any", 0, 4, is_trained=True)
+    _, found, index = image_choice._choose(Reader().eval(), "any", 0, 4, is_trained=True)
     assert found.tolist() == [1, *[0] * 19, 1] and index.tolist() == order[[*range(20), 300]].tolist()
-    same = images.partners(found, {"attack": "same_class", "images": 4})
+    same = image_choice.partners(found, {"attack": "same_class", "images": 4})
     assert all(rows[0] == 20 and (found[rows] == found[:4]).all() and (rows != torch.arange(4)).all() for rows in same)

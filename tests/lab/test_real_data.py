@@ -12,8 +12,8 @@ from lab.material import data, networks
 
 def needs(*names):
     """Skip unless the data folder holds one of the files for each name."""
-    folders = folders.data_roots()
-    lacking = [name for name in names if not any((folder / name).exists() for folder in folders)]
+    roots = folders.data_roots()
+    lacking = [name for name in names if not any((folder / name).exists() for folder in roots)]
     return pytest.mark.skipif(bool(lacking), reason=f"FRAGILITY_DATA names no folder with {', '.join(lacking)}")
 
 

@@ -15,7 +15,7 @@ from fragility import attribution, removal, training
 from fragility.passes import predict
 from lab import catalogue, verdicts
 from lab.chapters.roar import figures as drawing
-from lab.chapters.roar import rankings, removal, trainings
+from lab.chapters.roar import rankings, retraining, trainings
 from lab.cli import main
 from lab.core import folders, profiles
 from lab.core.running import collect
@@ -36,7 +36,7 @@ def grid(store):
 
 
 def cells(**chosen):
-    grid = removal.cells(catalogue.experiment("roar").pick(SMALL))
+    grid = retraining.cells(catalogue.experiment("roar").pick(SMALL))
     return [cell for cell in grid if all(cell[name] == value for name, value in chosen.items())]
 
 
@@ -193,8 +193,8 @@ def test_a_cell_sees_what_degrade_makes(store, mode, fraction):
     known = trainings.sets(cell)
     scores = -rankings.places(cell, "GRAD", "train", store).float()
     wanted = removal.degrade(data.unit(known.train), scores, fraction, mode=mode, fill=known.mean)
-    assert torch.equal(removal.degraded(cell, "train", store), (255 * wanted).round().to(torch.uint8))
-    alone = removal.degraded({**cell, "kind": "masks"}, "train", store)
+    assert torch.equal(retraining.degraded(cell, "train", store), (255 * wanted).round().to(torch.uint8))
+    alone = retraining.degraded({**cell, "kind": "masks"}, "train", store)
     top = removal.top_mask(scores, fraction, "pixel")[:, None]
     assert torch.equal(alone, (top if mode == "remove" else ~top).float())
 
@@ -203,8 +203,8 @@ def test_nothing_removed_is_the_control_to_the_bit(store):
     cell = {**cells(estimator="Random", kind="retrain")[0], "fraction": 1e-9}
     control = trainings.EXPERIMENT.record(
         {**{name: cell[name] for name in trainings.RECIPE}, "pipeline": "direct", "seed": cell["seed"]}, store)
-    assert removal.run(cell, store).table.accuracy[0] == pytest.approx(control.table.accuracy[0], abs=1e-5)
-    again = trainings.fitted(cell, removal.degraded(cell, "train", store)).state_dict()
+    assert retraining.run(cell, store).table.accuracy[0] == pytest.approx(control.table.accuracy[0], abs=1e-5)
+    again = trainings.fitted(cell, retraining.degraded(cell, "train", store)).state_dict()
     assert all(torch.equal(again[name], value) for name, value in control.tensors().items())
 
 
@@ -225,17 +225,17 @@ def test_agreement_of_benchmarks():
     one, other, against, blind = ({"kind": kind, "mode": mode} for kind in ("retrain", "road") for mode in
                                   ("remove", "keep"))
     table = pd.DataFrame(rows)
-    assert removal.agreement(table, one, against) == pytest.approx((1, 1, 1))
-    assert removal.agreement(table, one, other)[0] == pytest.approx(-1)      # keeping is good where accuracy stays
-    assert np.isnan(removal.agreement(table, one, blind)).all()
+    assert retraining.agreement(table, one, against) == pytest.approx((1, 1, 1))
+    assert retraining.agreement(table, one, other)[0] == pytest.approx(-1)      # keeping is good where accuracy stays
+    assert np.isnan(retraining.agreement(table, one, blind)).all()
 
 
 def test_trainings_are_compared_at_the_same_seed():
     first, second = (pd.DataFrame({"seed": seeds, "accuracy": values})
                      for seeds, values in (([2, 0, 1], [3.0, 1.0, 2.0]), ([0, 2], [0.5, 1.0])))
-    assert removal.paired(first, second).tolist() == [2.0, 0.5]
+    assert retraining.paired(first, second).tolist() == [2.0, 0.5]
     with pytest.raises(ValueError):
-        removal.paired(first, pd.concat([second, second]))
+        retraining.paired(first, pd.concat([second, second]))
 
 
 def test_guessing_is_drawn_for_every_data_set():
@@ -255,9 +255,9 @@ def test_the_table_stands_beside_the_paper(grid):
 
 def test_a_seed_gives_the_same_bits(store, tmp_path, grid):
     chosen = cells(estimator="Random", kind="fresh", fraction=0.9) + cells(estimator="GRAD", kind="road")[:1]
-    again = [removal.EXPERIMENT.record(cell, Store(tmp_path)) for cell in chosen[::-1]][::-1]
+    again = [retraining.EXPERIMENT.record(cell, Store(tmp_path)) for cell in chosen[::-1]][::-1]
     for cell, record in zip(chosen, again):
-        assert record.table.equals(removal.EXPERIMENT.record(cell, store).table)
+        assert record.table.equals(retraining.EXPERIMENT.record(cell, store).table)
 
 
 def test_a_killed_grid_ends_with_the_same_table(tmp_path, grid):
@@ -282,7 +282,7 @@ def test_chunks_are_jobs_of_their_own(tmp_path, monkeypatch, grid):
     assert done.exit_code == 0 and "2 of" in done.output
     found = {record.key: record.table.accuracy[0] for record in Store(tmp_path).records("roar")}
     assert len(found) == 2
-    wanted = [removal.EXPERIMENT.record(cell, Store(tmp_path)) for cell in cells()[14:16]]
+    wanted = [retraining.EXPERIMENT.record(cell, Store(tmp_path)) for cell in cells()[14:16]]
     assert [record.table.accuracy[0] for record in wanted] == grid.accuracy[14:16].tolist()
 
 
@@ -304,7 +304,7 @@ def test_parameters_are_checked_first(change, said):
 
 def test_another_grid_changes_what_it_names():
     one = catalogue.experiment("roar").pick({**SMALL, "others": [{"epochs": 3, "kept": []}]})
-    grid = removal.cells(one)
+    grid = retraining.cells(one)
     first = len(cells())
     assert grid[:first] == cells() and {cell["epochs"] for cell in grid[first:]} == {3}
     assert {cell["mode"] for cell in grid[first:]} == {"remove"}
@@ -381,7 +381,7 @@ def test_trainings_are_counted_in_each_cell():
 
 def test_range_and_deviation_of_a_selection():
     spread = {"column": "accuracy", "where": {"fraction": 0.9}, "of": "range", "over": "seed", "below": 3}
-    assert verdicts.evaluate(spread, frame(2)).verdict == verdicts.REPRODUCED          # A lies 2 or 2.1 above the others
+    assert verdicts.evaluate(spread, frame(2)).verdict == verdicts.REPRODUCED      # A lies 2 or 2.1 above the others
     assert verdicts.evaluate(spread | {"below": 1}, frame(2)).verdict == verdicts.REFUTED
     between = {"column": "accuracy", "where": {}, "of": "deviation", "over": ["estimator", "fraction"], "below": 1.1}
     judged = verdicts.evaluate(between, frame(2))      # seeds add 0, 1 and 2
@@ -404,7 +404,7 @@ def test_bounds_on_accuracies_are_the_papers():
 
 
 def test_the_edition_holds_what_the_claims_look_at():
-    edition = pd.DataFrame(removal.cells(catalogue.experiment("roar").at("edition")))
+    edition = pd.DataFrame(retraining.cells(catalogue.experiment("roar").at("edition")))
     edition = edition.assign(accuracy=np.random.default_rng(0).uniform(10, 90, len(edition)))
     for claim in verdicts.load():
         if claim.get("experiment") == "roar":

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from fragility import attribution, shift
+from fragility import Normalised, attribution, shift
 from lab.chapters.shift import invariance, kittens, shifts
 from lab.core.store import Store
 from lab.material import networks
@@ -100,7 +100,7 @@ def test_rules_see_the_untied_bias_as_a_bias():
 
 
 def test_resnet_with_an_arbitrary_shift():
-    model = networks.Normalised(torchvision.models.resnet18(), networks.IMAGENET_MEAN, networks.IMAGENET_STD).eval().double()
+    model = Normalised(torchvision.models.resnet18(), networks.IMAGENET_MEAN, networks.IMAGENET_STD).eval().double()
     x, m = torch.rand(2, 3, 64, 64, dtype=torch.float64), torch.randn(3, 64, 64, dtype=torch.float64)
     assert shift.agreement(model, shift.compensate(model, m), x, m).max() < 1e-12
     single = model.float()

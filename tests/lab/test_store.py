@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from lab.core import folders
+from lab.core import store as store_module
 from lab.core.running import collect, run_cells
 from lab.core.store import Store, fingerprint, weights_fingerprint
 from tests.lab.grid import GRID, Numbers
@@ -138,3 +140,61 @@ def test_folders_of_the_environment_are_absolute_wherever_a_process_starts(tmp_p
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert folders.store() == tmp_path / "records" and folders.data_roots() == [tmp_path / "home" / "data"]
+
+
+WRITER = """
+import sys, time, torch, pandas as pd
+from lab.core.store import Store
+store, name = Store(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(60):
+    value = float(sum(map(ord, name)) * 1000 + i)
+    table, tensors = pd.DataFrame({"value": [value]}), {"v": torch.full((2000,), value)}
+    record = store.put("many", 1, {"writer": name, "i": i}, {}, table, tensors)
+    assert record.table.value[0] == value and (record.tensors()["v"] == value).all(), (name, i)
+print("done", flush=True)
+"""
+
+
+def namespaces() -> str:
+    """Why processes of equal number cannot be had here; empty where they can."""
+    if shutil.which("unshare") is None:
+        return "unshare is not installed"
+    tried = subprocess.run([*APART, "true"], capture_output=True, text=True)
+    return tried.stderr.strip() if tried.returncode else ""
+
+
+APART = ("unshare", "--fork", "--pid", "--mount-proc", "--user", "--map-root-user")
+
+
+def write_together(commands, root):
+    """Run writers that start at one signal; every record must hold its own writer's values."""
+    writers = [subprocess.Popen([*command, sys.executable, "-c", WRITER, str(root), name], cwd=folders.ROOT, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+               for name, command in commands.items()]
+    assert all(writer.stdout.readline() == "ready\n" for writer in writers)
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    ended = [writer.communicate(timeout=120) for writer in writers]
+    assert all(out.endswith("done\n") for out, _ in ended), [error[-300:] for _, error in ended]
+    records = Store(root).records("many")
+    assert len(records) == 60 * len(commands)
+    for record in records:
+        value = sum(map(ord, record.parameters["writer"])) * 1000 + record.parameters["i"]
+        assert record.table.value[0] == value and (record.tensors()["v"] == value).all()
+
+
+@pytest.mark.skipif(bool(namespaces()), reason=f"processes of equal number need PID namespaces: {namespaces()}")
+def test_writers_with_equal_process_numbers_in_two_containers(tmp_path):
+    write_together({"a": APART, "b": APART}, tmp_path)
+
+
+def test_writers_that_all_believe_they_have_the_same_process_number(tmp_path, monkeypatch):
+    """The same fault where namespaces are forbidden: the number that a name was made of."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    (tmp_path / "many").mkdir()
+    names = {store_module._temporary(tmp_path / "many").name for _ in range(1000)}
+    assert len(names) == 1000
+    write_together({"c": (), "d": (), "e": ()}, tmp_path)

@@ -65,4 +65,4 @@ EXPERIMENT = Experiment(
     "targeted", 1, Targeted, cells, subjects.inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 16, "epsilon": 0.1, "steps": 4,
             "path_steps": 8, "seed": 0, "method": "gradient", "region": "lower right"},
-    canary_values={"before": 0.305, "after": 0.345}, notebook="attacks")
+    canary_values={"before": 0.305, "after": 0.345}, notebook="attacks", reads=("networks",))

@@ -144,4 +144,4 @@ EXPERIMENT = Experiment(
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 16, "k": 50, "epsilon": 0.1,
             "path_steps": 8, "seed": 0, "question": "start", "variant": "truncated to whole pixels",
             "method": "gradient", "objective": "truncated to whole pixels", "steps": 4},
-    canary_values={"topk": 0.819, "center": 0.6165}, notebook="attacks")
+    canary_values={"topk": 0.819, "center": 0.6165}, notebook="attacks", reads=("networks",))

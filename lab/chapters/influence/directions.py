@@ -122,4 +122,4 @@ EXPERIMENT = Experiment(
     "directions", 2, Directions, cells, inputs, run, sketch,
     canary={"kind": KINDS[0], "data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "beta": 5.0,
             "iterations": 10, "seed": 0},
-    canary_values={"angle": 80.3, "twin_cosine": 0.956, "change": 1.163}, notebook="influence")
+    canary_values={"angle": 80.3, "twin_cosine": 0.956, "change": 1.163}, notebook="influence", reads=("networks",))

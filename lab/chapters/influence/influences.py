@@ -7,7 +7,6 @@ import pandas as pd
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.transforms.functional import center_crop
 
 from fragility import attacks, checks, influence, metrics
 from fragility.passes import batches, logits_of
@@ -47,7 +46,7 @@ def cells(parameters: Influences) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    weights = natural.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = natural.origin(cell, store)
     return {"data": fingerprint(*_images(cell["data_set"])[:2]), "weights": weights}
 
 
@@ -91,7 +90,7 @@ class _Scaled(nn.Module):
 
 def _setting(cell: dict, store: Store) -> Setting:
     """A cell's setting, drawn by its seed, equally many images of each class."""
-    model, _ = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    model, _ = natural.trained(cell, store)
     images, labels, names, of_test = _images(cell["data_set"])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
     parts = {"train": [], "test": []}
@@ -169,7 +168,7 @@ def accuracy(about: Setting) -> float:
 
 def _sized(x: Tensor, network: str) -> Tensor:
     side = min(networks.IMAGE_SIDE.get(network, x.shape[-1]), x.shape[-1])
-    return center_crop(x, [side, side])
+    return data.centre(x, side)
 
 
 @lru_cache(maxsize=1)
@@ -192,4 +191,4 @@ EXPERIMENT = Experiment(
     "influences", 2, Influences, cells, inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "classes": ["4", "9"], "train_images": 100,
             "test_images": 10, "l2": 0.01, "seed": 0, "attack": "gradient_sign", "epsilon": 0.1},
-    canary_values={"spearman": 0.9, "survivors": 3.9}, notebook="influence")
+    canary_values={"spearman": 0.9, "survivors": 3.9}, notebook="influence", reads=("networks",))

@@ -42,4 +42,4 @@ def run(cell: dict, store: Store) -> Outcome:
 EXPERIMENT = Experiment(
     "influence-pairs", 1, influences.Influences, cells, inputs, run, influences.sketch,
     canary={**influences.EXPERIMENT.canary, "place": "median"},
-    canary_values={"spearman": 0.9, "before": 0.13}, notebook="influence")
+    canary_values={"spearman": 0.9, "before": 0.13}, notebook="influence", reads=("networks", "influences"))

@@ -38,7 +38,7 @@ def cells(parameters: Resolution) -> list[dict]:
 
 def run(cell: dict, store: Store) -> Outcome:
     """A fiftieth of the pixels is the top; images that the network classifies alike at every resolution."""
-    model, _ = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    model, _ = natural.trained(cell, store)
     x = subjects.candidates(cell, store)[:16 * cell["images"]]
     labels = logits_of(model, x).argmax(1)
     alike = torch.stack([logits_of(model, _resized(x, side)).argmax(1) == labels
@@ -74,4 +74,4 @@ EXPERIMENT = Experiment(
     "resolution", 1, Resolution, cells, subjects.inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-resnet", "epochs": 1, "images": 8, "epsilon": 0.05, "steps": 2,
             "resolutions": [28], "side": 28, "attack": "topk", "seed": 0},
-    canary_values={"topk": 0.775, "spearman": 0.933}, notebook="influence")
+    canary_values={"topk": 0.775, "spearman": 0.933}, notebook="influence", reads=("networks",))

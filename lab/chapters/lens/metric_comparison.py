@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from fragility import attacks, attribution, checks, metrics
 from fragility.passes import logits_of
-from lab.chapters.lens.images import CONTROLS, PARTNERS, partners, subjects
+from lab.chapters.lens.image_choice import CONTROLS, PARTNERS, partners, subjects
 from lab.chapters.lens.scores import scores
 from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, repeatable, shrink
 from lab.core.parameters import PRECISIONS, Epsilon, Precision, grids, one_of
@@ -185,4 +185,4 @@ EXPERIMENT = Experiment(
             "ball": [0.1, 1, 0.1], "test_images": 100, "test_steps": 1, "images": 32, "k": 100, "window": 1,
             "method": "gradient", "attack": "lens", "epsilon": 0.1, "steps": 4, "precision": "float32"},
     canary_values={"topk": 0.622, "recall": 0.803, "kendall": 0.38, "recall_over_other": 0.107, "distance_gain": 0.443},
-    notebook="lens", reads=("robust",))
+    notebook="lens", reads=("networks", "robust"))

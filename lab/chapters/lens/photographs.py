@@ -90,9 +90,9 @@ ATTACKED = Experiment(
     "attacked", 2, metric_comparison.Lens, attacked_cells, attacked_inputs, attacked_run, attacked_sketch,
     canary={**_PLAIN, "k": 50, "steps": 2, "method": "gradient", "attack": "topk", "epsilon": 0.1, "lens_k": 100,
             "window": 1},
-    canary_values={"topk": 0.791, "recall": 0.95}, notebook="lens", reads=("fragility",))
+    canary_values={"topk": 0.791, "recall": 0.95}, notebook="lens", reads=("networks", "fragility"))
 NOISE = Experiment(
     "noise", 1, metric_comparison.Lens, noise_cells, noise_inputs, noise_run, noise_sketch,
     canary={**_PLAIN, "training": "natural", "method": "deeplift", "epsilon": 0.3, "k": 100, "window": 1,
             "path_steps": 4},
-    canary_values={"topk": 0.643, "recall": 0.82}, notebook="lens")
+    canary_values={"topk": 0.643, "recall": 0.82}, notebook="lens", reads=("networks", "robust"))

@@ -17,4 +17,4 @@ EXPERIMENT = Experiment(
     "repeats", 1, metric_comparison.Lens, cells, metric_comparison.inputs, metric_comparison.run,
     metric_comparison.sketch,
     canary={**metric_comparison.EXPERIMENT.canary, "attack": ATTACK, "seed": 1},
-    canary_values={"topk": 0.558, "recall": 0.929}, notebook="lens", reads=("robust",))
+    canary_values={"topk": 0.558, "recall": 0.929}, notebook="lens", reads=("networks", "robust", "lens"))

@@ -60,4 +60,4 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
 EXPERIMENT = Experiment(
     "separation", 3, metric_comparison.Lens, cells, inputs, run, sketch,
     canary={**metric_comparison.EXPERIMENT.canary, "attack": "topk"},
-    canary_values={"separation": 0.71}, notebook="lens")
+    canary_values={"separation": 0.71}, notebook="lens", reads=("networks", "robust", "lens"))

@@ -43,4 +43,4 @@ EXPERIMENT = Experiment(
     "path-steps", 1, PathSteps, cells, rankings.inputs, run, sketch,
     canary={**{name: rankings.EXPERIMENT.canary[name] for name in rankings.SHARED}, "family": "SG-IG", "samples": 4,
             "filtered": [], "path_steps": 4, "long_steps": 12, "images": 4},
-    canary_values={"spearman": 0.9968, "overlap": 0.9786}, notebook="roar")
+    canary_values={"spearman": 0.9968, "overlap": 0.9786}, notebook="roar", reads=("trainings",))

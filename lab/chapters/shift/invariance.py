@@ -126,7 +126,7 @@ def cells(parameters: Invariance) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    weights = natural.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = natural.origin(cell, store)
     train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
     found = {"train": fingerprint(train.images), "test": fingerprint(test.images, test.labels), "weights": weights,
              "patterns": patterns.EXPERIMENT.version}
@@ -176,7 +176,7 @@ def _range(x: Tensor) -> Tensor:
 
 def sides(cell: dict, store: Store) -> tuple[Side, Side]:
     """Network 1 on the clean images and network 2 on the shifted ones, in float64: rounding would blur "identical"."""
-    model, _ = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    model, _ = natural.trained(cell, store)
     model = model.double()
     x, lowest, mean = _images(cell["data_set"], cell["images"], cell["seed"])
     nothing = torch.zeros_like(x[0])
@@ -224,4 +224,4 @@ EXPERIMENT = Experiment(
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "path_steps": 8, "samples": 2,
             "pattern_images": 16, "seed": 0, "shift": "checkerboard", "noise": "none",
             "methods": ["gradient_x_input", "ig_zero"]},
-    canary_values={"relative": 1.0, "spearman": 0.54}, notebook="shift")
+    canary_values={"relative": 1.0, "spearman": 0.54}, notebook="shift", reads=("networks", "patterns"))

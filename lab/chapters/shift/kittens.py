@@ -90,4 +90,5 @@ EXPERIMENT = Experiment(
     "kittens", 2, Kittens, cells, inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 4, "path_steps": 8,
             "pattern_images": 16, "seed": 0, "scale": 0.01},
-    canary_values={"likeness": 0.209, "ahead": 0.771, "clipped": 0.0115}, notebook="shift")
+    canary_values={"likeness": 0.209, "ahead": 0.771, "clipped": 0.0115}, notebook="shift",
+    reads=("networks", "patterns"))

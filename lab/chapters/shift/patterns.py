@@ -33,12 +33,12 @@ def cells(parameters: Patterns) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    weights = natural.origin(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    weights = natural.origin(cell, store)
     return {"data": fingerprint(data.load(cell["data_set"], "train").images), "weights": weights}
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    model, _ = natural.trained(cell["network"], cell["data_set"], cell["epochs"], cell["seed"], store)
+    model, _ = natural.trained(cell, store)
     model, images = model.double(), data.load(cell["data_set"], "train").images
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
     x = data.unit(images[order[:cell["pattern_images"]]]).double().to(device())
@@ -69,4 +69,4 @@ EXPERIMENT = Experiment(
     "patterns", 1, Patterns, cells, inputs, run, sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "pattern_images": 64,
             "shift": "none", "estimator": "relu"},
-    canary_values={"alive": 0.906})
+    canary_values={"alive": 0.906}, reads=("networks",))

@@ -77,7 +77,7 @@ EXPERIMENT = Experiment(
     "references", 1, References, cells, subjects.inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 8, "seed": 0,
             "method": "integrated_gradients", "path_steps": 8},
-    canary_values={"relative": 0.212, "spearman": 0.558}, notebook="shift")
+    canary_values={"relative": 0.212, "spearman": 0.558}, notebook="shift", reads=("networks",))
 
 
 class Shown(References):
@@ -109,4 +109,5 @@ SHOWN = Experiment(
     "reference-portraits", 1, Shown, shown_cells, shown_inputs, shown_run, sketch,
     canary={"data_set": "imagenet-sample", "network": "squeezenet1_0", "images": 2, "epochs": 1, "seed": 0,
             "method": "integrated_gradients", "path_steps": 4, "photograph": "chelsea"},
-    canary_values={"relative": 1.02, "pearson": 0.0633}, notebook="shift", publishes_tensors=True)
+    canary_values={"relative": 1.02, "pearson": 0.0633}, notebook="shift", publishes_tensors=True,
+    reads=("networks",))

@@ -1,0 +1,116 @@
+"""Figures of removal: what is drawn is what the frame says."""
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.colors import to_hex
+
+from lab.chapters.roar import figures
+from lab.core.store import from_body
+from tests.lab.test_figures import band, closed, lies, line, shown, texts  # noqa: F401 (closed: a fixture)
+
+
+def trained(estimator, replaced, *accuracies, data_set="mnist-5k"):
+    return [{"data_set": data_set, "estimator": estimator, "replaced": replaced, "accuracy": accuracy}
+            for accuracy in accuracies]
+
+
+def test_the_papers_accuracies_are_by_replaced_share():
+    table = figures.reported_roar().query("data_set == 'Birdsnap' and estimator == 'Random' and percent == 10")
+    replaced = dict(zip(table["mode"], table.replaced))
+    assert replaced == {"KAR": 0.9, "ROAR": 0.1} and table[table["mode"] == "KAR"].accuracy.tolist() == [37.24]
+
+
+def test_degraded_images_stand_in_rows_of_estimators():
+    images = torch.randint(256, (2, 3, 1, 4, 4), dtype=torch.uint8)
+    figure = figures.degraded_images({"GRAD": list(images[0]), "Random": list(images[1])}, ["10 %", "50 %", "90 %"],
+                                     {("GRAD", 1): "88 %", ("Random", 2): "70 %"})
+    axes = np.array(figure.axes).reshape(2, 3)
+    for axis, image in zip(axes.flat, images.flatten(0, 1)):
+        assert np.allclose(shown(axis), image[0] / 255) and axis.images[0].get_clim() == (0, 1)
+    assert [axis.get_title() for axis in axes.flat] == ["", "88 %", "", "", "", "70 %"]
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["GRAD", "Random"]
+    assert [axis.get_xlabel() for axis in axes.flat] == ["", "", "", "10 %", "50 %", "90 %"]
+
+
+def test_toy_curves_tell_fits_apart():
+    rows = [{"ranking": ranking, "retrained": retrained, "removed": removed,
+             "accuracy": level - removed + 10 * retrained + seed}
+            for ranking, level in (("true", 60), ("random", 80), ("worst", 90)) for retrained in (False, True)
+            for removed in (0, 4, 16) for seed in range(11)]
+    once, anew = figures.toy_curves(pd.DataFrame(rows)).axes
+    assert (once.get_title(), anew.get_title()) == ("not fitted anew", "fitted anew (ROAR)")
+    for axis, more in ((once, 5), (anew, 15)):
+        assert lies(line(axis, "true ranking"), [0, 25, 100], np.array([60, 56, 44]) + more)
+        assert lies(line(axis, "worst ranking"), [0, 25, 100], np.array([90, 86, 74]) + more)
+        assert np.allclose(band(axis, 1), np.array([[80], [76], [64]]) + more + [-4, 4])    # ten to ninety percent
+        assert np.allclose(line(axis, "chance").get_ydata(), 50)
+
+
+def test_removal_curves_start_at_the_untouched_images():
+    ours = pd.DataFrame([*trained("GRAD", 0.9, 60, 70), *trained("GRAD", 0.5, 80, 90), *trained("Random", 0.5, 75)])
+    paper = pd.DataFrame([one for name in ("GRAD", "Random") for one in trained(name, 0.9, 30, data_set="ImageNet")])
+    figure = figures.removal_curves({"a": (ours, 97.0), "b": (ours, 98.0), "c": (ours, 99.0), "paper": (paper, 76.7)},
+                                    published=["paper"])
+    a, b, _, theirs, *empty = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c", "paper", "", ""]
+    assert lies(line(a, "GRAD"), [0, 50, 90], [97, 85, 65]) and lies(line(b, "GRAD"), [0, 50, 90], [98, 85, 65])
+    assert lies(line(a, "Random"), [0, 50], [97, 75]) and line(a, "Random").get_linestyle() == "--"
+    marks = [one for one in a.get_lines() if one.get_marker() == "."]
+    assert lies(marks[0], [90, 90, 50, 50], [60, 70, 80, 90]) and lies(marks[1], [50], [75]) and len(marks) == 2
+    assert np.allclose(line(a, "guessing").get_ydata(), 10) and np.allclose(line(theirs, "guessing").get_ydata(), 0.1)
+    assert lies(line(theirs, "GRAD"), [0, 90], [76.7, 30]) and line(theirs, "GRAD").get_linestyle() == ":"
+    assert line(theirs, "Random").get_linestyle() == "--" and line(a, "GRAD").get_linestyle() == "-"
+    assert not [one for one in theirs.get_lines() if one.get_marker() == "."]
+    assert [axis.get_xlabel() for axis in figure.axes[:4]] == ["", *3 * ["inputs replaced (%)"]]    # lowest of a column
+    assert [axis.axison for axis in empty] == [False, False]
+
+
+def test_no_two_estimators_look_alike():
+    names = [f"{kind}{base}" for kind in ("", "SQ-", "SG-", "SG-SQ-", "VAR-") for base in ("GRAD", "IG", "GB")]
+    names += ["Sobel", "Random"]
+    rows = pd.DataFrame([one for name in names for one in trained(name, 0.5, 50)])
+    axis, = figures.removal_curves({"all": (rows, 90)}).axes
+    drawn = [line(axis, name) for name in names]
+    assert len({to_hex(one.get_color()) for one in drawn}) == len(names)
+    assert all(len({one.get_marker() for one in drawn[base:15:3]}) == 5 for base in range(3))   # without colours, too
+
+
+def test_training_dots_have_a_row_a_setting():
+    rows = pd.DataFrame([{"data_set": "gtsrb", "setting": setting, "accuracy": accuracy}
+                         for setting, accuracies in (("b", (60, 70, 80)), ("a", (20, 30))) for accuracy in accuracies])
+    axis, = figures.training_dots(rows, 96.5, "accuracy").axes
+    assert texts(axis.get_yticklabels()) == ["b", "a"] and axis.yaxis_inverted() and axis.get_xlabel() == "accuracy"
+    dots = [one for one in axis.get_lines() if one.get_marker() == "o"]
+    assert lies(dots[0], [60, 70, 80], 0) and lies(dots[1], [20, 30], 1) and len(dots) == 2
+    bars = [one for one in axis.get_lines() if len(one.get_xdata()) == 2 and one.get_marker() == "None"]
+    assert lies(bars[0], [70, 70], [-0.28, 0.28]) and lies(bars[1], [25, 25], [0.72, 1.28])
+    assert np.allclose(line(axis, "nothing replaced").get_xdata(), 96.5)
+    assert np.allclose(line(axis, "guessing").get_xdata(), 100 / 43)
+
+
+def test_accuracies_stand_beside_the_papers():
+    rows = pd.DataFrame([{"data_set": "mnist-5k", "estimator": estimator, "mode": mode, "fraction": fraction,
+                          "accuracy": accuracy}
+                         for estimator, mode, fraction, accuracies in (("Random", "keep", 0.1, (90, 92)),
+                                                                       ("Random", "remove", 0.9, (80,)),
+                                                                       ("SQ-GRAD", "remove", 0.25, (70, 71)))
+                         for accuracy in accuracies])
+    cells = figures.accuracy_table(rows).data
+    assert list(cells) == ["data", "estimator", "ROAR, 25 % removed", "ROAR, 90 % removed", "KAR, 10 % kept"]
+    assert cells.iloc[0].tolist() == ["mnist-5k", "Random", "", "80.0 (1)<br>paper: 38.1, 68.4, 63.5",
+                                      "91.0 ± 1.4 (2)<br>paper: 37.2, 68.1, 63.6"]
+    assert cells.iloc[1].tolist() == ["mnist-5k", "SQ-GRAD", "70.5 ± 0.7 (2)", "", ""]
+
+
+def test_trainings_on_untouched_images_are_summed_up():
+    def record(pipeline, accuracy, seconds, data_set="mnist-5k"):
+        parameters = {"data_set": data_set, "network": "mnist-cnn", "train_images": 4000, "epochs": 2}
+        return from_body({"parameters": {**parameters, "pipeline": pipeline}, "seconds": seconds, "device": "CPU",
+                          "table": {"columns": ["accuracy"], "rows": [[accuracy]]}}, "key")
+
+    records = [record("direct", 97.0, 10.0), record("direct", 98.0, 14.0), record("retrain", 50.0, 99.0),
+               record("direct", 70.0, 30.0, "cifar10"), record("direct", 72.0, 30.0, "cifar10")]
+    assert figures.training_table(records).data.values.tolist() == [
+        ["mnist-5k", "mnist-cnn", "4,000 x 2", 2, "97.50 ± 0.71", "12 ± 3", "CPU"],
+        ["cifar10", "mnist-cnn", "4,000 x 2", 2, "71.00 ± 1.41", "30 ± 0", "CPU"]]
