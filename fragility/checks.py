@@ -1,12 +1,16 @@
 """Refuse bad input with one sentence, before any long work starts."""
 
+import functools
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
 
 IMAGE_SHAPE = "(n, c, h, w)"
+SPACES = {3: "(n, c, l)", 4: IMAGE_SHAPE, 5: "(n, c, d, h, w)"}
 MAP_SHAPE = "(n, h, w)"
 
 
@@ -43,13 +47,18 @@ def choice(name: str, value, allowed):
     return value
 
 
-def images(x, *, unit_range: bool = False, name: str = "x") -> Tensor:
-    """Return `x` if it is a batch of finite float images (n, c, h, w), within [0, 1] where asked."""
-    _float_batch(x, 4, IMAGE_SHAPE, name, hint="Divide uint8 images by 255 first.")
+def images(x, *, unit_range: bool = False, name: str = "x", spaces: bool = False) -> Tensor:
+    """Return `x` if it is a batch of finite float images (n, c, h, w), within [0, 1] where asked.
+
+    With `spaces` it may also be a batch of signals (n, c, l) or volumes (n, c, d, h, w).
+    """
+    allowed = SPACES if spaces else {4: IMAGE_SHAPE}
+    dims = x.ndim if isinstance(x, Tensor) and x.ndim in allowed else 4
+    _float_batch(x, dims, " or ".join(allowed.values()), name, hint="Divide uint8 images by 255 first.")
     if unit_range and (x.min() < 0 or x.max() > 1):
         low, high = x.min().item(), x.max().item()
-        raise ValueError(f"{name} must lie in [0, 1], but it spans [{low:.4g}, {high:.4g}]; "
-                         "normalise inside the model, not before it.")
+        raise ValueError(f"{name} must lie in [0, 1], but it spans [{low:.4g}, {high:.4g}]; normalise inside the "
+                         "model, not before it: fragility.Normalised(model, mean, std) does.")
     return x
 
 
@@ -60,12 +69,12 @@ def maps(a, name: str = "maps") -> Tensor:
 
 
 def map_pair(a, b) -> tuple[Tensor, Tensor]:
-    """Return two batches of maps (n, h, w) if they match in shape."""
+    """Two batches of maps (n, h, w) if they match in shape, without their history."""
     maps(a, "a"), maps(b, "b")
     if a.shape != b.shape:
         raise ValueError(f"The two batches of maps must have the same shape, but they are "
                          f"{tuple(a.shape)} and {tuple(b.shape)}.")
-    return a, b.to(a.device)
+    return a.detach(), b.detach().to(a.device)
 
 
 def _float_batch(x, dims: int, shape: str, name: str, hint: str) -> None:
@@ -98,9 +107,14 @@ def listing(bad: Tensor) -> str:
 
 
 def model(network) -> None:
-    """Raise unless `network` is callable and, where it is a module, wholly in evaluation mode."""
+    """Raise unless `network` is callable and, where it is a module, wholly in evaluation mode.
+
+    A partial or a bound method of a module is looked into; what a lambda calls is found as it runs.
+    """
     if not callable(network):
         raise TypeError(f"model must be callable on images, but it is a {type(network).__name__}.")
+    while isinstance(network, (functools.partial, MethodType)):
+        network = network.func if isinstance(network, functools.partial) else network.__self__
     if isinstance(network, nn.Module):
         training = [name or "the model" for name, part in network.named_modules() if part.training]
         if training:
@@ -108,12 +122,33 @@ def model(network) -> None:
                              "make maps depend on the batch; call model.eval() first.")
 
 
-def logits(scores, n: int) -> Tensor:
-    """Return `scores` if it is what a classifier gives for n images: float logits (n, classes)."""
-    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != n:
-        seen = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise ValueError(f"The model must return logits of shape (n, classes) = ({n}, …), but it gave {seen}.")
-    return scores
+def unwrapped(output) -> Tensor:
+    """The tensor of logits in what a model returned: itself, `.logits`, ["logits"], or the one element of a tuple."""
+    if isinstance(output, (tuple, list)) and len(output) == 1:
+        output, = output
+    if isinstance(output, Mapping):
+        output = output.get("logits", output)
+    output = getattr(output, "logits", output)
+    if isinstance(output, Tensor):
+        return output
+    seen = (f"a dictionary of {', '.join(map(str, output))}" if isinstance(output, Mapping) else
+            f"{len(output)} values" if isinstance(output, (tuple, list)) else f"a {type(output).__name__}")
+    raise ValueError(f"The model must return logits (n, classes), an object with .logits, or a dictionary with "
+                     f"'logits', but it returned {seen}; wrap it in a function that returns the logits, such as "
+                     "lambda x: model(x)['out'].")
+
+
+def logits(output, n: int) -> Tensor:
+    """The logits (n, classes) in what a classifier returned for n images; of a single logit z, (n, 1), -z and z."""
+    scores = unwrapped(output)
+    if scores.ndim != 2 or len(scores) != n or not scores.shape[1] or not scores.is_floating_point():
+        shape = tuple(scores.shape)
+        hint = {1: " A single logit an image is a decision at zero where it has the shape (n, 1).",
+                4: " It looks like a map of classes, as of segmentation: average or pick the places to explain."}
+        raise ValueError(f"The model must return logits of shape (n, classes) = ({n}, …), but it gave {shape} "
+                         f"{scores.dtype}; wrap it in a function that returns what is to be explained."
+                         f"{hint.get(scores.ndim, '')}")
+    return torch.cat([-scores, scores], 1) if scores.shape[1] == 1 else scores
 
 
 def targets(target, n: int, device) -> Tensor | None:
@@ -152,4 +187,16 @@ def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
     if not fits or not torch.isfinite(tensor).all():
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape "
                          f"{tuple(x.shape[1:])} or {tuple(x.shape)}, but it has {tuple(tensor.shape)}.")
-    return tensor.expand_as(x[:1]) if tensor.ndim < 4 else tensor
+    return tensor.expand_as(x[:1]) if tensor.ndim < x.ndim else tensor
+
+
+def shift(m, x: Tensor) -> Tensor:
+    """Return the shift m of all images as (1, c, h, w): a number, or a tensor that broadcasts over one image."""
+    try:
+        tensor = plain(torch.as_tensor(m, dtype=x.dtype, device=x.device))
+        tensor = tensor[0] if tensor.ndim == x.ndim and len(tensor) == 1 else tensor
+        whole = tensor.expand(x.shape[1:])[None]
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"The shift m must be one for all images: a finite number, or a finite tensor that broadcasts "
+                         f"to {tuple(x.shape[1:])}, not {getattr(m, 'shape', repr(m))}.") from None
+    return finite(whole, "The shift m")

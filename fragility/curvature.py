@@ -16,7 +16,7 @@ from fragility import checks
 from fragility.attribution.method import method
 from fragility.draws import normal_like
 from fragility.passes import Output, batches, explain, predict
-from fragility.rules.gates import softplus
+from fragility.rules.gates import PIECEWISE, smooth
 from fragility.rules.twin import Twin
 
 WAYS = ("forward-over-reverse", "finite-difference")
@@ -24,11 +24,11 @@ WAYS = ("forward-over-reverse", "finite-difference")
 
 def smoothed(model, beta: float = 1.0) -> nn.Module:
     """The twin of a model whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
-    return Twin(model, softplus(checks.number("beta", beta, 0, exclusive=True)), strict=False)
+    return Twin(model, smooth(checks.number("beta", beta, 0, exclusive=True)), strict=False, leaks=PIECEWISE)
 
 
 def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "forward-over-reverse",
-                    reach: float = 1e-3, chunk: int | None = None) -> Tensor:
+                    step: float = 1e-3, chunk: int | None = None) -> Tensor:
     r"""H v of each image's explained logit.
 
     .. math:: H v = \frac{\mathrm d}{\mathrm dt} \nabla S(x + t v), \qquad
@@ -42,7 +42,7 @@ def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "for
         Images and directions (n, c, h, w).
     way
         "forward-over-reverse": exact, the derivative along v of the gradient. "finite-difference": central,
-        of gradients a step of max-norm `reach` to either side; `reach` in units of x.
+        of gradients a step of max-norm `step` to either side; `step` in units of x.
 
     Returns
     -------
@@ -50,34 +50,35 @@ def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "for
         (n, c, h, w), in logits per squared unit of x and unit of v.
     """
     checks.choice("way", way, WAYS)
-    checks.number("reach", reach, 0, exclusive=True)
+    checks.number("step", step, 0, exclusive=True)
     checks.images(v, name="v")
     if not isinstance(x, Tensor) or v.shape != x.shape:
         raise ValueError(f"v must have the shape of x, but it has {tuple(v.shape)}.")
-    return _product(model, x, target, v=v, way=way, reach=reach, chunk=chunk)
+    return _product(model, x, target, v=v, way=way, step=step, chunk=chunk)
 
 
 @method
-def _product(model, x: Tensor, output, *, v: Tensor, way: str, reach: float, chunk: int | None = None) -> Tensor:
+def _product(model, x: Tensor, output, *, v: Tensor, way: str, step: float, chunk: int | None = None) -> Tensor:
     output = output.fixed(model, x, chunk)
-    kernel = _exact if way == WAYS[0] else _difference
-    return torch.cat([kernel(model, x[rows].detach(), v[rows].detach(), output[rows], reach)
+    kernel = _exact if way == WAYS[0] else central_difference
+    return torch.cat([kernel(model, x[rows].detach(), v[rows].detach(), output[rows], step)
                       for rows in batches(len(x), x, chunk)])
 
 
-def _exact(model, x: Tensor, v: Tensor, output: Output, reach: float) -> Tensor:
+def _exact(model, x: Tensor, v: Tensor, output: Output, step: float) -> Tensor:
     with warnings.catch_warnings(), torch.enable_grad(), forward_ad.dual_level():
         warnings.filterwarnings("ignore", "`torch.jit.script` is", FutureWarning)     # torch warns of itself
         moving = forward_ad.make_dual(x.requires_grad_(), v)
-        slope = forward_ad.unpack_dual(explain(model, moving, output, len(x))[0]).tangent
-        return torch.zeros_like(x) if slope is None else slope.detach()
+        tangent = forward_ad.unpack_dual(explain(model, moving, output, len(x))[0]).tangent
+        return torch.zeros_like(x) if tangent is None else tangent.detach()
 
 
-def _difference(model, x: Tensor, v: Tensor, output: Output, reach: float) -> Tensor:
+def central_difference(model, x: Tensor, v: Tensor, output: Output, step: float) -> Tensor:
+    """H v (n, c, h, w) by two gradients, a step of max-norm `step` along v to either side. Unchecked, for kernels."""
     size = v.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(v.dtype).tiny)
-    step = v * (reach / size)
-    ahead, behind = explain(model, torch.cat([x + step, x - step]), Output.join([output, output]))[0].chunk(2)
-    return (ahead - behind) * (size / (2 * reach))
+    offset = v * (step / size)
+    ahead, behind = explain(model, torch.cat([x + offset, x - offset]), Output.join([output, output]))[0].chunk(2)
+    return (ahead - behind) * (size / (2 * step))
 
 
 class Dominant(NamedTuple):
@@ -89,7 +90,7 @@ class Dominant(NamedTuple):
 
 @torch.inference_mode(False)
 def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, way: str = "forward-over-reverse",
-                       reach: float = 1e-3, generator: torch.Generator | None = None,
+                       step: float = 1e-3, generator: torch.Generator | None = None,
                        chunk: int | None = None) -> Dominant:
     """Eigenvector of H of largest absolute eigenvalue, by power iteration.
 
@@ -114,7 +115,7 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
     target = predict(model, x, chunk) if target is None else target
 
     def product(v):
-        return hessian_product(model, x, v, target, way=way, reach=reach, chunk=chunk)
+        return hessian_product(model, x, v, target, way=way, step=step, chunk=chunk)
 
     v = _unit(normal_like(x, generator))
     for _ in range(iterations):

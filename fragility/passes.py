@@ -1,14 +1,15 @@
 """Forward and backward passes in chunks: the logit that is explained and its gradient, of which every map is made."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from fragility import checks
+from fragility.layout import fresh
 from fragility.rules.convolutions import Strided
+from fragility.rules.guard import Guarded
 from fragility.rules.twin import Twin
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
@@ -80,48 +81,36 @@ def default_chunk(x: Tensor) -> int:
 
 
 def forward(model, x: Tensor) -> Tensor:
-    """Logits (n, classes). Images go in channels-last, which makes float32 convolutions and pooling faster."""
-    if x.dtype != torch.float64 and _takes_channels_last(model, x):
-        x = channels_last(x)
-    return checks.logits(model(x), len(x))
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """Images laid out with their channels last; of a single channel, too, where strides alone say so."""
-    if x.shape[1] > 1:
-        return x.contiguous(memory_format=torch.channels_last)
-    return x.contiguous().squeeze(1).unsqueeze(-1).movedim(-1, 1)
-
-
-_KNOWN = WeakKeyDictionary()        # model -> {size of an image: whether it takes channels-last}
-
-
-def _takes_channels_last(model, x: Tensor) -> bool:
-    """False for a model that calls .view on features of that size.
-
-    Found by one image, and by the model itself: a pass that fails would leave the rules of a twin half-way.
-    """
-    while isinstance(model, Twin):
-        model = model.model
+    """Logits (n, classes) of a copy of x, which the model may write into; of a single logit z, those of two classes."""
+    if not isinstance(model, Twin):     # a twin makes its own copy
+        x = fresh(model, x)
+    elif x.ndim == 4:
+        x = fresh(model.innermost, x)
     try:
-        known = _KNOWN.setdefault(model, {})
-    except TypeError:       # a callable that cannot be remembered
-        known = {}
-    size = tuple(x.shape[1:])
-    if size not in known:
-        known[size] = True
-        try:
-            with torch.no_grad():
-                model(channels_last(x[:1].detach()))
-        except RuntimeError as error:
-            known[size] = "view size is not compatible" not in str(error)
-    return known[size]
+        output = model(x)
+    except RuntimeError as error:
+        if x.ndim == 4:
+            raise       # the model's own affair
+        raise ValueError(f"The model does not take an x of shape {tuple(x.shape)}: {str(error).splitlines()[0]} "
+                         f"Images are {checks.IMAGE_SHAPE}, signals (n, c, l), volumes (n, c, d, h, w).") from error
+    return checks.logits(output, len(x))
 
 
 @torch.no_grad()
 def logits_of(model, x: Tensor, chunk: int | None = None) -> Tensor:
     """Logits (n, classes) of a batch, chunk by chunk, without a graph."""
-    return torch.cat([forward(model, x[rows]) for rows in batches(len(x), x, chunk)])
+    with Guarded():
+        return torch.cat([forward(model, x[rows]) for rows in batches(len(x), x, chunk)])
+
+
+def recomputed(function, model, x: Tensor, *rest) -> Tensor:
+    """function(model, x, *rest), whose graph is made again on the way back where x has one, instead of being kept.
+
+    Not through a twin, whose rules cannot follow a pass that is run twice.
+    """
+    if not (x.requires_grad and torch.is_grad_enabled()) or isinstance(model, Twin):
+        return function(model, x, *rest)
+    return checkpoint(function, model, x, *rest, use_reentrant=False)
 
 
 def predict(model, x: Tensor, chunk: int | None = None) -> Tensor:
@@ -136,7 +125,7 @@ def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple
     """
     differentiable = x.requires_grad and torch.is_grad_enabled()
     gradients, logits = [], []
-    with torch.enable_grad(), nullcontext() if differentiable else Strided():
+    with torch.enable_grad(), Guarded() if differentiable else Strided():
         for rows in batches(len(x), x, chunk):
             part = x[rows] if differentiable else x[rows].detach().requires_grad_()
             scores = forward(model, part)

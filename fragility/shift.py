@@ -1,10 +1,16 @@
 """The compensated twin of a model: the same function of images that are all shifted by a constant."""
 
+import copy
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fragility import checks, rules
+from fragility.attribution.method import by_name
+from fragility.metrics.invariance import Invariance
+from fragility.metrics.invariance import invariance as compare
 from fragility.passes import logits_of
 from fragility.rules.operations import WEIGHTED, recognise
 
@@ -22,9 +28,13 @@ class _Rebias(TorchFunctionMode):
             return function(*args, **(kwargs or {}))
         self.done = True
         z, weight, bias, *rest = call.arguments
-        if bias is not None and self.change.ndim > bias.ndim and call.name == "conv2d":
+        layer, untied = WEIGHTED[call.name], bias is not None and self.change.ndim > bias.ndim
+        if self.change.ndim > 1 and call.name not in ("conv2d", "linear"):     # torch's own take no map for a bias
+            value = layer(z, weight, bias, *rest)
+            return value - self.change
+        if untied and call.name == "conv2d":
             bias = bias[:, None, None]
-        return WEIGHTED[call.name](z, weight, -self.change if bias is None else bias - self.change, *rest)
+        return layer(z, weight, -self.change if bias is None else bias - self.change, *rest)
 
 
 class Compensated(nn.Module):
@@ -32,7 +42,8 @@ class Compensated(nn.Module):
 
     def __init__(self, model, m):
         super().__init__()
-        self.model, self.m, self.changes = model, m, {}
+        # What the caller does with m later is no business of the twin's.
+        self.model, self.m, self.straight = model, m.detach().clone() if isinstance(m, Tensor) else m, set()
         self.training = getattr(model, "training", False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,26 +51,20 @@ class Compensated(nn.Module):
             return self.model(x)
 
     def change(self, x: Tensor) -> Tensor:
-        """What the first bias loses, W * m: (out,) where it is the same everywhere, else a map of its own."""
-        place = (x.shape[1:], x.dtype, x.device)
-        if place not in self.changes:
-            with rules.aside(), torch.inference_mode(False), torch.no_grad():
-                self.changes[place] = self._measure(x)
-        return self.changes[place]
-
-    def _measure(self, x: Tensor) -> Tensor:
-        shift = checks.baseline(self.m, x, name="shift m")
-        if len(shift) != 1:
-            raise ValueError("m must be one shift for all images: a number or a tensor (c, h, w).")
-        # Two images through the affine operations before the first layer: their difference is what m becomes there.
-        moved, still = (rules.first_weighted(self.model, image) for image in (shift, torch.zeros_like(shift)))
-        rules.refuse_bypass(self.model, torch.zeros_like(shift))
-        _, weight, _, *rest = moved.arguments
-        change = WEIGHTED[moved.name]((moved.arguments[0] - still.arguments[0]).detach(), weight, None, *rest)
-        change = change.detach()
+        """What the first bias loses, W * m, by the present weights: (out,) if it is the same everywhere, or a map."""
+        with rules.aside(), torch.inference_mode(False), torch.no_grad():
+            shift = checks.shift(self.m, x)
+            # Two images through the affine operations before the first layer: their difference is what becomes of m.
+            moved, still = (rules.first_weighted(self.model, image) for image in (shift, torch.zeros_like(shift)))
+            if tuple(x.shape[1:]) not in self.straight:
+                rules.refuse_bypass(self.model, torch.zeros_like(shift))
+                self.straight.add(tuple(x.shape[1:]))
+            _, weight, _, *rest = moved.arguments
+            apart = (moved.arguments[0] - still.arguments[0]).detach()
+            change = WEIGHTED[moved.name](apart, weight, None, *rest).detach()
         if change.ndim == 2:
             return change[0]
-        flat = change[0].flatten(1) if moved.name == "conv2d" else change[0].flatten(0, -2).T
+        flat = change[0].flatten(0, -2).T if moved.name == "linear" else change[0].flatten(1)
         return flat[:, 0] if (flat == flat[:, :1]).all() else change[0]
 
 
@@ -77,12 +82,12 @@ def compensate(model, m) -> Compensated:
     model
         Callable from images to logits; neither converted nor changed.
     m
-        The shift, the same for all images: a number or a tensor (c, h, w), in units of x.
+        The shift, the same for all images, in units of x: a number, or a tensor that broadcasts to (c, h, w).
 
     Returns
     -------
     Compensated
-        A module that builds its bias for each image size it meets.
+        A module that computes its bias from the model's weights at every call; m is copied.
 
     Raises
     ------
@@ -100,8 +105,44 @@ def agreement(model, twin, x: Tensor, m) -> Tensor:
 
     .. math:: \max |f_1(x) - f_2(x + m)| \,/\, \max |f_1(x)|
 
-    Experiments refuse to compare maps where it is above 1e-4 in float32.
+    Experiments refuse to compare maps where it is above 1e-4 in float32. That logits agree does not yet make maps
+    comparable: in float32 the ReLUs that rounding turns change a gradient by up to a hundredth. A verdict on maps needs
+    float64, as :func:`invariance` computes it.
     """
-    checks.images(x)
-    first, second = logits_of(model, x), logits_of(twin, x + checks.baseline(m, x, name="shift m"))
+    checks.images(x, spaces=True)
+    first, second = logits_of(model, x), logits_of(twin, x + checks.shift(m, x))
     return (first - second).abs().amax(1) / first.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def invariance(model: nn.Module, x: Tensor, m, *, method: str | Callable = "gradient", target=None,
+               **options) -> Invariance:
+    """How much a map changes when images are shifted and the network is not: :func:`fragility.metrics.invariance`.
+
+    Computed in float64, on a copy of the model, so that what is left is the method's doing and not rounding's.
+
+    Parameters
+    ----------
+    model
+        A module in evaluation mode; a function has no precision to change.
+    x, m
+        Images (n, c, h, w), and the shift as for :func:`compensate`.
+    method, target, options
+        The map: a name or a callable, its target, by default the class of the unshifted images, and its options.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`compensate` and the method, and where the logits differ by more than 1e-9.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a module, whose copy can be computed in float64, not a {type(model).__name__}.")
+    model, x = copy.deepcopy(model).double(), checks.images(x, spaces=True).double()
+    checks.model(model)
+    twin, moved = compensate(model, m), x + checks.shift(m, x)
+    apart = agreement(model, twin, x, m)
+    if (apart > 1e-9).any():
+        raise ValueError(f"The shifted network differs by {apart.max():.2g} in its logits, so its maps cannot be "
+                         "compared.")
+    target = logits_of(model, x).argmax(1) if target is None else target
+    function = by_name(method)
+    return compare(function(model, x, target, **options), function(twin, moved, target, **options))

@@ -240,7 +240,7 @@ def leaks():
         "scripted function": (scripted(_plain_relu), "relu"),
         "another thread": (_in_a_thread, "relu"),
         "aten call": (torch.ops.aten.relu, "relu"),
-        "clamp": (lambda z: z.clamp(min=0), "clamp"),
+        "clamp": (lambda z: z.clamp(min=-0.1), "clamp"),
         "where": (lambda z: torch.where(z > 0, z, torch.zeros_like(z)), r"where|\bgt\b|greater|compar|>"),
         "mask product": (lambda z: z * (z > 0), r"mul|\bgt\b|greater|compar|>"),
         "hardtanh": (lambda z: F.hardtanh(z, -1.0, 1.0), "hardtanh"),

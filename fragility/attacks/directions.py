@@ -1,51 +1,53 @@
-r"""Where to step: the ascent direction of an objective of the map.
+r"""Where to step: the ascent direction of a loss of the map.
 
-The map of a network is its gradient g, so an objective D(g(x)) climbs along H v with v = dD/dg and H the
-Hessian of the logit. A ReLU network has no Hessian. [ghorbani2019] puts softplus for ReLU and
-differentiates twice; a central difference of two ordinary gradients of the network itself,
+The gradient map of a network is g = dS/dx, so a loss D(g(x)) climbs along H v with v = dD/dg and H the Hessian of the
+logit. A ReLU network has no Hessian. [ghorbani2019] puts softplus for ReLU and differentiates twice; a central
+difference of two ordinary gradients of the network itself,
 
 .. math:: H v \approx \frac{\nabla S(x + h \hat v) - \nabla S(x - h \hat v)}{2 h},
 
-needs neither. For integrated gradients a few random points of the path stand for all of them.
+needs neither, and works wherever a gradient does. It serves every map that is made of gradients: the derivative of
+x * g is v * g + H (v * x); of a path integral or a moment of noisy gradients, a few random points a step stand for all.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fragility import attribution, checks
+from fragility import checks
 from fragility.attribution.integrated import mean_gradient
-from fragility.attribution.method import kernel_of
+from fragility.attribution.method import Known
 from fragility.attribution.pixel import normalised
-from fragility.draws import stratified
+from fragility.curvature import central_difference
+from fragility.draws import normal_like, stratified
 from fragility.passes import Output, explain
 from fragility.rules.convolutions import Frozen
-from fragility.rules.gates import softplus
+from fragility.rules.gates import PIECEWISE, bent, smooth
 from fragility.rules.twin import Twin
 
-# These maps are piecewise constant in the ReLUs' states: their derivative needs the smooth twin.
-_NEEDS_TWIN = {attribution.gradient, attribution.gradient_x_input, attribution.integrated_gradients,
-               attribution.smoothgrad, attribution.smoothgrad_squared, attribution.vargrad}
+FINITE = ("gradient", "times-input", "path", "mean", "mean-square", "variance")     # forms with finite differences
 
 
-def objective_slope(drive: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+def map_gradient(loss: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
     """v = dD/d(map), of the signed map's shape (n, c, h, w)."""
     with torch.enable_grad():
         maps = maps.detach().requires_grad_()
-        return torch.autograd.grad(drive(normalised(maps)).sum(), maps)[0]
+        return torch.autograd.grad(loss(normalised(maps)).sum(), maps)[0]
 
 
 class FiniteDifference:
-    """Hessian products by central differences of gradients; for gradient maps and integrated gradients.
+    """Hessian products by central differences of gradients, for every map that is made of gradients.
 
     Parameters
     ----------
     points
-        Random path points a step for integrated gradients, stratified, fresh each step.
+        Random path points, or noise draws, a step for integrated gradients and noise ensembles; fresh each step.
     every
-        Steps between two scorings on the full path of integrated gradients; the last step is always
-        scored. Gradient maps are scored at every step, since that costs nothing more.
+        Steps between two scorings on the full path or ensemble; the last step is always scored. Other maps are
+        scored at every step.
     precision
         None, or torch.bfloat16 or torch.float16: the direction's gradients under autocast, twice as fast
         where the processor has the arithmetic. Only signs of the direction count, so the attack is as
@@ -56,67 +58,107 @@ class FiniteDifference:
         self.points, self.every = checks.whole("points", points, 1), checks.whole("every", every, 1)
         self.precision = checks.precision(precision)
 
-    def prepare(self, method: Callable, epsilon: float, arguments: dict) -> None:
-        if method not in (attribution.gradient, attribution.integrated_gradients):
-            raise ValueError("curvature='finite-difference' covers method='gradient' and "
-                             "'integrated_gradients', whose Jacobian is a Hessian; use 'double-backprop'.")
+    def prepare(self, method: Known, epsilon: float, options: dict) -> None:
+        self.form, self.options = method.form_of(options), options
+        if self.form not in FINITE:
+            raise ValueError(f"curvature='finite-difference' covers maps that are made of gradients, and {method.name} "
+                             "is none; use 'double-backprop'.")
         # Wide enough to cross several kinks of the ReLUs, so that the difference sees their average. Measured on
         # SqueezeNet with photographs (best near 4/255 to 8/255) and a small network with digits (near epsilon).
-        self.reach = max(4 / 255, epsilon / 2)
-        self.is_path = method is attribution.integrated_gradients
-        self.baseline = arguments.get("baseline", 0.0)
+        self.step = max(4 / 255, epsilon / 2)
+        self.sampled = self.form not in ("gradient", "times-input")
+        if not self.sampled:
+            self.every = 1
 
-    def __call__(self, model, x: Tensor, output: Output, drive, maps: Tensor | None, generator) -> Tensor:
+    def draw(self, x: Tensor, generator) -> Tensor | None:
+        """The random points of a step for the whole batch, (points, n, …)."""
+        if self.form == "path":
+            return stratified(self.points, x, generator)
+        return torch.stack([normal_like(x, generator) for _ in range(self.points)]) if self.sampled else None
+
+    def __call__(self, model, x: Tensor, output: Output, loss, maps: Tensor | None, draws: Tensor | None) -> Tensor:
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
-            return self._slope(model, x, output, drive, maps, generator)
-
-    def _slope(self, model, x: Tensor, output: Output, drive, maps: Tensor | None, generator) -> Tensor:
-        """The direction itself, in the precision of the surrounding autocast."""
-        if not self.is_path:
-            return self._product(model, x, output, objective_slope(drive, maps))
-        start = checks.baseline(self.baseline, x).expand_as(x)
-        points = stratified(self.points, x, generator)
-        mean = mean_gradient(model, x, output, start, points)
-        slope = objective_slope(drive, (x - start) * mean)
-        step = slope * mean
-        for t in points:
-            t = t[:, None, None, None]
-            step += t * self._product(model, torch.lerp(start, x, t), output, slope * (x - start)) / len(points)
-        return step
+            return getattr(self, f"_{self.form.replace('-', '_')}")(model, x, output, loss, maps, draws)
 
     def _product(self, model, x: Tensor, output: Output, v: Tensor) -> Tensor:
-        """H v by two gradients, a step of max-norm `reach` to either side."""
-        size = v.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(v.dtype).tiny)
-        step = v * (self.reach / size)
-        both = explain(model, torch.cat([x + step, x - step]), Output.join([output, output]))[0]
-        ahead, behind = both.chunk(2)
-        return (ahead - behind) * (size / (2 * self.reach))
+        return central_difference(model, x, v, output, self.step)
+
+    def _gradient(self, model, x, output, loss, maps, draws) -> Tensor:
+        return self._product(model, x, output, map_gradient(loss, maps))
+
+    def _times_input(self, model, x, output, loss, maps, draws) -> Tensor:
+        distance = x - checks.baseline(self.options.get("root", 0.0), x, name="root")
+        v, gradient = map_gradient(loss, maps), explain(model, x, output, len(x))[0]
+        return v * gradient + self._product(model, x, output, v * distance)
+
+    def _path(self, model, x, output, loss, maps, points) -> Tensor:
+        start = checks.baseline(self.options.get("baseline", 0.0), x).expand_as(x)
+        mean = mean_gradient(model, x, output, start, points)
+        v = map_gradient(loss, (x - start) * mean)
+        direction = v * mean
+        for t in points:
+            t = t.view(-1, *[1] * (x.ndim - 1))
+            direction += t * self._product(model, torch.lerp(start, x, t), output, v * (x - start)) / len(points)
+        return direction
+
+    def _noisy(self, model, x: Tensor, output: Output, noise: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Noisy images and the gradient of each, (points, n, …)."""
+        sigma, each = self.options.get("sigma", 0.15), tuple(range(1, x.ndim))
+        sigma = sigma.to(x).view(-1, *[1] * (x.ndim - 1)) if isinstance(sigma, Tensor) else sigma
+        scale = sigma * (x.amax(each, keepdim=True) - x.amin(each, keepdim=True))
+        noisy = [x + scale * one for one in noise]
+        return noisy, torch.stack([explain(model, one, output, len(x))[0] for one in noisy])
+
+    def _mean(self, model, x, output, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, output, noise)
+        v = map_gradient(loss, gradients.mean(0))
+        return sum(self._product(model, one, output, v) for one in noisy)
+
+    def _mean_square(self, model, x, output, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, output, noise)
+        v = map_gradient(loss, gradients.square().mean(0))
+        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, gradients))
+
+    def _variance(self, model, x, output, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, output, noise)
+        apart = gradients - gradients.mean(0)
+        v = map_gradient(loss, apart.square().mean(0))
+        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, apart))
 
 
 class DoubleBackprop:
-    """The exact derivative of the objective, as published; on the softplus twin where the map needs one.
+    """The derivative of the loss by differentiating twice: the published way, for any map that can be differentiated.
 
-    `beta` is the sharpness of softplus: larger is closer to ReLU, and has less curvature to follow.
+    Maps that are made of gradients, and a user's own, are differentiated on the network's smooth twin, whose ReLUs and
+    other piecewise linear parts are bent; `beta` is their sharpness: larger is closer to the network, and has less
+    curvature to follow. A back-propagation rule is differentiated as it is, by a gate that is bent in its derivative
+    only. With `twin` False the network stays as it is, as for relevance methods in the published code.
     """
 
     every = 1
 
-    def __init__(self, beta: float = 1.0):
-        self.beta = checks.number("beta", beta, 0, exclusive=True)
+    def __init__(self, beta: float = 1.0, twin: bool = True):
+        self.beta, self.twin = checks.number("beta", beta, 0, exclusive=True), twin
 
-    def prepare(self, method: Callable, epsilon: float, arguments: dict) -> None:
-        self.kernel, self.arguments = kernel_of(method), arguments
-        self.table = softplus(self.beta) if method in _NEEDS_TWIN else None
+    def prepare(self, method: Known, epsilon: float, options: dict) -> None:
+        self.kernel, self.options, self.name = method.kernel, options, method.name
+        self.bent = self.twin and not method.has_rules
+        self.gates = (lambda: bent(self.beta)) if self.twin and method.has_rules else nullcontext
 
-    def __call__(self, model, x: Tensor, output: Output, drive, maps, generator) -> Tensor:
-        twin = model if self.table is None else Twin(model, self.table, strict=False)
-        with torch.enable_grad(), Frozen():
+    def draw(self, x: Tensor, generator) -> None:
+        """Nothing: a method that draws takes the attack's generator itself."""
+
+    def __call__(self, model, x: Tensor, output: Output, loss, maps, draws) -> Tensor:
+        twin = Twin(model, smooth(self.beta), strict=False, leaks=PIECEWISE) if self.bent else model
+        # Fused attention has no second derivative; the same sum written out has.
+        with torch.enable_grad(), Frozen(), sdpa_kernel(SDPBackend.MATH), self.gates():
             x = x.detach().requires_grad_()
-            maps = self.kernel(twin, x, output, **self.arguments)
+            maps = self.kernel(twin, x, output, **self.options)
             if not maps.requires_grad:
-                raise ValueError("The method's maps carry no derivative, so they cannot be attacked by "
-                                 "double-backprop; a callable method must keep the autograd graph.")
-            return torch.autograd.grad(drive(normalised(maps)).sum(), x)[0]
+                raise ValueError(f"The maps of {self.name} carry no derivative, so they cannot be attacked; a callable "
+                                 "method must keep the autograd graph.")
+            direction, = torch.autograd.grad(loss(normalised(maps)).sum(), x, allow_unused=True)
+            return torch.zeros_like(x) if direction is None else direction
 
 
 CURVATURES = {"finite-difference": FiniteDifference, "double-backprop": DoubleBackprop}

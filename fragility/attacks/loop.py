@@ -1,17 +1,16 @@
 """The attack loop: start, direction, project, select. Every attack is this loop with other parts."""
 
-import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from fragility import attribution, checks
-from fragility.attacks.directions import CURVATURES, DoubleBackprop, FiniteDifference
-from fragility.attribution.method import by_name, kernel_of
+from fragility import checks
+from fragility.attacks.directions import CURVATURES, FINITE, DoubleBackprop, FiniteDifference
+from fragility.attribution.method import Known, known
 from fragility.attribution.pixel import normalised
-from fragility.passes import Output, explain, logits_of, predict
+from fragility.passes import Output, batches, explain, logits_of, predict
 
 
 class Attacked(NamedTuple):
@@ -25,7 +24,8 @@ class Attacked(NamedTuple):
 
 def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, epsilon: float,
            steps: int = 100, step_size: float | None = None, curvature=None, select: Callable | None = None,
-           generator: torch.Generator | None = None, method_args: dict | None = None) -> Attacked:
+           generator: torch.Generator | None = None, method_args: dict | None = None,
+           chunk: int | None = None) -> Attacked:
     r"""Change the map of each image within a small ball, and not its label [ghorbani2019, algorithm 1].
 
     .. math:: x^{p} = \Pi\bigl(x^{p-1} + \alpha\, \mathrm{sign}\, \nabla_x D(x^{p-1})\bigr), \qquad
@@ -43,14 +43,14 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     objective
         `TopK(k)`, `LensTopK(k, window)`, `MassCenter()` or `Target(mask)`.
     epsilon, step_size
-        Radius of the ball and length of a step, as shares of the range [0, 1]; the step is epsilon / 16
-        where None.
+        Radius of the ball and length of a step, as shares of the range [0, 1]. Where the step is None it is the larger
+        one of epsilon / 16 and epsilon / steps, so that a short attack reaches the sphere, too.
     steps
         Number of steps P; 300 in the paper.
     curvature
-        "finite-difference" (default for "gradient" and "integrated_gradients"), "double-backprop" (the
-        published way; default for all others), or an instance of the class behind the name, with its
-        own settings.
+        "finite-difference" (default for maps that are made of gradients: gradient, gradient x input, LRP by the z
+        rule, integrated gradients, SmoothGrad and its kin), "double-backprop" (the published way; default for all
+        others), or an instance of the class behind the name, with its own settings.
     select
         Another score (clean maps, maps) -> (n,), each (n, h, w) normalised, larger wins.
     generator
@@ -58,17 +58,20 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
         one.
     method_args
         Options of the method, such as `{"steps": 25}`.
+    chunk
+        Most images in flight at once; bounds the memory and does not change the result.
 
     Returns
     -------
     Attacked
-        Nothing in it lies outside the ball or [0, 1].
+        Nothing in it lies outside the ball or [0, 1]. An image counts as found where an iterate other than itself
+        keeps the label and has a map that is not zero everywhere.
 
     Raises
     ------
     ValueError
-        Bad input, an option that the method does not have, a method that `curvature` does not cover, or a model
-        outside the rules of :class:`fragility.rules.twin.Twin`.
+        Bad input, an option that the method does not have, a method that `curvature` does not cover, a model
+        outside the rules of :class:`fragility.rules.twin.Twin`, or a map whose direction is zero for every image.
     """
     checks.model(model)
     checks.images(x, unit_range=True)
@@ -82,31 +85,30 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     if select is not None and not callable(select):
         raise ValueError("select must be a function (clean maps, maps) -> (n,), larger for more change, "
                          f"not {select!r}.")
-    method = by_name(method)
-    method_args = _options(method, dict(method_args or {}), checks.generator(generator))
-    direction = _curvature(curvature, method)
-    direction.prepare(method, epsilon, method_args)
+    if chunk is not None:
+        checks.whole("chunk", chunk, 1)
+    about = known(method)
+    options = _options(about, dict(method_args or {}), checks.generator(generator))
+    direction = _curvature(curvature, about, options)
+    direction.prepare(about, epsilon, options)
     with torch.inference_mode(False), torch.no_grad():
-        return _climb(model, x.detach().clone(), kernel_of(method), method_args, objective, epsilon, steps,
-                      step_size or epsilon / 16, direction, select, generator)
+        climb = _Climb(model, checks.plain(x.detach()), about, options, objective, direction, select, generator, chunk)
+        return climb.run(epsilon, steps, step_size or max(epsilon / 16, epsilon / steps))
 
 
-def _options(method: Callable, given: dict, generator: torch.Generator | None) -> dict:
+def _options(method: Known, given: dict, generator: torch.Generator | None) -> dict:
     """The method's options: those that are given, and the attack's generator where the method draws."""
-    parameters = inspect.signature(getattr(method, "options_of", method)).parameters
-    known = list(parameters.values())[3:]       # after model, x, target
-    names = [one.name for one in known if one.kind is not one.VAR_KEYWORD]
-    unknown = given.keys() - set(names)
-    if unknown and len(names) == len(known):
-        raise ValueError(f"method_args holds {', '.join(sorted(unknown))}, which the method does not have; its options "
-                         f"are: {', '.join(names) or 'none'}.")
-    return {"generator": generator, **given} if "generator" in names else given
+    unknown = given.keys() - set(method.names)
+    if unknown and not method.open:
+        raise ValueError(f"method_args holds {', '.join(sorted(unknown))}, which the method {method.name} does not "
+                         f"have; its options are: {', '.join(method.names) or 'none'}.")
+    drawn = {"generator": generator} if "generator" in method.names else {}
+    return {**drawn, **method.options, **given}
 
 
-def _curvature(curvature, method: Callable):
+def _curvature(curvature, method: Known, options: dict):
     if curvature is None:
-        smooth = (attribution.gradient, attribution.integrated_gradients)
-        return FiniteDifference() if method in smooth else DoubleBackprop()
+        return FiniteDifference() if method.form_of(options) in FINITE else DoubleBackprop()
     if isinstance(curvature, str):
         return CURVATURES[checks.choice("curvature", curvature, CURVATURES)]()
     if isinstance(curvature, type) or not hasattr(curvature, "prepare"):
@@ -115,38 +117,93 @@ def _curvature(curvature, method: Callable):
     return curvature
 
 
-def _climb(model, x, kernel, arguments, objective, epsilon, steps, step_size, direction, select, generator):
-    output = Output(predict(model, x), len(x), x.device)
-    is_gradient = kernel is kernel_of(attribution.gradient)
+class _Climb:
+    """One attack on a batch: what stays the same from step to step.
 
-    def look(x):
-        """The signed map, and whether the network still gives the clean label."""
-        if is_gradient:   # its pass has the logits already
-            maps, logits = explain(model, x, output)
+    Images are scored and stepped `chunk` at a time; random numbers are drawn for the whole batch, so that the result
+    does not depend on it.
+    """
+
+    def __init__(self, model, x: Tensor, method: Known, options: dict, objective, direction, select, generator, chunk):
+        self.model, self.x, self.method, self.options = model, x, method, options
+        self.direction, self.generator, self.chunk = direction, generator, chunk
+        self.rows = list(batches(len(x), x, chunk)) if chunk else [slice(None)]
+        self.output = Output(predict(model, x, chunk), len(x), x.device)
+        self.is_gradient = method.form_of(options) == "gradient"
+        clean, _ = self.evaluate(x)
+        self.maps = checks.finite(clean, "The map of x")
+        self.clean = normalised(clean)
+        self.alive = _alive(self.clean)
+        self.goal = objective.prepare(self.clean, generator)
+        self.select = select
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Signed maps, and whether the network still gives the clean label."""
+        if self.is_gradient:   # its pass has the logits already
+            maps, logits = explain(self.model, x, self.output, self.chunk)
         else:
-            maps, logits = kernel(model, x, output, **arguments).detach(), logits_of(model, x)
-        return maps, logits.argmax(1) == output.classes
+            maps, logits = self._maps(x).detach(), logits_of(self.model, x, self.chunk)
+        return maps, logits.argmax(1) == self.output.classes
 
-    clean, _ = look(x)
-    checks.finite(clean, "The map of x")
-    clean_pixels = normalised(clean)
-    goal = objective.prepare(clean_pixels, generator)
-    judge = goal.score if select is None else (lambda pixels: select(clean_pixels, pixels))
+    def _maps(self, x: Tensor) -> Tensor:
+        if "chunk" in self.method.names:
+            return self.method.kernel(self.model, x, self.output, **{"chunk": self.chunk, **self.options})
+        return torch.cat([self.method.kernel(self.model, x[rows], self.output[rows], **self.options)
+                          for rows in self.rows])
 
-    low, high = (x - epsilon).clamp_min(0), (x + epsilon).clamp_max(1)
-    best, best_score = x.clone(), torch.full_like(x[:, 0, 0, 0], -torch.inf)
-    best_step = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    moving, maps = x, clean
-    for step in range(1, steps + 1):
-        slope = direction(model, moving, output, goal.drive, maps, generator)
-        moving = torch.clamp(moving + step_size * slope.sign(), low, high)
-        if is_gradient or step % direction.every == 0 or step == steps:
-            maps, kept = look(moving)
-            score = torch.where(kept, judge(normalised(maps)), -torch.inf)
-            better = score > best_score
-            best = torch.where(better[:, None, None, None], moving, best)
-            best_score = torch.where(better, score, best_score)
-            best_step = torch.where(better, step, best_step)
-    found = best_step > 0
-    return Attacked(best, found, torch.where(found, best_score, judge(clean_pixels)), best_step)
+    def score(self, pixels: Tensor) -> Tensor:
+        """What is kept for being the largest (n,); -inf where a map is zero everywhere, now or at the start."""
+        alive = self.alive & _alive(pixels)
+        rated = torch.full(alive.shape, -torch.inf, dtype=pixels.dtype, device=pixels.device)
+        if self.select is None:
+            rated[alive] = self.goal.score(pixels)[alive].to(rated.dtype)
+        elif alive.any():
+            rated[alive] = self.select(self.clean[alive], pixels[alive]).to(rated)
+        return rated
 
+    def step(self, x: Tensor, maps: Tensor) -> Tensor:
+        """The ascent direction at x, for the whole batch."""
+        draws = self.direction.draw(x, self.generator)
+        parts = []
+        for rows in self.rows:
+            loss = lambda pixels, rows=rows: self.goal.loss(pixels, rows)
+            drawn = None if draws is None else draws[:, rows]
+            parts.append(self.direction(self.model, x[rows], self.output[rows], loss, maps[rows], drawn))
+        return torch.cat(parts)
+
+    def run(self, epsilon: float, steps: int, step_size: float) -> Attacked:
+        x, spread = self.x, [1] * (self.x.ndim - 1)
+        low, high = (x - epsilon).clamp_min(0), (x + epsilon).clamp_max(1)
+        best, best_step = x.clone(), torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        best_score = torch.full(best_step.shape, -torch.inf, dtype=self.clean.dtype, device=x.device)
+        adversarial, maps = x, self.maps
+        for step in range(1, steps + 1):
+            gradient = self.step(adversarial, maps)
+            if step == 1:
+                self._refuse_flat(gradient)
+            adversarial = torch.clamp(adversarial + step_size * gradient.sign(), low, high)
+            if self.is_gradient or step % self.direction.every == 0 or step == steps:
+                maps, kept = self.evaluate(adversarial)
+                moved = (adversarial != x).flatten(1).any(1)
+                score = torch.where(kept & moved, self.score(normalised(maps)), -torch.inf)
+                better = score > best_score
+                best = torch.where(better.view(-1, *spread), adversarial, best)
+                best_score = torch.where(better, score, best_score)
+                best_step = torch.where(better, step, best_step)
+        found = best_step > 0
+        start = torch.where(self.alive, self.score(self.clean), 0.0)
+        return Attacked(best, found, torch.where(found, best_score, start), best_step)
+
+    def _refuse_flat(self, gradient: Tensor) -> None:
+        """ValueError where no image has a direction to go: the attack would stand still and seem to be withstood."""
+        if not (gradient != 0).flatten(1).any(1)[self.alive].any():
+            dead = "" if self.alive.all() else f" (and the map is zero in {checks.listing(~self.alive)})"
+            raise ValueError(f"The map of {self.method.name} does not change with the image as far as "
+                             f"{type(self.direction).__name__} can tell: its direction is zero for every "
+                             f"image{dead}, so no attack of this kind can move it. That says nothing of its "
+                             "robustness; measure it under random signs, or attack it with another curvature.")
+
+
+def _alive(pixels: Tensor) -> Tensor:
+    """Which maps (n, h, w) are not zero everywhere."""
+    return (pixels != 0).flatten(1).any(1)

@@ -1,5 +1,6 @@
 """What an attack wants of a map: each objective is larger the more the map has changed as wished."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,10 +13,10 @@ from fragility.metrics.lens import dilate
 
 
 class Goal(NamedTuple):
-    """An objective made ready for a batch: `score` judges maps (n, h, w), `drive` is what is climbed."""
+    """An objective made ready for a batch: `score` rates its maps (n, h, w), `loss` is climbed for some rows of it."""
 
-    score: callable
-    drive: callable
+    score: Callable[[Tensor], Tensor]
+    loss: Callable[[Tensor, slice], Tensor]
 
 
 class TopK:
@@ -33,8 +34,8 @@ class TopK:
         checks.whole("k", self.k, 1, clean[0].numel() - 1)
         top = topk_mask(clean, self.k)
 
-        def score(maps):
-            return -(maps * top).sum((1, 2))
+        def score(maps, rows=slice(None)):
+            return -(maps * top[rows]).sum((1, 2))
         return Goal(score, score)
 
 
@@ -59,8 +60,8 @@ class LensTopK:
             raise ValueError(f"LensTopK(k={self.k}, window={self.window}) covers the whole map in "
                              f"{checks.listing(covered)} and leaves nowhere to push to; use a smaller k or window.")
 
-        def score(maps):
-            return -(maps * near).sum((1, 2))
+        def score(maps, rows=slice(None)):
+            return -(maps * near[rows]).sum((1, 2))
         return Goal(score, score)
 
 
@@ -79,7 +80,7 @@ class MassCenter:
         angle = normal_like(start, generator)
         origin = start - 0.01 * angle / angle.norm(dim=1, keepdim=True)
         return Goal(lambda maps: (center(maps) - start).norm(dim=1),
-                    lambda maps: (center(maps) - origin).square().sum(1))
+                    lambda maps, rows: (center(maps) - origin[rows]).square().sum(1))
 
 
 class Target:
@@ -101,8 +102,8 @@ class Target:
         if self.mask.shape not in {clean.shape, clean.shape[1:]}:
             raise ValueError(f"The mask has the shape {tuple(self.mask.shape)}, but the maps have "
                              f"{tuple(clean.shape)}.")
-        mask = checks.plain(self.mask.to(clean.device))
+        mask = checks.plain(self.mask.to(clean.device)).expand_as(clean)
 
-        def score(maps):
-            return (maps * mask).sum((1, 2))
+        def score(maps, rows=slice(None)):
+            return (maps * mask[rows]).sum((1, 2))
         return Goal(score, score)

@@ -46,11 +46,14 @@ class _RandomSign:
 
     every = 1
 
-    def prepare(self, method: Callable, epsilon: float, arguments: dict) -> None:
-        pass
+    def prepare(self, method, epsilon: float, options: dict) -> None:
+        """Nothing: it does not look at the method."""
 
-    def __call__(self, model, x: Tensor, output, drive, maps, generator) -> Tensor:
-        return signs_like(x, generator)
+    def draw(self, x: Tensor, generator) -> Tensor:
+        return signs_like(x, generator)[None]
+
+    def __call__(self, model, x: Tensor, output, loss, maps, draws: Tensor) -> Tensor:
+        return draws[0]
 
 
 class _Scored:
@@ -60,4 +63,4 @@ class _Scored:
         self.score = score
 
     def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
-        return Goal(lambda maps: self.score(clean, maps), drive=None)
+        return Goal(lambda maps: self.score(clean, maps), loss=None)

@@ -22,7 +22,10 @@ from fragility.attribution.smoothgrad import (
 
 def _control(function):
     """A control looks at the images alone; in the table of methods it takes a model all the same."""
-    return lambda model, x, target=None, **options: function(x, **options)
+    def control(model, x, target=None, **options):
+        return function(x, **options)
+    control.__name__ = function.__name__
+    return control
 
 
 #: The methods that need no fitted state, each by its name. Called as ``METHODS[name](model, x, target)``.

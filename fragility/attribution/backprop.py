@@ -7,10 +7,11 @@ from fragility.passes import explain
 from fragility.rules.gates import gated
 from fragility.rules.twin import Twin
 
-GUIDED, DECONVNET = {"relu": gated(True)}, {"relu": gated(False)}
+_ADVICE = ("this method is defined for ReLU alone; use a method without rules, such as gradient, or one with a rule "
+           "for every element-wise function, such as deeplift or lrp")
 
 
-@method
+@method(rules=True)
 def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
     r"""Guided back-propagation [springenberg2015].
 
@@ -19,10 +20,10 @@ def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) 
     Works on unmodified models, also with functional, in-place and re-used ReLUs and ReLU6; refuses by
     name a nonlinearity that is none of these. Parameters and errors as for :func:`gradient`.
     """
-    return explain(Twin(model, GUIDED), x, target, chunk)[0]
+    return explain(Twin(model, {"relu": gated(True)}, advice=_ADVICE), x, target, chunk)[0]
 
 
-@method
+@method(rules=True)
 def deconvnet(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
     r"""Deconvolution network [zeiler2014]: the forward gate of a ReLU is ignored.
 
@@ -30,4 +31,4 @@ def deconvnet(model, x: Tensor, target=None, *, chunk: int | None = None) -> Ten
 
     Max-pooling routes to the winner. Parameters and errors as for :func:`guided_backprop`.
     """
-    return explain(Twin(model, DECONVNET), x, target, chunk)[0]
+    return explain(Twin(model, {"relu": gated(False)}, advice=_ADVICE), x, target, chunk)[0]

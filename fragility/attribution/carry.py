@@ -31,6 +31,25 @@ class Carry(torch.autograd.Function):
         return None, m * ctx.saved_tensors[0], None
 
 
+class Through(torch.autograd.Function):
+    """Has `value`; hands each of some operands what `back(m, *constants)` makes of its multiplier m."""
+
+    @staticmethod
+    def forward(value, back, operands, *tensors):
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _, ctx.back, ctx.operands, *tensors = inputs
+        ctx.constants = len(tensors) - ctx.operands
+        ctx.save_for_backward(*tensors[ctx.operands:])
+
+    @staticmethod
+    def backward(ctx, m):
+        shares = ctx.back(m, *ctx.saved_tensors)
+        return None, None, None, *shares, *[None] * ctx.constants
+
+
 def quotient(a: Tensor, b: Tensor, otherwise) -> Tensor:
     """a / b, and `otherwise` where b is zero; finite in its derivative, too."""
     empty = b == 0
@@ -48,6 +67,8 @@ class Recorded:
     def _record(self, operation: Callable) -> Callable:
         def rule(z, *rest):
             self.inputs.append(z)
+            if operation is torch.mul:      # of two operands that both depend on x
+                self.inputs.append(rest[0])
             return operation(z, *rest)
         return rule
 

@@ -1,17 +1,18 @@
 """DeepLIFT: multipliers that are ratios of differences from a reference."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.carry import Carry, Recorded, Witness, quotient
+from fragility.attribution.carry import Carry, Recorded, Through, Witness, quotient
 from fragility.attribution.method import method
 from fragility.passes import batches, explain
 from fragility.rules.gates import on, relu
+from fragility.rules.operations import groups_of, max_pool, normalise
 from fragility.rules.twin import Twin
 
-_RESCALED = {"relu": relu, "max_pool2d": F.max_pool2d}
+_RESCALED = {"relu": relu, "max_pool": max_pool, "elementwise": lambda z, function: function.value(z),
+             "product": torch.mul, "normalise": normalise}
 
 
 def _rescale(witness: Witness, reference: Recorded) -> dict:
@@ -24,31 +25,72 @@ def _rescale(witness: Witness, reference: Recorded) -> dict:
             return quotient(a - relu(before, top), now - before, on(a, top).to(a.dtype))
         return Carry.apply(relu(z, top), z, witness.factor(z, ratio))
 
-    def rescale_max_pool2d(z, *window):
+    def rescale_elementwise(z, function):
+        before = reference.following(z).detach()
+
+        def ratio(now):
+            change = now - before
+            # Of values that hardly differ the quotient is rounding; there the derivative is as good.
+            close = change.abs() <= torch.finfo(z.dtype).eps ** 0.5 * (1 + before.abs())
+            return torch.where(close, function.slope(now), (function.value(now) - function.value(before))
+                               / torch.where(close, 1.0, change))
+        return Carry.apply(function.value(z), z, witness.factor(z, ratio))
+
+    def rescale_max_pool(z, *window):
         # A window's whole difference goes to the winner of the larger input. If the window rose, x's winner
         # rose at least as much; if it fell, the reference's fell at least as much: factors lie in [0, 1].
         before = reference.following(z).detach()
-        a0, winner0 = F.max_pool2d(before, *window, return_indices=True)
-        a, winner = F.max_pool2d(z, *window, return_indices=True)
+        a0, winner0 = max_pool(before, *window, return_indices=True)
+        a, winner = max_pool(z, *window, return_indices=True)
         winner = torch.where(a >= a0, winner, winner0).flatten(2)
 
         def ratio(now):
             change = (now - before).flatten(2).gather(2, winner).view_as(a)
-            return quotient(F.max_pool2d(now, *window) - a0, change, 1.0)
+            return quotient(max_pool(now, *window) - a0, change, 1.0)
         return Carry.apply(a, z.flatten(2).gather(2, winner).view_as(a), witness.factor(z, ratio))
 
-    return {"relu": rescale_relu, "max_pool2d": rescale_max_pool2d}
+    def rescale_product(a, b):
+        # The change of a product is shared exactly: a b - a' b' = (a - a') (b + b') / 2 + (b - b') (a + a') / 2.
+        value, (a, b) = a * b, torch.broadcast_tensors(a, b)
+        middle = [witness.factor(one, lambda now, one=one: (now + reference.following(one).expand_as(now).detach()) / 2)
+                  for one in (a, b)]
+        return Through.apply(value, lambda m, at_a, at_b: (m * at_b, m * at_a), 2, a, b, *middle)
+
+    def rescale_normalise(z, dims, groups, weight, bias, eps):
+        # Centred values u are scaled by s(v), v = mean u^2: a product, a function of one number, a square; each exact.
+        before, value = reference.following(z).detach(), normalise(z, dims, groups, weight, bias, eps)
+        over, grouped = groups_of(dims, groups)
+
+        def parts(v):
+            u = grouped(v) - grouped(v).mean(over, keepdim=True)
+            variance = u.square().mean(over, keepdim=True)
+            return u, variance, (variance + eps).rsqrt()
+        u0, variance0, scale0 = parts(before)
+        saved = witness.factor(z, lambda now: now)
+        scale = weight if weight is not None else z.new_ones(())
+
+        def back(m, now):
+            u, variance, s = parts(now)
+            ratio = quotient(s - scale0, variance - variance0, -s**3 / 2)
+            m = grouped((m * scale).expand_as(now))
+            shared = (m * (u + u0) / 2).mean(over, keepdim=True) * ratio
+            share = m * (s + scale0) / 2 + shared * (u + u0)
+            return (share - share.mean(over, keepdim=True)).reshape(now.shape),
+        return Through.apply(value, back, 1, z, saved)
+
+    return {"relu": rescale_relu, "elementwise": rescale_elementwise, "max_pool": rescale_max_pool,
+            "product": rescale_product, "normalise": rescale_normalise}
 
 
-@method
+@method(rules=True)
 def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None = None) -> Tensor:
     r"""DeepLIFT with the rescale rule [shrikumar2017].
 
-    .. math:: R = (x - x_0)\, m, \qquad m_z = m_a \frac{a(z) - a(z_0)}{z - z_0} \quad\text{at every ReLU}
+    .. math:: R = (x - x_0)\, m, \qquad m_z = m_a \frac{a(z) - a(z_0)}{z - z_0} \quad\text{element-wise}
 
-    The maps sum to S(x) - S(x0), through max-pooling, too: there the difference of a window goes to the
-    winner of whichever input is larger (the code of [ghorbani2019] routes to x's winner and loses
-    completeness). A baseline that all images share passes through the model once.
+    The maps sum to S(x) - S(x0), through products of two values (gates), layer norm and max-pooling, too: in a pool
+    the difference of a window goes to the winner of whichever input is larger (the code of [ghorbani2019] routes to
+    x's winner and loses completeness). A baseline that all images share passes through the model once.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from fragility.attribution.method import method
 from fragility.passes import explain
 
 
-@method
+@method(form="gradient")
 def gradient(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
     r"""How the explained logit moves with each input value [simonyan2014].
 
@@ -36,7 +36,7 @@ def gradient(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tens
     return explain(model, x, target, chunk)[0]
 
 
-@method
+@method(form="times-input")
 def gradient_x_input(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
     r"""Gradient times input, in logits [shrikumar2017].
 

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from fragility import checks
 from fragility.attribution.method import method
-from fragility.passes import explain, repeats
+from fragility.passes import explain, recomputed, repeats
 
 
-@method
+@method(form="path")
 def integrated_gradients(model, x: Tensor, target=None, *, baseline=0.0, steps: int = 50,
                          chunk: int | None = None) -> Tensor:
     r"""Integrated gradients [sundararajan2017] by the mid-point rule.
@@ -28,25 +28,30 @@ def integrated_gradients(model, x: Tensor, target=None, *, baseline=0.0, steps: 
 
     Notes
     -----
-    Memory holds `chunk` path points, whatever `steps` is. Other parameters as for :func:`gradient`.
+    Memory holds `chunk` path points, whatever `steps` is: where x.requires_grad, too, each chunk is computed again
+    on the way back. Other parameters as for :func:`gradient`.
     """
     checks.whole("steps", steps, 1)
     start = checks.baseline(baseline, x)
     target = target.fixed(model, x, chunk)
-    points = (torch.arange(steps, dtype=x.dtype, device=x.device) + 0.5) / steps
-    return (x - start) * mean_gradient(model, x, target, start, points, chunk)
+    points = (torch.arange(steps, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device) + 0.5) / steps
+    return ((x - start) * mean_gradient(model, x, target, start, points, chunk)).to(x.dtype)
 
 
 def mean_gradient(model, x: Tensor, output, start: Tensor, points: Tensor, chunk: int | None = None) -> Tensor:
-    """Mean gradient (n, c, h, w) over path points t, (K,) shared or (K, n) per image."""
+    """Mean gradient, of x's shape and float32 at least, over path points t, (K,) shared or (K, n) per image."""
     points = points if points.ndim == 2 else points[:, None].expand(-1, len(x))
-    start = start.expand_as(x)
-    total = torch.zeros_like(x)
+    points = points.view(*points.shape, *[1] * (x.ndim - 1))
+    start, wide = start.expand_as(x).to(points.dtype), x.to(points.dtype)
+    total = torch.zeros_like(wide)
     for segments in repeats(len(points), x, chunk):
-        batch = torch.cat([torch.lerp(start[rows], x[rows], points[k, rows, None, None, None])
-                           for k, rows in segments])
+        batch = torch.cat([torch.lerp(start[rows], wide[rows], points[k, rows]) for k, rows in segments]).to(x.dtype)
         classes = output.join([output[rows] for _, rows in segments])
-        gradients = explain(model, batch, classes, len(batch))[0]
+        gradients = recomputed(_gradient, model, batch, classes)
         for (_, rows), part in zip(segments, gradients.split([r.stop - r.start for _, r in segments])):
             total[rows] += part
     return total / len(points)
+
+
+def _gradient(model, batch: Tensor, classes) -> Tensor:
+    return explain(model, batch, classes, len(batch))[0]

@@ -1,23 +1,40 @@
-"""What makes a public map method of a kernel, and how a method is found by its name."""
+"""What makes a public map method of a kernel, and what a method knows about itself.
+
+A method is a function (model, x, target=None, *, options) that carries its kernel and its form; `functools.partial` of
+a method is still that method, with some options given.
+"""
 
 import functools
+import inspect
 from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 
 from fragility import checks
 from fragility.passes import Output
 
+P, Maps = ParamSpec("P"), TypeVar("Maps")
 
-def method(kernel: Callable) -> Callable:
+#: How a map is made of gradients g of the explained logit, for attacks: g itself, x times g (from a root), the path
+#: integral of g, or a moment of g under noise. Without a form a map is differentiated as it is.
+FORMS = ("gradient", "times-input", "path", "mean", "mean-square", "variance")
+
+
+def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dict], str | None] | None = None,
+           rules: bool = False) -> Callable[P, Maps]:
     """Make a public map function of a kernel: check the input, run it, check the maps.
 
-    The kernel stays reachable as `__wrapped__`; other kernels call it there and skip the checks.
+    `form` is one of `FORMS`, or a function from the options to one of them or None; `rules` says that the method swaps
+    derivatives. The kernel stays reachable as `__wrapped__`; other kernels call it there and skip the checks.
     """
+    if kernel is None:
+        return functools.partial(method, form=form, rules=rules)
+
     @functools.wraps(kernel)
     def checked(model, x, target=None, **options):
         checks.model(model)
-        checks.images(x)
+        checks.images(x, spaces=True)
         if options.get("chunk") is not None:
             checks.whole("chunk", options["chunk"], 1)
         with torch.inference_mode(False):
@@ -26,16 +43,48 @@ def method(kernel: Callable) -> Callable:
         for part in maps if isinstance(maps, tuple) else (maps,):
             checks.finite(part, "The map")
         return maps
+
+    checked.form_of = form if callable(form) else (lambda options: form)
+    checked.has_rules = rules
     return checked
 
 
-def kernel_of(function: Callable) -> Callable:
-    """The unchecked kernel(model, x, output, …) of a public method, or of a user's (model, x, target, …)."""
-    kernel = getattr(function, "__wrapped__", None)
-    return kernel or (lambda model, x, output, **options: function(model, x, output.classes, **options))
+class Known(NamedTuple):
+    """What is known of a callable that makes maps."""
+
+    kernel: Callable            #: (model, x, output, **options), without the checks.
+    name: str
+    options: dict               #: Those that a `functools.partial` has given.
+    names: tuple[str, ...]      #: All that it has, by name.
+    open: bool                  #: Whether it takes any other option, too.
+    form_of: Callable[[dict], str | None]
+    has_rules: bool             #: Whether it swaps derivatives, so that a smooth twin would be another method's.
 
 
-def by_name(method: str | Callable) -> Callable:
+def known(function: str | Callable) -> Known:
+    """What a name in `METHODS`, a method, a partial of one, or a user's own (model, x, target, …) says of itself."""
+    function, options = by_name(function), {}
+    while isinstance(function, functools.partial):
+        if function.args:
+            raise ValueError("A partial of a method may give options by keyword only; model, x and target come first "
+                             f"and are given later, but {function!r} gives some of them.")
+        function, options = function.func, {**function.keywords, **options}
+    parameters = list(inspect.signature(function).parameters.values())[3:]       # after model, x, target
+    names = tuple(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
+    own = hasattr(function, "form_of")
+    kernel = function.__wrapped__ if own else (
+        lambda model, x, output, **more: function(model, x, output.classes, **more))
+    return Known(kernel, getattr(function, "__name__", repr(function)), options, names, len(names) < len(parameters),
+                 function.form_of if own else lambda options: None, own and function.has_rules)
+
+
+def kernel_of(function: str | Callable) -> Callable:
+    """The unchecked kernel (model, x, output, …) of a method, of a partial of one, or of a user's own."""
+    about = known(function)
+    return functools.partial(about.kernel, **about.options) if about.options else about.kernel
+
+
+def by_name(function: str | Callable) -> Callable:
     """The callable of a `METHODS` name; a callable is its own."""
     from fragility.attribution import METHODS  # the table is made of this module's functions, too
-    return method if callable(method) else METHODS[checks.choice("Method", method, METHODS)]
+    return function if callable(function) else METHODS[checks.choice("Method", function, METHODS)]

@@ -16,10 +16,11 @@ from fragility.attribution.carry import Carry
 from fragility.attribution.method import method
 from fragility.passes import batches, explain, forward
 from fragility.rules.gates import relu
-from fragility.rules.operations import WEIGHTED
+from fragility.rules.operations import conv2d, linear
 from fragility.rules.twin import Twin
 
 ESTIMATORS = ("relu", "linear", "conditional")
+WEIGHTED = {"conv2d": conv2d, "linear": linear}      # the layers that patterns are defined for
 
 
 @torch.inference_mode(False)
@@ -89,6 +90,9 @@ def _visit(model, x: Tensor, see: Callable) -> None:
 
     table = {name: watch(name) for name in WEIGHTED}
     forward(Twin(model, {**table, "batch_norm": _refuse_batch_norm}, strict=False), x)
+
+
+_ADVICE = "patterns are defined for ReLU, max-pooling, conv2d and linear layers; use a method without patterns"
 
 
 def _refuse_batch_norm(*arguments):
@@ -193,14 +197,14 @@ def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable
     maps, logits = [], []
     for rows in batches(len(x), x, chunk):
         position = _Position(patterns)
-        signal, scores = explain(Twin(model, _projected(position, mix)), x[rows], output[rows], len(x))
+        signal, scores = explain(Twin(model, _projected(position, mix), advice=_ADVICE), x[rows], output[rows], len(x))
         position.finish()
         maps.append(signal)
         logits.append(scores)
     return torch.cat(maps), torch.cat(logits)
 
 
-@method
+@method(rules=True)
 def pattern_net(model, x: Tensor, target=None, *, patterns: Sequence[Tensor], chunk: int | None = None) -> Tensor:
     r"""PatternNet [kindermans2018]: the gradient's backward pass with patterns in place of weights.
 
@@ -219,7 +223,7 @@ def pattern_net(model, x: Tensor, target=None, *, patterns: Sequence[Tensor], ch
     return _signals(model, x, target, patterns, lambda weight, pattern: pattern, chunk)[0]
 
 
-@method
+@method(rules=True)
 def pattern_attribution(model, x: Tensor, target=None, *, patterns: Sequence[Tensor],
                         chunk: int | None = None) -> Tensor:
     r"""PatternAttribution [kindermans2018]: deep Taylor with the root in the direction of the pattern, in logits.

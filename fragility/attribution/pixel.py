@@ -9,7 +9,7 @@ from fragility import checks
 def pixel_map(maps: Tensor) -> Tensor:
     """Importance of each pixel [ghorbani2019, section 3]: absolute value, summed over channels.
 
-    Signed maps (n, c, h, w) in, maps (n, h, w) out that are non-negative and sum to one. Raises
+    Signed maps (n, c, h, w) in, maps (n, h, w) out that are non-negative and sum to one, in float32 at least. Raises
     ValueError naming the images whose map is zero everywhere.
     """
     checks.images(maps, name="maps")
@@ -21,5 +21,6 @@ def pixel_map(maps: Tensor) -> Tensor:
 
 def normalised(maps: Tensor) -> Tensor:
     """:func:`pixel_map` without its checks, for kernels; an all-zero map stays zero."""
-    pixels = maps.abs().sum(1)
-    return pixels / pixels.sum((1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
+    wide = torch.promote_types(maps.dtype, torch.float32)       # 150,000 values of float16 overflow their sum
+    pixels = maps.abs().sum(1, dtype=wide)
+    return pixels / pixels.sum((1, 2), keepdim=True).clamp_min(torch.finfo(wide).tiny)

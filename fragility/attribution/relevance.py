@@ -7,16 +7,50 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.carry import Carry, Witness, quotient
+from fragility.attribution.carry import Carry, Through, Witness, quotient
 from fragility.attribution.method import method
 from fragility.passes import Output, batches, explain, forward
 from fragility.rules.first import first_weighted
 from fragility.rules.gates import relu
-from fragility.rules.operations import conv2d, linear
+from fragility.rules.operations import WEIGHTED, groups_of, normalise
 from fragility.rules.twin import Twin
 
-_WEIGHTED = {"conv2d": conv2d, "linear": linear,
+_RECORDED = {**WEIGHTED, "elementwise": lambda z, function: function.value(z), "product": torch.mul,
+             "normalise": normalise,
              "batch_norm": lambda z, mean, var, weight, bias, eps: F.batch_norm(z, mean, var, weight, bias, eps=eps)}
+_SHARED = {name: run for name, run in _RECORDED.items() if name in ("elementwise", "product", "normalise")}
+_ADVICE = "use a method without rules, or write it with element-wise functions and layers"
+
+
+def _shared_rules(witness: Witness) -> dict:
+    """What all of relevance propagation treats alike, beside ReLUs and max-pooling.
+
+    An element-wise function passes relevance on as it is: R_in = R_out. A product of two values gives half to each, as
+    an element-wise gate in [achtibat2024]. Layer and group norm take their deviation for a constant.
+    """
+    def elementwise(z, function):
+        value = function.value(z)
+
+        def share(now):
+            return quotient(function.value(now), now, function.slope(now))
+        return Carry.apply(value, z, witness.factor(z, share))
+
+    def product(a, b):
+        value, (a, b) = a * b, torch.broadcast_tensors(a, b)
+        saved = [witness.factor(one, lambda now, one=one: now.expand_as(one) / 2) for one in (a, b)]
+        return Through.apply(value, lambda m, half_a, half_b: (m * half_b, m * half_a), 2, a, b, *saved)
+
+    def norm(z, dims, groups, weight, bias, eps):
+        over, grouped = groups_of(dims, groups)
+        scale = weight if weight is not None else z.new_ones(())
+        inverse = witness.factor(z, lambda now: (grouped(now).var(over, correction=0, keepdim=True) + eps).rsqrt())
+
+        def back(m, inverse):
+            share = grouped((m * scale).expand(z.shape)) * inverse
+            return (share - share.mean(over, keepdim=True)).reshape(z.shape),
+        return Through.apply(normalise(z, dims, groups, weight, bias, eps), back, 1, z, inverse)
+
+    return {"relu": relu, "elementwise": elementwise, "product": product, "normalise": norm}
 
 
 def _stabilised(witness: Witness, epsilon: float) -> dict:
@@ -31,7 +65,9 @@ def _stabilised(witness: Witness, epsilon: float) -> dict:
             steadied.unsteadied = value
             return steadied
         return rule
-    return {"relu": relu, **{name: rule_of(layer, name == "batch_norm") for name, layer in _WEIGHTED.items()}}
+    weighted = {name: rule_of(layer, name == "batch_norm") for name, layer in _RECORDED.items()
+                if name in WEIGHTED or name == "batch_norm"}
+    return _shared_rules(witness) | weighted
 
 
 class _Positive:
@@ -45,8 +81,8 @@ class _Positive:
         self.witness, self.first, self.reached = witness, first, False
 
     def table(self) -> dict:
-        return {"relu": relu, "conv2d": self._weighted(conv2d), "linear": self._weighted(linear),
-                "batch_norm": self._batch_norm}
+        weighted = {name: self._weighted(layer) for name, layer in WEIGHTED.items()}
+        return _shared_rules(self.witness) | weighted | {"batch_norm": self._batch_norm}
 
     def _weighted(self, layer: Callable) -> Callable:
         def rule(z, weight, bias, *rest):
@@ -66,7 +102,7 @@ class _Positive:
         value = F.batch_norm(z, mean, var, weight, bias, eps=eps)
         if weight is not None and self.reached and (weight < 0).any():
             raise ValueError("A batch norm scales by a negative number, which the z+ rule cannot pass "
-                             "relevance through; use rule='z' or 'epsilon'.")
+                             "relevance through; use attribution.lrp with rule='z' or 'epsilon'.")
 
         def share(now):
             return quotient(F.batch_norm(now, mean, var, weight, bias, eps=eps), now, 0.0)
@@ -74,7 +110,7 @@ class _Positive:
         return Carry.apply(value, z, factor) if self.reached else value
 
 
-@method
+@method(form=lambda options: "times-input" if options.get("rule", "z") == "z" else None, rules=True)
 def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6, root=0.0,
         chunk: int | None = None) -> Tensor:
     r"""Layer-wise relevance propagation [bach2015], in logits.
@@ -104,7 +140,9 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     checks.number("epsilon", epsilon, 0, exclusive=True)
     distance = x - checks.baseline(root, x, name="root")
     if rule == "z":
-        return distance * explain(Twin(model, {"relu": relu}), x, target, chunk)[0]
+        maps = [explain(Twin(model, _shared_rules(Witness(model, x[rows], _SHARED)), advice=_ADVICE), x[rows],
+                        target[rows], len(x))[0] for rows in batches(len(x), x, chunk)]
+        return distance * torch.cat(maps)
     if rule == "z+" and not torch.equal(distance, x):
         raise ValueError("rule='z+' measures from zero; root goes with rule='z' or 'epsilon'.")
     zero = first_weighted(model, torch.zeros_like(x[:1])).arguments[0].detach() if rule == "z+" else None
@@ -114,13 +152,13 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
 
     maps = []
     for rows in batches(len(x), x, chunk):
-        witness = Witness(model, x[rows], _WEIGHTED)
+        witness = Witness(model, x[rows], _RECORDED)
         table = _stabilised(witness, epsilon) if rule == "epsilon" else _Positive(witness, first).table()
-        maps.append(distance[rows] * explain(Twin(model, table), x[rows], target[rows], len(x))[0])
+        maps.append(distance[rows] * explain(Twin(model, table, advice=_ADVICE), x[rows], target[rows], len(x))[0])
     return torch.cat(maps)
 
 
-@method
+@method(rules=True)
 def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int | None = None) -> Tensor:
     r"""Deep Taylor decomposition [montavon2017]: the z+ rule inside, the z^B rule at the input.
 
@@ -157,7 +195,7 @@ def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) 
             return (layer(u, weight) - layer(torch.minimum(*ends), weight.clamp_min(0))
                     - layer(torch.maximum(*ends), weight.clamp_max(0)))
 
-        rules = _Positive(Witness(model, x if differentiable else x.detach(), _WEIGHTED), first)
-        scores = target.pick(forward(Twin(model, rules.table()), leaves[0])).sum()
+        rules = _Positive(Witness(model, x if differentiable else x.detach(), _RECORDED), first)
+        scores = target.pick(forward(Twin(model, rules.table(), advice=_ADVICE), leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
     return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))

@@ -1,5 +1,6 @@
 """Noise ensembles: three maps from one set of noisy passes."""
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.method import by_name, kernel_of, method
+from fragility.attribution.method import kernel_of, known, method
 from fragility.draws import normal_like
-from fragility.passes import repeats
+from fragility.passes import recomputed, repeats
 
 
 class NoiseEnsembles(NamedTuple):
@@ -23,7 +24,7 @@ class NoiseEnsembles(NamedTuple):
 @method
 def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gradient", samples: int = 15,
                     sigma: float | Tensor = 0.15, generator: torch.Generator | None = None,
-                    chunk: int | None = None) -> NoiseEnsembles:
+                    precision: torch.dtype | None = None, chunk: int | None = None) -> NoiseEnsembles:
     r"""SmoothGrad [smilkov2017], its squared form and VarGrad [adebayo2018] from the same noisy maps.
 
     .. math:: \bar R = \frac1J \sum_j R(x + \epsilon_j), \qquad
@@ -42,6 +43,9 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     generator
         Source of the noise; None takes torch's global one. Draw j covers the whole batch,
         so the noise does not depend on `chunk`.
+    precision
+        None, or torch.bfloat16 or torch.float16: the noisy passes under autocast. Another draw of the noise changes
+        these maps five times as much; moments are accumulated in float32 at least all the same.
 
     Notes
     -----
@@ -50,24 +54,28 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     """
     checks.whole("samples", samples, 1)
     checks.generator(generator)
+    checks.precision(precision)
     sigma = _level(sigma, x)
-    kernel = kernel_of(by_name(base))
+    kernel = kernel_of(base)
     target = target.fixed(model, x, chunk)
-    scale = sigma * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    mean, spread, drawn = torch.zeros_like(x), torch.zeros_like(x), -1
+    each = tuple(range(1, x.ndim))
+    scale = sigma * (x.amax(each, keepdim=True) - x.amin(each, keepdim=True))
+    wide = torch.promote_types(x.dtype, torch.float32)
+    mean, spread, drawn = torch.zeros_like(x, dtype=wide), torch.zeros_like(x, dtype=wide), -1
     for segments in repeats(samples, x, chunk):
         noisy = []
         for j, rows in segments:
             if j > drawn:
                 noise, drawn = scale * normal_like(x, generator), j
             noisy.append(x[rows] + noise[rows])
-        maps = kernel(model, torch.cat(noisy), target.join([target[rows] for _, rows in segments]))
-        for (j, rows), part in zip(segments, maps.split([len(n) for n in noisy])):
+        with torch.autocast(x.device.type, precision, enabled=precision is not None):
+            maps = recomputed(kernel, model, torch.cat(noisy), target.join([target[rows] for _, rows in segments]))
+        for (j, rows), part in zip(segments, maps.to(wide).split([len(n) for n in noisy])):
             step = part - mean[rows]
             mean[rows] += step / (j + 1)
             spread[rows] += step * (part - mean[rows])
     variance = spread / samples
-    return NoiseEnsembles(mean, variance + mean.square(), variance)
+    return NoiseEnsembles(*(moment.to(x.dtype) for moment in (mean, variance + mean.square(), variance)))
 
 
 def _level(sigma: float | Tensor, x: Tensor) -> Tensor | float:
@@ -76,23 +84,25 @@ def _level(sigma: float | Tensor, x: Tensor) -> Tensor | float:
         return checks.number("sigma", sigma, 0)
     if sigma.shape != x.shape[:1] or not (torch.isfinite(sigma) & (sigma >= 0)).all():
         raise ValueError(f"sigma must be a number of at least 0 or a finite tensor of such, of shape ({len(x)},).")
-    return sigma.to(x)[:, None, None, None]
+    return sigma.to(x).view(-1, *[1] * (x.ndim - 1))
 
 
-def smoothgrad(model, x: Tensor, target=None, **options) -> Tensor:
-    """Mean of noisy maps [smilkov2017]; options and errors as for :func:`noise_ensembles`."""
-    return noise_ensembles(model, x, target, **options).smoothgrad
+def _moment(name: str, form: str, text: str):
+    """A method that is one of the maps of :func:`noise_ensembles`, with all its options."""
+    def kernel(model, x, target=None, **options):
+        return getattr(noise_ensembles.__wrapped__(model, x, target, **options), name)
+
+    kernel.__signature__ = inspect.signature(noise_ensembles).replace(return_annotation=Tensor)
+    kernel.__name__ = kernel.__qualname__ = name
+    kernel.__module__, kernel.__doc__ = __name__, f"{text}; options and errors as for :func:`noise_ensembles`."
+    return method(kernel, form=lambda options: form if _of_gradients(options.get("base", "gradient")) else None)
 
 
-def smoothgrad_squared(model, x: Tensor, target=None, **options) -> Tensor:
-    """Mean square of noisy maps [hooker2019]; options and errors as for :func:`noise_ensembles`."""
-    return noise_ensembles(model, x, target, **options).smoothgrad_squared
+def _of_gradients(base: str | Callable) -> bool:
+    about = known(base)
+    return about.form_of(about.options) == "gradient"
 
 
-def vargrad(model, x: Tensor, target=None, **options) -> Tensor:
-    """Population variance of noisy maps [adebayo2018]; options as for :func:`noise_ensembles`."""
-    return noise_ensembles(model, x, target, **options).vargrad
-
-
-for _function in (smoothgrad, smoothgrad_squared, vargrad):
-    _function.options_of = noise_ensembles      # for attacks, which look up what options a method has
+smoothgrad = _moment("smoothgrad", "mean", "Mean of noisy maps [smilkov2017]")
+smoothgrad_squared = _moment("smoothgrad_squared", "mean-square", "Mean square of noisy maps [hooker2019]")
+vargrad = _moment("vargrad", "variance", "Population variance of noisy maps [adebayo2018]")

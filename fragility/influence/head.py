@@ -24,7 +24,7 @@ class Head(NamedTuple):
     l2: float        #: Weight of the penalty l2 / 2 ||weight||^2, bias included.
 
 
-class _Slope(NamedTuple):
+class _Derivatives(NamedTuple):
     """Loss of each example, its derivative in the logits (n, c), and its second derivative (n, c, c)."""
 
     loss: Tensor
@@ -62,25 +62,25 @@ def fit_head(features: Tensor, labels: Tensor, *, loss: str = "cross-entropy", l
                          f"labels have {classes}.")
     head = Head(features.new_zeros((1 if classes == 2 else classes), features.shape[1] + 1), loss, l2)
     for _ in range(_ITERATIONS):
-        slope = _slope(head, features, labels)
-        down = _mean_gradient(head, slope, features)
-        if down.norm() < _FLAT:
+        derivatives = _derivatives(head, features, labels)
+        gradient = _mean_gradient(head, derivatives, features)
+        if gradient.norm() < _FLAT:
             return head
         # Far from the minimum the squared loss curves the wrong way; its Gauss-Newton part never does.
-        curved = _assemble(head, _upward(head, slope, features), features)
-        head = _line_search(head, torch.linalg.solve(curved, down.flatten()).view_as(head.weight), down, features,
-                            labels)
+        curvature = _assemble(head, _gauss_newton(head, derivatives, features), features)
+        step = torch.linalg.solve(curvature, gradient.flatten()).view_as(head.weight)
+        head = _line_search(head, step, gradient, features, labels)
     raise ValueError(f"The head did not converge in {_ITERATIONS} steps; raise l2 or scale the features.")
 
 
-def _line_search(head: Head, step: Tensor, down: Tensor, features: Tensor, labels: Tensor) -> Head:
+def _line_search(head: Head, step: Tensor, gradient: Tensor, features: Tensor, labels: Tensor) -> Head:
     """Halve the step until the objective falls; at the limit of precision, the step as it is."""
     now, length = _objective(head, features, labels), 1.0
-    if (step * down).sum() < 1e-12 * now:     # what the step can gain is lost in rounding
+    if (step * gradient).sum() < 1e-12 * now:     # what the step can gain is lost in rounding
         return head._replace(weight=head.weight - step)
     for _ in range(30):
         moved = head._replace(weight=head.weight - length * step)
-        if _objective(moved, features, labels) <= now - 1e-4 * length * (step * down).sum():
+        if _objective(moved, features, labels) <= now - 1e-4 * length * (step * gradient).sum():
             return moved
         length /= 2
     return head._replace(weight=head.weight - step)
@@ -94,20 +94,20 @@ def logits(head: Head, features: Tensor) -> Tensor:
 
 def losses(head: Head, features: Tensor, labels: Tensor) -> Tensor:
     """Loss (n,) of each example, without the penalty."""
-    return _slope(head, *_examples(features, labels, head)).loss
+    return _derivatives(head, *_examples(features, labels, head)).loss
 
 
 def gradients(head: Head, features: Tensor, labels: Tensor) -> Tensor:
     """Gradient (n, p) of each example's loss in the weight, row by row; differentiable in the features."""
     features, labels = _examples(features, labels, head)
-    first = _slope(head, features, labels).first
+    first = _derivatives(head, features, labels).first
     return (first[:, :, None] * _extended(features)[:, None]).flatten(1)
 
 
 def hessian(head: Head, features: Tensor, labels: Tensor) -> Tensor:
     """Exact Hessian (p, p) of the fitted objective: the mean loss and the penalty."""
     features, labels = _examples(features, labels, head)
-    return _assemble(head, _slope(head, features, labels).second, features)
+    return _assemble(head, _derivatives(head, features, labels).second, features)
 
 
 def influences(head: Head, features: Tensor, labels: Tensor, test_features: Tensor, test_labels: Tensor, *,
@@ -127,9 +127,9 @@ def influences(head: Head, features: Tensor, labels: Tensor, test_features: Tens
     return solved.mT @ gradients(head, features, labels).mT
 
 
-def factor(curved: Tensor, damping: float = 0.0) -> Tensor:
+def factor(curvature: Tensor, damping: float = 0.0) -> Tensor:
     """Cholesky factor of a Hessian with `damping` on its diagonal; ValueError where there is none."""
-    lower, failed = torch.linalg.cholesky_ex(curved + damping * torch.eye(len(curved)).to(curved))
+    lower, failed = torch.linalg.cholesky_ex(curvature + damping * torch.eye(len(curvature)).to(curvature))
     if failed:
         raise ValueError("The Hessian is not positive definite, so influences would be rounding noise; raise l2 or "
                          "damping.")
@@ -143,27 +143,27 @@ def _scores(head: Head, features: Tensor) -> Tensor:
     return _extended(features.to(head.weight)) @ head.weight.mT
 
 
-def _slope(head: Head, features: Tensor, labels: Tensor) -> _Slope:
+def _derivatives(head: Head, features: Tensor, labels: Tensor) -> _Derivatives:
     scores = _scores(head, features)
     if scores.shape[1] > 1:
         p = scores.softmax(1)
         second = torch.diag_embed(p) - p[:, :, None] * p[:, None]
-        return _Slope(F.cross_entropy(scores, labels, reduction="none"),
+        return _Derivatives(F.cross_entropy(scores, labels, reduction="none"),
                       p - F.one_hot(labels, scores.shape[1]), second)
     y = labels.to(scores)[:, None]
     p = scores.sigmoid()
     steep = p * (1 - p)
     if head.loss == "cross-entropy":
         loss = F.binary_cross_entropy_with_logits(scores, y, reduction="none")
-        return _Slope(loss.squeeze(1), p - y, steep[:, :, None])
+        return _Derivatives(loss.squeeze(1), p - y, steep[:, :, None])
     second = 2 * steep * (steep + (p - y) * (1 - 2 * p))
-    return _Slope((p - y).square().squeeze(1), 2 * (p - y) * steep, second[:, :, None])
+    return _Derivatives((p - y).square().squeeze(1), 2 * (p - y) * steep, second[:, :, None])
 
 
-def _upward(head: Head, slope: _Slope, features: Tensor) -> Tensor:
+def _gauss_newton(head: Head, derivatives: _Derivatives, features: Tensor) -> Tensor:
     """Second derivatives that never point downwards: those of the loss, without the residual's part."""
     if head.loss == "cross-entropy":
-        return slope.second
+        return derivatives.second
     p = _scores(head, features).sigmoid()
     return (2 * (p * (1 - p)).square())[:, :, None]
 
@@ -176,12 +176,12 @@ def _assemble(head: Head, second: Tensor, features: Tensor) -> Tensor:
     return torch.cat(blocks) / len(features) + head.l2 * torch.eye(head.weight.numel()).to(head.weight)
 
 
-def _mean_gradient(head: Head, slope: _Slope, features: Tensor) -> Tensor:
-    return slope.first.mT @ _extended(features) / len(features) + head.l2 * head.weight
+def _mean_gradient(head: Head, derivatives: _Derivatives, features: Tensor) -> Tensor:
+    return derivatives.first.mT @ _extended(features) / len(features) + head.l2 * head.weight
 
 
 def _objective(head: Head, features: Tensor, labels: Tensor) -> Tensor:
-    return _slope(head, features, labels).loss.mean() + head.l2 / 2 * head.weight.square().sum()
+    return _derivatives(head, features, labels).loss.mean() + head.l2 / 2 * head.weight.square().sum()
 
 
 def _extended(features: Tensor) -> Tensor:

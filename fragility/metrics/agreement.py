@@ -14,11 +14,31 @@ def topk_intersection(a: Tensor, b: Tensor, k: int) -> Tensor:
     .. math:: |\mathrm{top}_k(a) \cap \mathrm{top}_k(b)| \,/\, k
 
     Maps (n, h, w) in, (n,) in [0, 1] out. Ties go to the lowest flat index. Raises ValueError unless
-    1 <= k <= h w and the batches match.
+    1 <= k <= h w and the batches match, and for a map that is zero everywhere; :func:`ties` counts zeros in the top.
     """
     a, b = checks.map_pair(a, b)
     checks.whole("k", k, 1, a[0].numel())
+    for name, side in (("a", a), ("b", b)):
+        refuse_empty(side, name)
     return count(topk_mask(a, k) & topk_mask(b, k)).to(a.dtype) / k
+
+
+def refuse_empty(a: Tensor, name: str) -> None:
+    """Raise ValueError naming the images whose map is zero everywhere: any k of its pixels are as good as the top."""
+    empty = (a == 0).flatten(1).all(1)
+    if empty.any():
+        raise ValueError(f"A map that is zero everywhere has no top pixels; {name} is zero in {checks.listing(empty)}.")
+
+
+def ties(a: Tensor, k: int) -> Tensor:
+    """How many of each map's top k pixels are zeros, which tie with all other zeros.
+
+    Maps (n, h, w) in, (n,) int64 out. Where it is not zero, an overlap counts pixels that were chosen by their place
+    alone.
+    """
+    checks.maps(a)
+    checks.whole("k", k, 1, a[0].numel())
+    return count(topk_mask(a.detach(), k) & (a == 0)).long()
 
 
 def topk_mask(a: Tensor, k: int) -> Tensor:
@@ -61,7 +81,7 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     constant, since it then has no ranks.
     """
     a, b = checks.map_pair(a, b)
-    return correlation(ranks(_varied(a, "a")), ranks(_varied(b, "b")))
+    return correlation(ranks(_nonconstant(a, "a")), ranks(_nonconstant(b, "b")))
 
 
 def kendall(a: Tensor, b: Tensor) -> Tensor:
@@ -70,7 +90,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     Maps (n, h, w) in, (n,) in [-1, 1] out, in float64. Raises as :func:`spearman`.
     """
     a, b = checks.map_pair(a, b)
-    a, b = _varied(a, "a"), _varied(b, "b")
+    a, b = _nonconstant(a, "a"), _nonconstant(b, "b")
     if not a.is_cpu:
         return tau(a, b)
     from scipy.stats import kendalltau  # nearly a second to import: only where it is needed
@@ -121,7 +141,7 @@ def center(a: Tensor) -> Tensor:
     return torch.stack([a.sum(2) @ rows, a.sum(1) @ columns], 1)
 
 
-def _varied(a: Tensor, name: str) -> Tensor:
+def _nonconstant(a: Tensor, name: str) -> Tensor:
     values = a.flatten(1)
     constant = values.amax(1) == values.amin(1)
     if constant.any():

@@ -36,11 +36,11 @@ def invariance(a: Tensor, b: Tensor) -> Invariance:
     if (size == 0).any():
         raise ValueError(f"A relative change needs a map that is not zero everywhere; a is zero in "
                          f"{checks.listing(size == 0)}.")
-    return Invariance((a - b).norm(dim=1) / size, _varied(ranks, a, b), _varied(torch.clone, a, b),
+    return Invariance((a - b).norm(dim=1) / size, _correlation(ranks, a, b), _correlation(torch.clone, a, b),
                       (a - b).abs().amax(1))
 
 
-def _varied(make, a: Tensor, b: Tensor) -> Tensor:
+def _correlation(make, a: Tensor, b: Tensor) -> Tensor:
     """Correlation (n,) of make(a) and make(b); NaN where a row is constant."""
     constant = (a.amax(1) == a.amin(1)) | (b.amax(1) == b.amin(1))
     return torch.where(constant, torch.nan, correlation(make(a), make(b)))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
 from fragility import checks
-from fragility.metrics.agreement import _varied, count, kendall, spearman, topk_mask
+from fragility.metrics.agreement import _nonconstant, count, kendall, refuse_empty, spearman, topk_mask
 
 _IN_CACHE = 210_000     # pixels that the passes of a greedy choice go over together on a CPU: four maps of 224 x 224
 
@@ -90,8 +90,8 @@ def dilate(mask: Tensor, window: int) -> Tensor:
     checks.whole("window", window, 0)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim != 3:
         raise ValueError("A mask to dilate must be a boolean tensor (n, h, w).")
-    reach = min(window, max(mask.shape[1:]))
-    return _slide(mask, 2 * reach + 1, reach, torch.logical_or)
+    radius = min(window, max(mask.shape[1:]))
+    return _slide(mask, 2 * radius + 1, radius, torch.logical_or)
 
 
 def diverse_topk(a: Tensor, k: int, window: int) -> Tensor:
@@ -118,6 +118,8 @@ def top_pixels(batches: tuple[Tensor, ...], k: int, window: int, diverse: bool =
     """Masks of the (diverse) top k of each batch of maps, k each; ValueError where they do not exist."""
     checks.whole("k", k, 1, batches[0][0].numel())
     checks.whole("window", window, 0)
+    for name, a in zip("ab", batches):
+        refuse_empty(a, name)
     if not diverse:
         return [topk_mask(a, k) for a in batches]
     masks = [diverse_topk(a, k, window) for a in batches]
@@ -136,7 +138,7 @@ def _near(mask: Tensor, other: Tensor, window: int) -> Tensor:
 def _smooth_pair(a: Tensor, b: Tensor, window: int, zero_padding: bool) -> list[Tensor]:
     a, b = checks.map_pair(a, b)
     for name, side in (("a", a), ("b", b)):
-        _varied(side, name)    # the means of a constant map may differ by rounding
+        _nonconstant(side, name)    # the means of a constant map may differ by rounding
     return [box_mean(side.double(), window, zero_padding=zero_padding) for side in (a, b)]
 
 
@@ -151,12 +153,12 @@ def _diverse(a: Tensor, k: int, window: int) -> Tensor:
 
 def _greedy(left: Tensor, k: int, window: int) -> Tensor:
     """The diverse top k of maps without ties; of equal values that top a window all are taken."""
-    reach = min(window, max(left.shape[1:]))
+    radius = min(window, max(left.shape[1:]))
     while True:
-        peaks = left == _slide(left, 2 * reach + 1, reach, torch.maximum)
+        peaks = left == _slide(left, 2 * radius + 1, radius, torch.maximum)
         tops = torch.where(peaks, left, -torch.inf)
-        lowest = _kth_largest(tops, k, reach)
-        decided = dilate(peaks, reach).logical_or_(left < lowest)
+        lowest = _kth_largest_peak(tops, k, radius)
+        decided = dilate(peaks, radius).logical_or_(left < lowest)
         if decided.all():
             return (tops >= lowest).logical_and_(tops > -torch.inf)
         left = torch.where(decided, tops, left, out=tops)
@@ -164,9 +166,9 @@ def _greedy(left: Tensor, k: int, window: int) -> Tensor:
 
 def _collide(taken: Tensor, window: int) -> Tensor:
     """Whether (n,) marks of a map lie in each other's window: then their squares of side w + 1 overlap."""
-    reach = min(window, max(taken.shape[1:]))
-    squares = _slide(taken, reach + 1, reach, torch.logical_or)
-    return count(squares) < (reach + 1) ** 2 * count(taken)
+    radius = min(window, max(taken.shape[1:]))
+    squares = _slide(taken, radius + 1, radius, torch.logical_or)
+    return count(squares) < (radius + 1) ** 2 * count(taken)
 
 
 def _unique_ranks(a: Tensor) -> Tensor:
@@ -186,12 +188,12 @@ def _unique_ranks(a: Tensor) -> Tensor:
     return torch.empty_like(ranks).scatter_(1, order, ranks).view_as(a)
 
 
-def _kth_largest(tops: Tensor, k: int, reach: int) -> Tensor:
+def _kth_largest_peak(tops: Tensor, k: int, radius: int) -> Tensor:
     """The k-th largest (n, 1, 1) of pixels that top their windows; -inf where fewer than k do."""
     # No block of w + 1 rows and columns holds two of them: its maximum stands for it.
     blocks = tops
     for _ in range(2):
-        blocks = max_pool1d(blocks, reach + 1, stride=reach + 1, ceil_mode=True).mT.contiguous()
+        blocks = max_pool1d(blocks, radius + 1, stride=radius + 1, ceil_mode=True).mT.contiguous()
     blocks = blocks.flatten(1)
     return blocks.topk(min(k, blocks.shape[1]), sorted=False).values.amin(1)[:, None, None]
 
@@ -213,7 +215,7 @@ def _slide(a: Tensor, size: int, padding: int, combine) -> Tensor:
 
 
 def _box_sum(a: Tensor, window: int) -> Tensor:
-    reach = min(window, max(a.shape[1:]))
-    for kernel in ((1, 2 * reach + 1), (2 * reach + 1, 1)):
+    radius = min(window, max(a.shape[1:]))
+    for kernel in ((1, 2 * radius + 1), (2 * radius + 1, 1)):
         a = avg_pool2d(a, kernel, 1, [side // 2 for side in kernel], divisor_override=1)
     return a

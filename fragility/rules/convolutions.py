@@ -56,15 +56,15 @@ class FrozenConvolution(torch.autograd.Function):
         ctx.phases = _by_phases(z, weight, stride, dilation, groups)
 
     @staticmethod
-    def backward(ctx, slope):
-        weight = ctx.saved_tensors[0].detach().to(slope.dtype)
+    def backward(ctx, gradient):
+        weight = ctx.saved_tensors[0].detach().to(gradient.dtype)
         stride, padding, dilation, groups = ctx.geometry
         if ctx.phases:
-            return input_gradient(slope, weight, stride[0], padding, ctx.size), *[None] * 6
+            return input_gradient(gradient, weight, stride[0], padding, ctx.size), *[None] * 6
         reached = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in
-                   zip(slope.shape[2:], stride, padding, dilation, weight.shape[2:])]
+                   zip(gradient.shape[2:], stride, padding, dilation, weight.shape[2:])]
         beyond = [n - r for n, r in zip(ctx.size, reached)]     # pixels at the end that no output sees
-        return F.conv_transpose2d(slope, weight, None, stride, padding, beyond, groups, dilation), *[None] * 6
+        return F.conv_transpose2d(gradient, weight, None, stride, padding, beyond, groups, dilation), *[None] * 6
 
     @staticmethod
     def jvp(ctx, tangent, *_):

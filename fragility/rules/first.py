@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fragility.checks import unwrapped
 from fragility.rules.linearity import LINEAR, nodes_to, refuse_unknown
 from fragility.rules.operations import WEIGHTED, Call
 from fragility.rules.twin import Swap
@@ -25,16 +26,18 @@ def first_weighted(model, x: Tensor) -> Call:
             raise _Reached(Call(name, arguments, False))
         return rule
 
+    swap = Swap({name: stop(name) for name in WEIGHTED})
     try:
         with torch.enable_grad():
-            start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
-        with torch.enable_grad(), Swap({"conv2d": stop("conv2d"), "linear": stop("linear")}):
-            model(start)
+            copy = (x if x.requires_grad else x.detach().requires_grad_()).clone()
+            swap.start = copy.grad_fn
+            with swap:
+                model(copy)
     except _Reached as reached:
         call = reached.call
-        refuse_unknown(call.arguments[0], start, set(), LINEAR | {"Mul", "Div"})
+        refuse_unknown(call.arguments[0], swap.start, swap.own, LINEAR | {"Mul", "Div"})
         return call
-    raise ValueError("The model calls no convolution (conv2d) and no linear layer on x.")
+    raise ValueError("The model calls no convolution and no linear layer on x.")
 
 
 def refuse_bypass(model, x: Tensor) -> None:
@@ -49,9 +52,10 @@ def refuse_bypass(model, x: Tensor) -> None:
         return rule
 
     with torch.enable_grad():
-        start = x.detach().requires_grad_().view_as(x)
+        copy = x.detach().requires_grad_().clone()
+        start = copy.grad_fn
         with Swap({name: cut(layer) for name, layer in WEIGHTED.items()}, strict=False):
-            logits = model(start)
-        if logits.grad_fn is not None and nodes_to(start.grad_fn, logits.grad_fn)[logits.grad_fn]:
+            logits = unwrapped(model(copy))
+        if logits.grad_fn is not None and nodes_to(start, logits.grad_fn)[logits.grad_fn]:
             raise ValueError("The model uses x in more than one place (a branch beside the first layer), so no bias "
                              "of the first layer alone can undo a shift.")

@@ -1,11 +1,14 @@
 """Operations that rules can name, in every spelling a model may use for them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from fragility.rules.elementwise import SPELLED
 
 
 class Call(NamedTuple):
@@ -25,16 +28,35 @@ def _relu_in_place(z):
 
 
 def _hardtanh(z, min_val=-1.0, max_val=1.0, inplace=False):
-    # Only the clipped ReLU (ReLU6 and its kin) gates like a ReLU; other limits stay unknown and are refused.
-    return Call("relu", (z, max_val), inplace) if min_val == 0 and max_val > 0 else None
+    # The clipped ReLU (ReLU6 and its kin) gates like a ReLU; other limits are some other element-wise function.
+    if min_val == 0 and max_val > 0:
+        return Call("relu", (z, max_val), inplace)
+    return Call("elementwise", (z, SPELLED[F.hardtanh](z, min_val, max_val)), inplace)
 
 
 def _relu6(z, inplace=False):
     return Call("relu", (z, 6.0), inplace)
 
 
-def _max_pool2d(z, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-    return Call("max_pool2d", (z, kernel_size, stride or kernel_size, padding, dilation, ceil_mode), False)
+def _clamp(z, min=None, max=None):
+    """ReLU written as a clamp at zero, with a number above it or none."""
+    is_gate = not isinstance(min, Tensor) and min == 0 and (max is None or (not isinstance(max, Tensor) and max > 0))
+    return Call("relu", (z,) if max is None else (z, float(max)), False) if is_gate else None
+
+
+def _elementwise(function: Callable, in_place: bool = False):
+    def spelling(z, *rest, **named):
+        return Call("elementwise", (z, SPELLED[function](z, *rest, **named)), in_place or bool(named.get("inplace")))
+    return spelling
+
+
+def _max_pool(z, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    return Call("max_pool", (z, kernel_size, stride or kernel_size, padding, dilation, ceil_mode), False)
+
+
+def max_pool(z: Tensor, *window, return_indices: bool = False):
+    """torch's max_pool1d to max_pool3d, by the dimensions of z."""
+    return getattr(F, f"max_pool{z.ndim - 2}d")(z, *window, return_indices=return_indices)
 
 
 def conv2d(z: Tensor, weight: Tensor, bias: Tensor | None = None, *rest) -> Tensor:
@@ -55,12 +77,26 @@ def linear(z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(z, weight) + bias
 
 
-def _conv2d(z, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    return Call("conv2d", (z, weight, bias, stride, padding, dilation, groups), False)
+def _convolution(name: str):
+    def spelling(z, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        return Call(name, (z, weight, bias, stride, padding, dilation, groups), False)
+    return spelling
+
+
+def _transposed(name: str):
+    def spelling(z, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+        return Call(name, (z, weight, bias, stride, padding, output_padding, groups, dilation), False)
+    return spelling
 
 
 def _linear(z, weight, bias=None):
     return Call("linear", (z, weight, bias), False)
+
+
+def _matmul(z, other):
+    """A product with a constant matrix; of two operands that depend on x, or in other orders, it is no layer."""
+    constant = isinstance(other, Tensor) and other.ndim == 2 and other.grad_fn is None
+    return Call("linear", (z, other.mT, None), False) if constant else None
 
 
 def _batch_norm(z, running_mean, running_var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5):
@@ -70,15 +106,60 @@ def _batch_norm(z, running_mean, running_var, weight=None, bias=None, training=F
     return Call("batch_norm", (z, running_mean, running_var, weight, bias, eps), False)
 
 
+def _layer_norm(z, normalized_shape, weight=None, bias=None, eps=1e-5):
+    return Call("normalise", (z, tuple(range(z.ndim - len(normalized_shape), z.ndim)), None, weight, bias, eps), False)
+
+
+def _group_norm(z, num_groups, weight=None, bias=None, eps=1e-5):
+    shape = (1, -1, *[1] * (z.ndim - 2))
+    scale, offset = (None if one is None else one.view(shape) for one in (weight, bias))
+    return Call("normalise", (z, None, num_groups, scale, offset, eps), False)
+
+
+def groups_of(dims: tuple | None, groups: int | None) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
+    """Over which dimensions a norm takes its statistics, and how its input is laid out for that."""
+    return (dims, lambda z: z) if groups is None else ((2,), lambda z: z.reshape(len(z), groups, -1))
+
+
+def normalise(z: Tensor, dims: tuple | None, groups: int | None, weight, bias, eps: float) -> Tensor:
+    """Layer norm over `dims`, or group norm in so many `groups`."""
+    over, grouped = groups_of(dims, groups)
+    apart = grouped(z) - grouped(z).mean(over, keepdim=True)
+    scaled = (apart * (apart.square().mean(over, keepdim=True) + eps).rsqrt()).reshape(z.shape)
+    scaled = scaled if weight is None else scaled * weight
+    return scaled if bias is None else scaled + bias
+
+
+def _product(a, b):
+    """An element-wise product of two operands that both depend on x, as of a gate and what it lets through."""
+    both = all(isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None for one in (a, b))
+    return Call("product", (a, b), False) if both else None
+
+
+WEIGHTED = {"conv2d": conv2d, "linear": linear, "conv1d": F.conv1d, "conv3d": F.conv3d,
+            **{name: getattr(F, name) for name in ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")}}
+
 # Every spelling of the operations that rules can name.
 _SPELLINGS = {
     torch.relu: _relu, Tensor.relu: _relu, F.relu: _relu,
-    torch.relu_: _relu_in_place, Tensor.relu_: _relu_in_place,
-    F.relu6: _relu6, F.hardtanh: _hardtanh,
-    torch.max_pool2d: _max_pool2d, F.max_pool2d: _max_pool2d,
-    torch.conv2d: _conv2d, conv2d: _conv2d, F.linear: _linear, linear: _linear, F.batch_norm: _batch_norm,
+    torch.relu_: _relu_in_place, Tensor.relu_: _relu_in_place, F.relu_: _relu_in_place,
+    F.relu6: _relu6, F.hardtanh: _hardtanh, torch.clamp: _clamp, Tensor.clamp: _clamp,
+    torch.clamp_min: lambda z, min: _clamp(z, min), Tensor.clamp_min: lambda z, min: _clamp(z, min),
+    **{function: _elementwise(function) for function in SPELLED if function is not F.hardtanh},
+    **{function: _elementwise(out, in_place=True) for out, *names in (
+        (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid_), (torch.tanh, torch.tanh_, Tensor.tanh_),
+        (F.leaky_relu, F.leaky_relu_), (F.elu, F.elu_)) for function in names},
+    **{getattr(room, f"max_pool{d}d"): _max_pool for room in (torch, F) for d in (1, 2, 3)},
+    torch.conv2d: _convolution("conv2d"), conv2d: _convolution("conv2d"), F.linear: _linear, linear: _linear,
+    torch.conv1d: _convolution("conv1d"), torch.conv3d: _convolution("conv3d"),
+    torch.conv_transpose1d: _transposed("conv_transpose1d"), torch.conv_transpose2d: _transposed("conv_transpose2d"),
+    torch.conv_transpose3d: _transposed("conv_transpose3d"),
+    torch.matmul: _matmul, Tensor.matmul: _matmul, Tensor.__matmul__: _matmul, torch.mm: _matmul, Tensor.mm: _matmul,
+    F.batch_norm: _batch_norm, F.layer_norm: _layer_norm, torch.layer_norm: _layer_norm, F.group_norm: _group_norm,
+    torch.group_norm: _group_norm,
+    torch.mul: _product, Tensor.mul: _product, Tensor.__mul__: _product, Tensor.__rmul__: lambda a, b: _product(b, a),
+    torch.multiply: _product, Tensor.multiply: _product,
 }
-WEIGHTED = {"conv2d": conv2d, "linear": linear}
 
 
 def recognise(function, args: tuple, kwargs: dict) -> Call | None:

@@ -13,10 +13,21 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import resolve_name
 
-from fragility.rules.linearity import ALLOWED, NODES_OF, nodes_between, refuse_unknown
-from fragility.rules.operations import Call, recognise
+from fragility.checks import unwrapped
+from fragility.rules.guard import Guarded
+from fragility.rules.linearity import (
+    ALLOWED,
+    NODES_OF,
+    is_linear,
+    kind_of,
+    nodes_since,
+    nodes_to,
+    now,
+    refuse_unknown,
+)
+from fragility.rules.operations import WEIGHTED, Call, recognise
 
 Rule = Callable[..., Tensor]
 Table = Mapping[str, Rule]
@@ -30,15 +41,16 @@ _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros"
                "new_full", "new_tensor", "rand_like", "randn_like"}
 
 
-class Swap(TorchFunctionMode):
+class Swap(Guarded):
     """Hand each named operation to its rule; refuse operations that hide a dependence on x.
 
-    `own` collects the autograd nodes that rules leave: they are meant, whatever they are.
+    `own` collects the autograd nodes that rules leave, which are meant, whatever they are, and those of operations that
+    were found to be linear. `start` is the node where x begins.
     """
 
     def __init__(self, table: Table, strict: bool = True):
         super().__init__()
-        self.table, self.strict, self.own, self.paused = table, strict, set(), False
+        self.table, self.strict, self.own, self.paused, self.start = table, strict, set(), False, None
 
     def __enter__(self):
         _running().append(self)
@@ -52,11 +64,16 @@ class Swap(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.paused:
             return function(*args, **kwargs)
+        self.watch(function, args, kwargs)
         call = recognise(function, args, kwargs) if _traced(args[:1] or (kwargs.get("input"),)) else None
-        if call is None or call.name not in self.table:
-            result = function(*args, **kwargs)
-        else:
+        if call is not None and call.name in self.table:
             result = self._follow(call)
+        elif self.strict:
+            number = now()
+            result = function(*args, **kwargs)
+            self._accept_if_linear(function, args, kwargs, result, number)
+        else:
+            result = function(*args, **kwargs)
         hides = (not result.requires_grad and function.__name__ not in _SHAPE_ONLY if isinstance(result, Tensor)
                  else function.__name__ in _NUMBERS)
         if self.strict and hides and _traced((*args, *kwargs.values())):
@@ -64,20 +81,41 @@ class Swap(TorchFunctionMode):
                              "from a back-propagation rule; write it with ReLU or another named operation.")
         return result
 
+    def _accept_if_linear(self, function, args: tuple, kwargs: dict, result, number: int) -> None:
+        """Own the nodes of an operation that no list knows, where a trial shows it linear in its one operand."""
+        if not isinstance(result, Tensor) or result.grad_fn is None:
+            return
+        nodes = nodes_since(number, result.grad_fn)
+        if not nodes or all(kind_of(node) in ALLOWED for node in nodes):
+            return
+        operands = {id(one): one for one in (*args, *kwargs.values())
+                    if isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None}
+        if len(operands) == 1 and is_linear(function, args, kwargs, next(iter(operands.values()))):
+            self.own |= nodes
+
     def _follow(self, call: Call) -> Tensor:
         rule, (z, *rest) = self.table[call.name], call.arguments
+        if call.name in WEIGHTED:
+            self._refuse_dynamic(call.name, rest)
+        number = now()
         if not call.in_place:
-            return self._own(rule(z, *rest), z.grad_fn)
+            return self._own(rule(z, *rest), number)
         # The model goes on with the tensor it called this on: it must hold the new values, or the logits change.
         if hasattr(rule, "in_place") and not z._is_view():   # views share one history, which a copy leaves whole
-            before = z.grad_fn
-            return self._own(rule.in_place(z, *rest), before)
-        source = z.clone()
-        return z.copy_(self._own(rule(source, *rest), source.grad_fn))
+            return self._own(rule.in_place(z, *rest), number)
+        return z.copy_(self._own(rule(z.clone(), *rest), number))
 
-    def _own(self, result: Tensor, before) -> Tensor:
-        self.own |= nodes_between(result.grad_fn, before)
+    def _own(self, result: Tensor, number: int) -> Tensor:
+        self.own |= nodes_since(number, result.grad_fn)
         return result
+
+    def _refuse_dynamic(self, name: str, operands: list) -> None:
+        """Weights that the model makes of x carry it past the rule."""
+        for one in operands:
+            if isinstance(one, Tensor) and one.grad_fn is not None and self.start is not None and self.strict and \
+                    nodes_to(self.start, one.grad_fn)[one.grad_fn]:
+                raise ValueError(f"The model makes the weights of a {name} from x, for which this method has no rule; "
+                                 "use a method without rules.")
 
 
 _LOCAL = threading.local()      # like torch's own stack of modes, one a thread
@@ -119,13 +157,16 @@ class Twin(nn.Module):
     model
         The user's model; neither converted nor hooked nor changed.
     table
-        {operation: rule}, operations among relu, max_pool2d, conv2d, linear, batch_norm. A rule gets the
-        operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
-        differentiable as the method wants it. A rule's attribute `in_place`, where it has one, is a
-        version that overwrites its input; else an in-place call works on a copy.
+        {operation: rule}, operations among relu, elementwise, product, normalise, max_pool, batch_norm and the
+        weighted ones (conv1d to conv3d, their transposed kin, linear). A rule gets the operation's arguments (a
+        clipped ReLU's upper limit follows its input) and returns its output, differentiable as the method wants it.
+        A rule's attribute `in_place`, where it has one, is a version that overwrites its input; else an in-place
+        call works on a copy.
     strict
         True where rules are not derivatives: whatever has no rule must be linear. False where they are
-        (a smooth twin): then only what the table names must not slip past it.
+        (a smooth twin): then only what the table names must not slip past it, nor anything of `leaks`.
+    advice
+        What to do where the model is refused, in words.
 
     Raises
     ------
@@ -134,20 +175,28 @@ class Twin(nn.Module):
         the autograd graph, or batch statistics. RuntimeError for activation checkpointing.
     """
 
-    def __init__(self, model, table: Table, *, strict: bool = True):
+    def __init__(self, model, table: Table, *, strict: bool = True, leaks: frozenset[str] = frozenset(),
+                 advice: str = "use a method without rules"):
         super().__init__()
-        self.model, self.table, self.strict = model, table, strict
-        self.leaks = frozenset().union(*(nodes for name, nodes in NODES_OF.items() if name in table))
+        self.model, self.table, self.strict, self.advice = model, table, strict, advice
+        self.leaks = leaks.union(*(nodes for name, nodes in NODES_OF.items() if name in table))
         self.training = getattr(model, "training", False)
+
+    @property
+    def innermost(self):
+        """The user's model, behind however many twins."""
+        return self.model.innermost if isinstance(self.model, Twin) else self.model
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
-            # A view of x marks where the graph of this call begins, also when x has a history of its own.
-            start = (x if x.requires_grad else x.detach().requires_grad_()).view_as(x)
+            # A copy of x marks where the graph of this call begins, and is the model's to write into.
+            copy = (x if x.requires_grad else x.detach().requires_grad_()).clone()
+            start = copy.grad_fn
             with (torch.autograd.graph.disable_saved_tensors_hooks(
                       "Back-propagation rules cannot follow activation checkpointing; switch it off."),
                   Swap(self.table, self.strict) as swap):
-                logits = self.model(start)
-            if isinstance(logits, Tensor):
-                refuse_unknown(logits, start, swap.own, ALLOWED - self.leaks if self.strict else None, self.leaks)
+                swap.start = start
+                logits = unwrapped(self.model(copy))
+            refuse_unknown(logits, start, swap.own, ALLOWED - self.leaks if self.strict else None, self.leaks,
+                           self.advice)
         return logits

@@ -40,8 +40,8 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, batc
     augment
         Function (x, generator) of each float batch, on the device, such as :class:`FlipShift`.
     loss
-        What is minimised: (model, x, labels) -> scalar, such as those of :mod:`fragility.training.robust`, in
-        float32. None takes the cross-entropy with `label_smoothing`.
+        What is minimised: (model, x, labels) -> scalar, such as :func:`pgd` makes, in float32. None takes
+        the cross-entropy with `label_smoothing`.
     generator
         Order of the batches, then draws of `augment`; with the initial weights it decides the result.
 

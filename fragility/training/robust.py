@@ -59,8 +59,8 @@ def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, poin
     checks.number("weight", weight, 0)
     _check(points, attack_points)
 
-    def total(model, x, moved, labels):
-        return _cross_entropy(model, x, x, labels) + weight * _size(model, x, moved, labels, points)
+    def total(model, x, adversarial, labels):
+        return _cross_entropy(model, x, x, labels) + weight * _size(model, x, adversarial, labels, points)
     return _robust(ball, generator, worst=lambda *batch: _size(*batch, attack_points), loss=total, precision=precision)
 
 
@@ -81,7 +81,7 @@ def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, po
     return _robust(ball, generator, worst=total(attack_points), loss=total(points), precision=precision)
 
 
-def loss_attribution(model: nn.Module, x: Tensor, moved: Tensor, labels: Tensor, points: int) -> Tensor:
+def loss_attribution(model: nn.Module, x: Tensor, adversarial: Tensor, labels: Tensor, points: int) -> Tensor:
     r"""Which pixels make the loss of x' differ from that of x: integrated gradients of the loss [chen2019].
 
     .. math:: \mathrm{IG}_i(x, x') = (x'_i - x_i) \frac1m \sum_{k=1}^{m}
@@ -91,38 +91,38 @@ def loss_attribution(model: nn.Module, x: Tensor, moved: Tensor, labels: Tensor,
     requires a gradient. The right Riemann sum is the published one. Unchecked, for losses; memory holds m n images.
     """
     shares = (torch.arange(points, dtype=x.dtype, device=x.device) + 1) / points
-    path = torch.cat([torch.lerp(x, moved, share) for share in shares])
+    path = torch.cat([torch.lerp(x, adversarial, share) for share in shares])
     if not path.requires_grad:
         path.requires_grad_()
     loss = F.cross_entropy(model(path), labels.repeat(points), reduction="sum")
-    slope, = torch.autograd.grad(loss, path, create_graph=True)
-    return (moved - x) * slope.view(points, *x.shape).mean(0)
+    gradient, = torch.autograd.grad(loss, path, create_graph=True)
+    return (adversarial - x) * gradient.view(points, *x.shape).mean(0)
 
 
 def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator | None,
           worst: Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor] | None = None) -> Tensor:
     """Images (n, c, h, w) in the ball around x, climbed by sign steps from a random start.
 
-    `worst` (model, x, moved, labels) -> (n,) is what is climbed; None takes the cross-entropy. The model looks
+    `worst` (model, x, adversarial, labels) -> (n,) is what is climbed; None takes the cross-entropy. The model looks
     as in evaluation, whatever its mode. Unchecked, for losses.
     """
     worst = worst or _cross_entropy
     device = x.device if generator is None else generator.device
     start = torch.rand(x.shape, dtype=x.dtype, device=device, generator=generator).to(x.device)
     low, high = (x - ball.epsilon).clamp_min(0), (x + ball.epsilon).clamp_max(1)
-    moved = torch.lerp(low, high, start)
+    adversarial = torch.lerp(low, high, start)
     training = [part for part in model.modules() if part.training]       # a frozen batch norm is not among them
     model.eval()
     try:
         for _ in range(ball.steps):
             with torch.enable_grad(), Frozen():
-                moved.requires_grad_()
-                slope, = torch.autograd.grad(worst(model, x, moved, labels).sum(), moved)
-            moved = torch.clamp(moved.detach() + ball.step_size * slope.sign(), low, high)
+                adversarial.requires_grad_()
+                gradient, = torch.autograd.grad(worst(model, x, adversarial, labels).sum(), adversarial)
+            adversarial = torch.clamp(adversarial.detach() + ball.step_size * gradient.sign(), low, high)
     finally:
         for part in training:
             part.training = True
-    return moved
+    return adversarial
 
 
 def withstands(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> Tensor:
@@ -135,8 +135,8 @@ def withstands(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball, gen
     ball.checked()
     device = next(model.parameters()).device
     x, labels = as_float(images).to(device), labels.to(device)
-    moved = [climb(model, x[rows], labels[rows], ball, generator) for rows in batches(len(x), x, None)]
-    return predict(model, torch.cat(moved)) == labels
+    adversarial = [climb(model, x[rows], labels[rows], ball, generator) for rows in batches(len(x), x, None)]
+    return predict(model, torch.cat(adversarial)) == labels
 
 
 def _robust(ball: Ball, generator: torch.Generator, worst, loss, precision: torch.dtype | None = None) -> Loss:
@@ -150,13 +150,13 @@ def _robust(ball: Ball, generator: torch.Generator, worst, loss, precision: torc
     return total
 
 
-def _cross_entropy(model: nn.Module, x: Tensor, moved: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(model(moved), labels, reduction="none")
+def _cross_entropy(model: nn.Module, x: Tensor, adversarial: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(model(adversarial), labels, reduction="none")
 
 
-def _size(model: nn.Module, x: Tensor, moved: Tensor, labels: Tensor, points: int) -> Tensor:
+def _size(model: nn.Module, x: Tensor, adversarial: Tensor, labels: Tensor, points: int) -> Tensor:
     """1-norm (n,) of the attribution of the loss."""
-    return loss_attribution(model, x, moved, labels, points).flatten(1).abs().sum(1)
+    return loss_attribution(model, x, adversarial, labels, points).flatten(1).abs().sum(1)
 
 
 def _check(points: int, attack_points: int) -> None:

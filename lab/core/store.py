@@ -29,8 +29,8 @@ class Record:
 
     key: str                    #: Hash of experiment, version, parameters and fingerprints.
     parameters: dict
-    columns: list[str]          #: Of the table.
-    rows: list[list]            #: Of the table, as they are written: null where a value is missing.
+    columns: list[str]          #: Columns of the table.
+    rows: list[list]            #: Its rows; null where a value is missing.
     about: dict                 #: Version, fingerprints, device, library versions, commit, seconds.
     companion: Path | None      #: File of tensors that belong to the record.
 

@@ -21,6 +21,11 @@ def pixel_maps(model, x: Tensor, labels: Tensor, cell: dict) -> Tensor:
     return attribution.pixel_map(method(model, x, labels, **options))
 
 
+def step_size(cell: dict) -> float:
+    """The length of a step of a cell's attack, [ghorbani2019]'s sixteenth of the ball; short attacks stay inside."""
+    return cell["epsilon"] / 16
+
+
 def path_settings(parameters: Parameters, method: str) -> dict:
     """What a cell of integrated gradients says besides: its path, and how the direction of an attack is found."""
     names = ("path_steps", "path_points", "precision") if method == PATH else ()

@@ -406,15 +406,16 @@ def test_finite_differences_are_the_default():
     assert torch.equal(default.x, named.x)
 
 
-def test_step_size_is_a_sixteenth_of_epsilon():
+@pytest.mark.parametrize("steps, step_size, length", [(1, 0.005, 0.005), (1, None, 0.08), (2, None, 0.04),
+                                                      (16, None, 0.005), (40, None, 0.005)])
+def test_short_attacks_reach_the_sphere_and_long_ones_take_sixteenths(steps, step_size, length):
+    """Every value that moves at all is a whole number of steps away from where it began."""
     model, x = patient(), 0.2 + 0.6 * images(2, 12)
-    result = attacks.attack(model, x, method="gradient", objective=attacks.TopK(K), epsilon=0.08, steps=1)
-    moved = (result.x - x).abs()
-    assert (
-        result.found.all()
-        and ((moved - 0.005).abs().lt(1e-12) | (moved == 0)).all()
-        and (moved > 0).double().mean() > 0.5
-    )
+    result = attacks.attack(model, x, method="gradient", objective=attacks.TopK(K), epsilon=0.08, steps=steps,
+                            step_size=step_size)
+    lengths = (result.x - x).abs() / length
+    assert result.found.all() and (lengths - lengths.round()).abs().max() < 1e-9
+    assert (lengths > 0).double().mean() > 0.5
 
 
 def test_more_steps_never_hurt():
@@ -422,7 +423,8 @@ def test_more_steps_never_hurt():
     model, x = patient(), batch()
     scores = [
         attacks.attack(
-            model, x, method="gradient", objective=attacks.TopK(K), epsilon=EPSILON, steps=steps
+            model, x, method="gradient", objective=attacks.TopK(K), epsilon=EPSILON, steps=steps,
+            step_size=EPSILON / 16
         ).objective
         for steps in (1, 2, 4, 8, 16)
     ]

@@ -136,7 +136,7 @@ def test_products_are_the_explicit_hessian(way):
 def test_products_of_a_smoothed_relu_net(net, way):
     model, x, v = build(SMALL[net]), images(), images(seed=1) - 0.5
     expected = times(hessians(build(lambda: SMALL[net](nn.Softplus)), x, LABELS), v)
-    product = curvature.hessian_product(curvature.smoothed(model), x, v, LABELS, way=way, reach=1e-5)
+    product = curvature.hessian_product(curvature.smoothed(model), x, v, LABELS, way=way, step=1e-5)
     close(product, expected, 1e-8 if way == WAYS[0] else 1e-5)
 
 
@@ -145,25 +145,25 @@ def test_the_first_way_is_the_default():
     assert torch.equal(curvature.hessian_product(model, x, v, 1),
                        curvature.hessian_product(model, x, v, 1, way="forward-over-reverse"))
     assert torch.equal(curvature.hessian_product(model, x, v, 1, way="finite-difference"),
-                       curvature.hessian_product(model, x, v, 1, way="finite-difference", reach=1e-3))
+                       curvature.hessian_product(model, x, v, 1, way="finite-difference", step=1e-3))
 
 
-@pytest.mark.parametrize("reach", [1e-3, 0.3])
-def test_the_difference_is_central_and_of_the_reach(reach):
+@pytest.mark.parametrize("step", [1e-3, 0.3])
+def test_the_difference_is_central_and_of_the_reach(step):
     """(grad S(x + h u) - grad S(x - h u)) |v|_max / 2h with u = v / |v|_max, image by image."""
     model, x = smooth(), small()
     v = (small(seed=1) - 0.5) * torch.tensor([1.0, 100.0, 1e-4]).double().view(3, 1, 1, 1)
     size = v.abs().flatten(1).amax(1).view(3, 1, 1, 1)
-    ahead, behind = (attribution.gradient(model, x + side * reach * v / size, LABELS) for side in (1, -1))
-    product = curvature.hessian_product(model, x, v, LABELS, way="finite-difference", reach=reach)
-    for one, other in zip(product, size * (ahead - behind) / (2 * reach)):
+    ahead, behind = (attribution.gradient(model, x + side * step * v / size, LABELS) for side in (1, -1))
+    product = curvature.hessian_product(model, x, v, LABELS, way="finite-difference", step=step)
+    for one, other in zip(product, size * (ahead - behind) / (2 * step)):
         close(one, other, 1e-8)
 
 
 def test_a_relu_net_bends_only_at_its_kinks():
     model, x, v = build(SMALL["unpooled"]), images(), images(seed=1)
     assert curvature.hessian_product(model, x, v, 1).abs().max() == 0
-    assert curvature.hessian_product(model, x, v, 1, way="finite-difference", reach=0.2).abs().max() > 0
+    assert curvature.hessian_product(model, x, v, 1, way="finite-difference", step=0.2).abs().max() > 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -262,7 +262,7 @@ def test_spectra_of_every_kind(way):
 
 def test_thirty_iterations_are_enough_for_a_clear_winner():
     matrix = with_spectrum(-3.0, 2.0, 1.0, -1.0)[0]
-    found = curvature.dominant_direction(Quadratic(matrix).eval(), images(2, 4, 1), 0, generator=seeded())
+    found = curvature.dominant_direction(Quadratic(matrix, matrix).eval(), images(2, 4, 1), 0, generator=seeded())
     assert_dominant(found, [matrix, matrix], 1e-6)
 
 
@@ -270,7 +270,8 @@ def test_an_exact_pair_does_not_oscillate():
     """Eigenvalues 3 and -3: the line is in their plane, whether the number of iterations is odd or even."""
     matrix, basis = with_spectrum(3.0, -3.0, 1.0)
     for iterations in (30, 31):
-        found = curvature.dominant_direction(Quadratic(matrix).eval(), images(2, 4, 1), 0, iterations=iterations,
+        model = Quadratic(matrix, matrix).eval()
+        found = curvature.dominant_direction(model, images(2, 4, 1), 0, iterations=iterations,
                                              generator=seeded())
         assert ((found.direction.flatten(1) @ basis[:, :2]).norm(dim=1) > 1 - 1e-9).all()
         assert (found.eigenvalue.abs() <= 3 + 1e-9).all()
@@ -394,8 +395,8 @@ def _bad_arguments():
         "class too large": lambda: product(v, 5),
         "too few classes": lambda: product(v, torch.tensor([0, 1])),
         "unknown way": lambda: product(v, way="reverse"),
-        "no reach": lambda: product(v, way="finite-difference", reach=0),
-        "NaN reach": lambda: product(v, way="finite-difference", reach=float("nan")),
+        "no step": lambda: product(v, way="finite-difference", step=0),
+        "NaN step": lambda: product(v, way="finite-difference", step=float("nan")),
         "chunk 0": lambda: product(v, chunk=0),
         "product of a training model": lambda: curvature.hessian_product(training, x, v),
         "class too large for a direction": lambda: direction(5),

@@ -168,7 +168,8 @@ def attack_cases():
         "unknown curvature": {"curvature": "hessian"},
         "text": {"objective": "top-k"},
         "k larger than the map": {"objective": attacks.TopK(65)},
-        "finite differences of LRP": {"method": "lrp", "curvature": "finite-difference"},
+        "finite differences of LRP-epsilon": {"method": "lrp", "curvature": "finite-difference",
+                                              "method_args": {"rule": "epsilon"}},
         "finite differences of DeepLIFT": {"method": "deeplift", "curvature": "finite-difference"},
     }.items():
         yield "attack", kind, call(**changes)

@@ -65,11 +65,12 @@ def test_patterns_of_a_model_that_views_its_features():
     assert torch.allclose(*(attribution.pattern_net(model, x, 1, patterns=patterns) for model in PAIR), atol=1e-5)
 
 
-def test_the_layout_is_found_once_by_one_image():
+def test_the_layout_is_found_once_on_a_whole_batch():
     model, seen = Viewing("view").eval(), []
     model.register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
-    attribution.integrated_gradients(model, images(4, dtype=torch.float32), 1, steps=3, chunk=4)
-    assert seen == [1, 4, 4, 4]
+    for _ in range(2):
+        attribution.integrated_gradients(model, images(4, dtype=torch.float32), 1, steps=3, chunk=4)
+    assert seen == [4, 4, 4, 4, 4, 4, 4, 4]         # two to compare, three for the path; then three
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -35,8 +35,8 @@ def closed():
 @pytest.fixture
 def table():
     rows = [{"image": i, "pixels": 784, "method": method, "attack": attack, "epsilon": epsilon, "k": 50,
-             "topk": 0.9 - epsilon, "spearman": 0.8 - epsilon, "center": 28 * epsilon / 10, "found": i > 0,
-             "confidence": 0.9, "confidence_change": -0.1}
+             "topk": 0.9 - epsilon + (i - 1.5) / 50, "spearman": 0.8 - epsilon, "center": 28 * epsilon / 10,
+             "found": i > 0, "confidence": 0.9, "confidence_change": -0.1}
             for method in ("gradient", "integrated_gradients") for i in range(4)
             for attack, epsilons in {"topk": (0.1, 0.2), "center": (0.1, 0.2), "random_sign": (0.1, 0.2),
                                      "other_image": (0.0,)}.items() for epsilon in epsilons]
@@ -159,14 +159,26 @@ def test_benchmarks_are_told_with_their_bars():
 
 def test_comparison_draws_means_controls_and_the_paper(table):
     figure = comparison(table, reported_comparison())
-    overlap, _, center = np.array(figure.axes[:6]).reshape(3, 2)[:, 0]
+    (overlap, other), (rank, _), (center, _) = np.array(figure.axes[:6]).reshape(3, 2)
     assert np.allclose(line(overlap, "top-k attack").get_ydata(), [0.8, 0.7])
     assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
     assert np.allclose(line(overlap, "map of another image").get_ydata(), 0.9)
     assert np.allclose(line(overlap, "paper, same colour").get_ydata(), [0.059, 0.005])
     assert np.allclose(line(center, "mass-centre attack").get_ydata(), [1.0, 2.0])      # % of 28 pixels
     assert np.allclose(line(center, "paper, same colour").get_ydata(), [100 * 15.3 / 227, 100 * 21.0 / 227])
+    assert np.allclose(line(rank, "chance").get_ydata(), 0) and (overlap.get_title(), other.get_title()) == (
+        "simple gradient", "integrated gradients")
+    assert np.allclose(band(overlap, 0), [bootstrap(mean + (np.arange(4) - 1.5) / 50) for mean in (0.8, 0.7)])
     assert all(axis.get_ylabel() for axis in (overlap, center)) and "ε" in center.get_xlabel()
+    assert texts(overlap.child_axes[0].get_xticklabels()) == ["1/255", "2/255", "4/255", "8/255"]       # the paper's
+
+
+def test_sizes_of_the_paper_need_one_axis(table):
+    """Where the grids agree, the paper's sizes do not stand above the panels once more."""
+    same = table.assign(epsilon=table.epsilon.map({0.0: 0.0, 0.1: 1 / 255, 0.2: 2 / 255}))
+    axes = comparison(same[same.method == "gradient"], reported_comparison()).axes
+    assert not any(axis.child_axes for axis in axes)
+    assert texts(axes[0].get_xticklabels()) == ["1/255", "2/255"]
 
 
 def test_one_map_is_compared_side_by_side(table):
@@ -174,6 +186,8 @@ def test_one_map_is_compared_side_by_side(table):
     assert [axis.get_ylabel() for axis in axes] == ["top-50 overlap", "Spearman rank correlation",
                                                     "centre shift (% of image width)"]
     assert lies(line(axes[1], "random sign"), [0, 1], [-0.3, -0.4]) and axes[1].get_ylim()[0] < -0.4
+    assert axes[0].get_ylim() == (-0.02, 1.02) and axes[2].get_ylim()[0] == 0 and axes[2].get_ylim()[1] >= 2
+    assert [axis.get_title() for axis in axes] == ["simple gradient", "", ""]
     assert all(texts(axis.get_xticklabels()) == ["0.1", "0.2"] for axis in axes)
 
 
@@ -182,15 +196,24 @@ def test_means_at_the_largest_size_stand_beside_the_papers(table):
     cells = against_paper(ours, reported_comparison()).data
     assert cells["map"].tolist() == 3 * ["simple gradient"] + 3 * ["integrated gradients"]
     assert cells.attack.tolist() == 2 * ["top-k attack", "mass-centre attack", "random sign"]
-    assert cells.iloc[0, 2:].tolist() == [4, "0.7 [0.7, 0.7] / 0.005", "0.6 [0.6, 0.6] / 0.285",
+    low, high = bootstrap(0.7 + (np.arange(4) - 1.5) / 50)
+    assert list(cells)[2:] == ["n", *(f"{name}: ours / paper" for name in ("overlap", "rank correlation",
+                                                                           "shift (pixels)"))]
+    assert cells.iloc[0, 2:].tolist() == [4, f"0.7 [{low:.3g}, {high:.3g}] / 0.005", "0.6 [0.6, 0.6] / 0.285",
                                           "0.56 [0.56, 0.56] / 22.6"]
-    assert cells.iloc[4, 3] == "0.7 [0.7, 0.7] / 0.214"
+    assert cells.iloc[4, 3] == f"0.7 [{low:.3g}, {high:.3g}] / 0.214" and low < 0.695
 
 
 def test_validity_draws_percent(table):
-    lost, _, change, _ = validity(table).axes[:4]
+    figure = validity(table)
+    lost, other, change, _ = figure.axes
     assert np.allclose(line(lost, "top-k attack").get_ydata(), 25)
     assert np.allclose(line(change, "top-k attack").get_ydata(), -10)
+    assert (lost.get_title(), other.get_title()) == ("simple gradient", "integrated gradients")
+    assert (lost.get_ylabel(), change.get_ylabel()) == ("images without a result (%)",
+                                                        "change of confidence\n(percentage points)")
+    assert texts(change.get_xticklabels()) == ["0.1", "0.2"]
+    assert texts(figure.legends[0].get_texts()) == ["top-k attack", "mass-centre attack", "random sign"]
 
 
 # Attacks, close up.
@@ -209,7 +232,9 @@ def test_saturation_draws_means_and_bands_over_steps():
     assert np.allclose(band(overlap, 0), [bootstrap(mean + SPREAD) for mean in (0.5, 0.2)])
     assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
     assert np.allclose(line(rank, "chance").get_ydata(), 0) and len(center.get_lines()) == 2
-    assert overlap.get_ylabel() == "top-50 overlap" and overlap.get_xscale() == "log"
+    assert [axis.get_ylabel() for axis in figure.axes] == ["top-50 overlap", "Spearman rank correlation",
+                                                           "centre shift (pixels)"]
+    assert overlap.get_xscale() == "log" and overlap.get_xlabel() == "attack steps"
     assert texts(figure.legends[0].get_texts()) == ["simple gradient", "integrated gradients", "chance"]
 
 
@@ -227,6 +252,7 @@ def test_cost_marks_overlap_over_seconds():
         assert lies(mark, seconds, topk) and interval(axis, seconds, topk + SPREAD)
         assert mark.get_color() == PALETTE[3 if "double" in label else 0]
     assert axis.get_title() == "integrated gradients" and axis.get_ylabel() == "top-50 overlap left"
+    assert axis.get_xlabel() == "seconds an image"
     assert axis.get_xlim()[0] < 0.09 and axis.get_xlim()[1] > 9.9
 
 
@@ -254,6 +280,7 @@ def test_regions_are_outlined_on_image_and_maps():
     axes = np.array(attacks.region_rows(images, pairs, [mask, mask.T], ["p", "q"]).axes).reshape(2, 3)
     assert [axis.get_title() for axis in axes[0]] == ["image", "map", "map, attacked"]
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["p", "q"]
+    assert all(axis.images[0].get_clim() == (0, 1) for axis in axes[:, 0])
     for row, ends in enumerate(([1.5, 0.5, 4.5, 2.5], [0.5, 1.5, 2.5, 4.5])):       # half a pixel around the region
         for axis, drawn in zip(axes[row], (images[row, 0], *pairs[row])):
             outline = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])

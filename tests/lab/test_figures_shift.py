@@ -12,18 +12,21 @@ from tests.lab.test_figures import SPREAD, closed, lies, line, shown, texts  # n
 def test_encodings_are_signed_and_say_how_much_they_change():
     grey, colours = torch.rand(1, 4, 4), 2 * torch.rand(3, 4, 4) - 0.5
     signed = torch.linspace(-2, 1, 16).view(1, 4, 4)
-    drawn = {"gradient_x_input": [signed, 3 * signed], "IG": [torch.cat([signed, signed]), 0 * signed]}
-    figure = shift.encodings([grey, colours], drawn, {"gradient_x_input": 0.304, "IG": 1e-8}, rows=("one", "two"))
-    axes = np.array(figure.axes).reshape(2, 3)
+    dots = torch.zeros(1, 30, 30)
+    dots[0, 3, 5], dots[0, 4, 5] = 2, 1         # too few for the quantile
+    drawn = {"gradient_x_input": [signed, 3 * signed], "IG": [torch.cat([signed, signed]), 0 * signed],
+             "some_dots": [dots, -dots]}
+    changes = {"gradient_x_input": 0.304, "IG": 1e-8, "some_dots": 2.0}
+    axes = np.array(shift.encodings([grey, colours], drawn, changes, rows=("one", "two")).axes).reshape(2, 4)
     assert np.array_equal(shown(axes[0, 0]), grey[0])
     assert np.array_equal(shown(axes[1, 0]), colours.clamp(0, 1).permute(1, 2, 0))
-    for axis, values in zip(axes[:, 1:].T.flat, (signed, 3 * signed, 2 * signed, 0 * signed)):
-        low, high = axis.images[0].get_clim()
-        assert np.allclose(shown(axis), values[0]) and low == -high and np.isclose(
-            high, np.quantile(values.abs(), 0.995) or 1)
-    assert [axis.get_title() for axis in axes[0]] == ["input", "gradient x\ninput", "IG"]
+    most = np.quantile(signed.abs(), 0.995)
+    for axis, values, size in zip(axes[:, 1:].T.flat, (signed, 3 * signed, 2 * signed, 0 * signed, dots, -dots),
+                                  (most, 3 * most, 2 * most, 1, 2, 2)):
+        assert np.allclose(shown(axis), values[0]) and np.allclose(axis.images[0].get_clim(), (-size, size))
+    assert [axis.get_title() for axis in axes[0]] == ["input", "gradient x\ninput", "IG", "some dots"]
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["one", "two"]
-    assert [axis.get_xlabel() for axis in axes[1]] == ["", "changed by 30%", "identical"]
+    assert [axis.get_xlabel() for axis in axes[1]] == ["", "changed by 30%", "identical", "changed by 200%"]
 
 
 def test_the_matrix_of_shifts_says_what_each_cell_holds():
@@ -57,3 +60,4 @@ def test_changes_draw_means_with_intervals_and_a_floor():
     assert not any(1.0 < one.get_ydata()[0] < 1.5 for one in axis.get_lines())
     assert np.allclose(line(axis, "identical to the left").get_xdata(), 1e-5) and axis.get_xscale() == "log"
     assert texts(axis.get_yticklabels()) == ["LRP (z rule)", "simple gradient"] and axis.yaxis_inverted()
+    assert texts(figure.legends[0].get_texts()) == ["the same everywhere", "a kitten", "identical to the left"]

@@ -544,7 +544,7 @@ def test_lens_objective_is_the_loop(kind, window):
 def test_lens_objective_pushes_out_of_the_wide_set():
     clean = maps("distinct", (7, 9), n=3)
     leaf = maps("distinct", (7, 9), n=3, seed=1).requires_grad_()
-    attacks.LensTopK(4, 1).prepare(clean, seeded()).drive(leaf).sum().backward()
+    attacks.LensTopK(4, 1).prepare(clean, seeded()).loss(leaf).sum().backward()
     inside = torch.tensor([[oracle.lens_topk(one, spot.view(7, 9), 4, 1) for spot in torch.eye(63)] for one in clean])
     assert torch.equal(leaf.grad.flatten(1).sign(), inside.double())
 

@@ -6,11 +6,12 @@ from torch import Tensor
 
 from fragility import attacks
 from lab.chapters.attacks.variants import sketch
+from lab.chapters.fragility import comparison
 from lab.core.experiment import Experiment, Outcome, generator_for
 from lab.core.parameters import Parameters
 from lab.core.store import Store
 from lab.trained import subjects
-from lab.trained.maps import method_of, pixel_maps
+from lab.trained.maps import method_of, pixel_maps, step_size
 
 
 class Targeted(Parameters):
@@ -50,7 +51,8 @@ def targeted(model, x: Tensor, labels: Tensor, cell: dict) -> tuple[Tensor, Tens
     """Attacked images, pixel maps before and after, whether the label was kept, and the mask (h, w) of a cell."""
     mask = quarter(cell["region"], x.shape[2:]).to(x.device)
     result = attacks.attack(model, x, method=cell["method"], objective=attacks.Target(mask), epsilon=cell["epsilon"],
-                            steps=cell["steps"], generator=generator_for(cell), method_args=method_of(cell)[1])
+                            steps=cell["steps"], step_size=step_size(cell), curvature=comparison.curvature_of(cell),
+                            generator=generator_for(cell), method_args=method_of(cell)[1])
     before, after = (pixel_maps(model, images, labels, cell) for images in (x, result.x))
     return result.x, before, after, result.found, mask
 

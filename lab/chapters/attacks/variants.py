@@ -17,7 +17,7 @@ from lab.core.experiment import Experiment, Factor, Outcome, generator_for, shri
 from lab.core.parameters import Parameters
 from lab.core.store import Store
 from lab.trained import natural, subjects
-from lab.trained.maps import method_of
+from lab.trained.maps import method_of, step_size
 
 METHODS = ("gradient", "integrated_gradients")
 
@@ -81,6 +81,7 @@ def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Te
         noisy = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
         return noisy, torch.ones(len(x), dtype=torch.bool)
     shared = {"method": cell["method"], "epsilon": cell["epsilon"], "steps": cell["steps"], "generator": generator,
+              "step_size": step_size(cell),
               "method_args": arguments}
     if cell["variant"] == "best of a walk":
         result = attacks.random_walk(model, x, score=SELECTIONS["overlap"](cell["k"]), **shared)
@@ -118,7 +119,7 @@ class _Center:
     def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
         start, origin = center(clean), self.origin(center(clean))
         return Goal(lambda maps: (center(maps) - start).norm(dim=1),
-                    lambda maps: (center(maps) - origin).square().sum(1))
+                    lambda maps, rows: (center(maps) - origin[rows]).square().sum(1))
 
 
 CENTERS = {"set off at random": attacks.MassCenter(), "truncated to whole pixels": _Center(torch.floor),

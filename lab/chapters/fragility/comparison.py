@@ -14,7 +14,7 @@ from lab.core.parameters import PRECISIONS, Count, Epsilon, Parameters, Precisio
 from lab.core.store import Store
 from lab.material.data import DataSet
 from lab.trained import natural, subjects
-from lab.trained.maps import method_of, path_settings, pixel_maps
+from lab.trained.maps import method_of, path_settings, pixel_maps, step_size
 
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
 ATTACKS = (*OBJECTIVES, "random_sign")
@@ -84,9 +84,11 @@ def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor
 
 
 def curvature_of(cell: dict):
-    """How the cell's attack finds its direction; None leaves it to the method's default."""
+    """How the cell's attack finds its direction: relevance is differentiated on the network as it is, as published."""
+    if cell["method"] in ("deeplift", "deep_taylor"):
+        return attacks.DoubleBackprop(twin=False)
     if "path_points" not in cell:
-        return None
+        return attacks.FiniteDifference()
     return attacks.FiniteDifference(cell["path_points"], precision=PRECISIONS[cell["precision"]])
 
 
@@ -107,8 +109,8 @@ def attacked(model, x: Tensor, cell: dict, objective=None) -> tuple[Tensor, Tens
         return noisy, kept, torch.ones_like(kept, dtype=torch.int64)
     objective = objective or OBJECTIVES[cell["attack"]](cell["k"])
     result = attacks.attack(model, x, method=cell["method"], objective=objective, epsilon=cell["epsilon"],
-                            steps=cell["steps"], curvature=curvature_of(cell), generator=generator,
-                            method_args=method_of(cell)[1])
+                            steps=cell["steps"], step_size=step_size(cell), curvature=curvature_of(cell),
+                            generator=generator, method_args=method_of(cell)[1])
     return result.x, result.found, result.steps
 
 

@@ -13,6 +13,7 @@ from lab.core.parameters import Parameters
 from lab.core.store import Store
 from lab.material.data import DataSet
 from lab.trained import natural, subjects
+from lab.trained.maps import step_size
 
 
 class Resolution(Parameters):
@@ -50,7 +51,7 @@ def run(cell: dict, store: Store) -> Outcome:
     k, generator = max(1, cell["side"]**2 // 50), generator_for(cell)
     if cell["attack"] == "topk":
         perturbed = attacks.attack(model, x, objective=attacks.TopK(k), epsilon=cell["epsilon"], steps=cell["steps"],
-                               generator=generator).x
+                                   step_size=step_size(cell),                               generator=generator).x
     else:
         perturbed = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
     signed = [attribution.gradient(model, images, labels) for images in (x, perturbed)]
