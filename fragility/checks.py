@@ -55,7 +55,7 @@ def images(x, *, unit_range: bool = False, name: str = "x", spaces: bool = False
     allowed = SPACES if spaces else {4: IMAGE_SHAPE}
     dims = x.ndim if isinstance(x, Tensor) and x.ndim in allowed else 4
     _float_batch(x, dims, " or ".join(allowed.values()), name, hint="Divide uint8 images by 255 first.")
-    if unit_range and (x.min() < 0 or x.max() > 1):
+    if unit_range and some((x < 0) | (x > 1)):
         low, high = x.min().item(), x.max().item()
         raise ValueError(f"{name} must lie in [0, 1], but it spans [{low:.4g}, {high:.4g}]; normalise inside the "
                          "model, not before it: fragility.Normalised(model, mean, std) does.")
@@ -92,10 +92,21 @@ def _float_batch(x, dims: int, shape: str, name: str, hint: str) -> None:
 def finite(x: Tensor, name: str) -> Tensor:
     """Return `x` if it holds no NaN and no infinity, else raise ValueError naming the images."""
     # A sum is finite unless a value is not, or it overflows; it reads the values once and writes nothing.
-    if not x.sum().isfinite() and not torch.isfinite(x).all():
+    if some(~x.sum().isfinite()) and some(~torch.isfinite(x)):
         bad = (~torch.isfinite(x)).flatten(1).any(1)
         raise ValueError(f"{name} must be finite, but it holds NaN or infinity in {listing(bad)}.")
     return x
+
+
+def some(mask: Tensor) -> bool:
+    """Whether any entry is true: where a check reads what a tensor holds, for which a GPU has to be waited for."""
+    return bool(mask.any())
+
+
+def bounds(classes: Tensor) -> tuple[int, int]:
+    """The smallest and the largest of some classes, read from the device once."""
+    low, high = classes.aminmax()
+    return int(low), int(high)
 
 
 def listing(bad: Tensor) -> str:
@@ -179,21 +190,28 @@ def generator(source) -> torch.Generator | None:
 def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
     """Return a reference image that broadcasts over `x`: a number, (c, h, w), (1, c, h, w) or x's shape."""
     try:
-        tensor = plain(torch.as_tensor(value, dtype=x.dtype, device=x.device))
+        tensor = plain(_tensor(value, x))
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape {tuple(x.shape[1:])} or "
                          f"{tuple(x.shape)}, not {value!r}.") from None
     fits = tensor.ndim == 0 or tensor.shape in {x.shape[1:], (1, *x.shape[1:]), x.shape}
-    if not fits or not torch.isfinite(tensor).all():
+    if not fits or some(~torch.isfinite(tensor)):
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape "
                          f"{tuple(x.shape[1:])} or {tuple(x.shape)}, but it has {tuple(tensor.shape)}.")
     return tensor.expand_as(x[:1]) if tensor.ndim < x.ndim else tensor
 
 
+def _tensor(value, x: Tensor) -> Tensor:
+    """A number or anything that torch makes a tensor of, in x's type and on its device."""
+    if isinstance(value, Real):
+        return torch.full((), float(value), dtype=x.dtype, device=x.device)
+    return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+
+
 def shift(m, x: Tensor) -> Tensor:
     """Return the shift m of all images as (1, c, h, w): a number, or a tensor that broadcasts over one image."""
     try:
-        tensor = plain(torch.as_tensor(m, dtype=x.dtype, device=x.device))
+        tensor = plain(_tensor(m, x))
         tensor = tensor[0] if tensor.ndim == x.ndim and len(tensor) == 1 else tensor
         whole = tensor.expand(x.shape[1:])[None]
     except (TypeError, ValueError, RuntimeError):

@@ -121,7 +121,7 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
     for _ in range(iterations):
         turned = product(product(v))
         zero = turned.abs().amax((1, 2, 3)) == 0
-        if zero.any():
+        if checks.some(zero):
             raise ValueError(f"The Hessian is zero for {checks.listing(zero)}; a network of ReLUs needs its smooth "
                              "twin, curvature.smoothed(model).")
         v = _unit(turned)
@@ -140,7 +140,7 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
         raise ValueError("An angle needs two batches of directions of the same shape (n, …).")
     a, b = (checks.finite(side, name).flatten(1).double() for side, name in ((a, "a"), (b, "b")))
     sizes = a.norm(dim=1) * b.norm(dim=1)
-    if (sizes == 0).any():
+    if checks.some(sizes == 0):
         raise ValueError(f"A direction that is zero everywhere has no angle: {checks.listing(sizes == 0)}.")
     return torch.rad2deg(torch.arccos(((a * b).sum(1).abs() / sizes).clamp_max(1)))
 

@@ -1,6 +1,9 @@
 """Forward and backward passes in chunks: the logit that is explained and its gradient, of which every map is made."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +14,8 @@ from fragility.layout import fresh
 from fragility.rules.convolutions import Strided
 from fragility.rules.guard import Guarded
 from fragility.rules.twin import Twin
+
+Result = TypeVar("Result")
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
@@ -27,9 +32,7 @@ class Output:
 
     def __init__(self, target, n: int, device):
         self.classes = checks.targets(target, n, device)
-        self.bounds = None
-        if self.classes is not None:
-            self.bounds = int(self.classes.min()), int(self.classes.max())
+        self.bounds = None if self.classes is None else checks.bounds(self.classes)
 
     def __getitem__(self, rows) -> "Output":
         part = object.__new__(Output)
@@ -63,6 +66,27 @@ def batches(n: int, x: Tensor, chunk: int | None) -> Iterator[slice]:
     """Slices of range(n), each of at most `chunk` images like those of `x`."""
     size = chunk or default_chunk(x)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def in_chunks(run: Callable[[slice], Result], x: Tensor, chunk: int | None) -> list[Result]:
+    """run(rows) for chunks of x's rows, in order, on smaller ones, with a warning, where a card runs out of memory.
+
+    `run` must make anew whatever it keeps from call to call.
+    """
+    size, start, results = min(chunk or default_chunk(x), len(x)), 0, []
+    while start < len(x):
+        try:
+            results.append(run(slice(start, start + size)))
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            torch.cuda.empty_cache()
+            warnings.warn(f"The device ran out of memory; going on with {size} images at a time. Give chunk={size} to "
+                          "start with that.", RuntimeWarning, stacklevel=3)
+            continue
+        start += size
+    return results
 
 
 def repeats(times: int, x: Tensor, chunk: int | None) -> Iterator[list[tuple[int, slice]]]:
@@ -100,7 +124,12 @@ def forward(model, x: Tensor) -> Tensor:
 def logits_of(model, x: Tensor, chunk: int | None = None) -> Tensor:
     """Logits (n, classes) of a batch, chunk by chunk, without a graph."""
     with Guarded():
-        return torch.cat([forward(model, x[rows]) for rows in batches(len(x), x, chunk)])
+        return torch.cat(in_chunks(lambda rows: forward(model, x[rows]), x, chunk))
+
+
+def lowered(device: torch.device, precision: torch.dtype | None):
+    """A context in which passes are computed in half precision; None leaves them as they are."""
+    return nullcontext() if precision is None else torch.autocast(device.type, precision)
 
 
 def recomputed(function, model, x: Tensor, *rest) -> Tensor:
@@ -124,14 +153,19 @@ def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple
     Both are differentiable with respect to `x` where x.requires_grad.
     """
     differentiable = x.requires_grad and torch.is_grad_enabled()
-    gradients, logits = [], []
+
+    def run(rows: slice) -> tuple[Tensor, Tensor]:
+        part = x[rows] if differentiable else x[rows].detach().requires_grad_()
+        scores = forward(model, part)
+        total = output[rows].pick(scores).sum()
+        if not total.requires_grad:
+            raise ValueError("The model's output does not depend on x through differentiable operations.")
+        gradient, = torch.autograd.grad(total, part, create_graph=differentiable)
+        return gradient, scores if differentiable else scores.detach()
+
     with torch.enable_grad(), Guarded() if differentiable else Strided():
-        for rows in batches(len(x), x, chunk):
-            part = x[rows] if differentiable else x[rows].detach().requires_grad_()
-            scores = forward(model, part)
-            total = output[rows].pick(scores).sum()
-            if not total.requires_grad:
-                raise ValueError("The model's output does not depend on x through differentiable operations.")
-            gradients += torch.autograd.grad(total, part, create_graph=differentiable)
-            logits.append(scores if differentiable else scores.detach())
+        if isinstance(model, Twin):     # its rules may have gone half-way
+            gradients, logits = zip(*(run(rows) for rows in batches(len(x), x, chunk)))
+        else:
+            gradients, logits = zip(*in_chunks(run, x, chunk))
     return torch.cat(gradients), torch.cat(logits)

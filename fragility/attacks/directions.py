@@ -23,7 +23,7 @@ from fragility.attribution.method import Known
 from fragility.attribution.pixel import normalised
 from fragility.curvature import central_difference
 from fragility.draws import normal_like, stratified
-from fragility.passes import Output, explain
+from fragility.passes import Output, explain, lowered
 from fragility.rules.convolutions import Frozen
 from fragility.rules.gates import PIECEWISE, bent, smooth
 from fragility.rules.twin import Twin
@@ -77,7 +77,7 @@ class FiniteDifference:
         return torch.stack([normal_like(x, generator) for _ in range(self.points)]) if self.sampled else None
 
     def __call__(self, model, x: Tensor, output: Output, loss, maps: Tensor | None, draws: Tensor | None) -> Tensor:
-        with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
+        with lowered(x.device, self.precision):
             return getattr(self, f"_{self.form.replace('-', '_')}")(model, x, output, loss, maps, draws)
 
     def _product(self, model, x: Tensor, output: Output, v: Tensor) -> Tensor:

@@ -154,10 +154,12 @@ class _Climb:
     def score(self, pixels: Tensor) -> Tensor:
         """What is kept for being the largest (n,); -inf where a map is zero everywhere, now or at the start."""
         alive = self.alive & _alive(pixels)
-        rated = torch.full(alive.shape, -torch.inf, dtype=pixels.dtype, device=pixels.device)
         if self.select is None:
-            rated[alive] = self.goal.score(pixels)[alive].to(rated.dtype)
-        elif alive.any():
+            return torch.where(alive, self.goal.score(pixels), -torch.inf)
+        if not checks.some(~alive):
+            return self.select(self.clean, pixels).to(pixels)
+        rated = torch.full(alive.shape, -torch.inf, dtype=pixels.dtype, device=pixels.device)
+        if checks.some(alive):
             rated[alive] = self.select(self.clean[alive], pixels[alive]).to(rated)
         return rated
 
@@ -196,7 +198,8 @@ class _Climb:
 
     def _refuse_flat(self, gradient: Tensor) -> None:
         """ValueError where no image has a direction to go: the attack would stand still and seem to be withstood."""
-        if not (gradient != 0).flatten(1).any(1)[self.alive].any():
+        still = ~((gradient != 0).flatten(1).any(1) & self.alive).any()
+        if checks.some(still):
             dead = "" if self.alive.all() else f" (and the map is zero in {checks.listing(~self.alive)})"
             raise ValueError(f"The map of {self.method.name} does not change with the image as far as "
                              f"{type(self.direction).__name__} can tell: its direction is zero for every "

@@ -56,7 +56,7 @@ class LensTopK:
         checks.whole("k", self.k, 1, clean[0].numel() - 1)
         near = dilate(topk_mask(clean, self.k), self.window)
         covered = near.flatten(1).all(1)
-        if covered.any():
+        if checks.some(covered):
             raise ValueError(f"LensTopK(k={self.k}, window={self.window}) covers the whole map in "
                              f"{checks.listing(covered)} and leaves nowhere to push to; use a smaller k or window.")
 
@@ -94,7 +94,7 @@ class Target:
     def __init__(self, mask: Tensor):
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim not in (2, 3):
             raise ValueError("The mask must be a boolean tensor (h, w) or (n, h, w).")
-        if not mask.flatten(-2).any(-1).all() or mask.flatten(-2).all(-1).any():
+        if checks.some(~mask.flatten(-2).any(-1) | mask.flatten(-2).all(-1)):
             raise ValueError("The mask must mark some pixels, but not all, of every image.")
         self.mask = mask
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from fragility import checks
 from fragility.attribution.carry import Carry, Recorded, Through, Witness, quotient
 from fragility.attribution.method import method
-from fragility.passes import batches, explain
+from fragility.passes import explain, in_chunks
 from fragility.rules.gates import on, relu
 from fragility.rules.operations import groups_of, max_pool, normalise
 from fragility.rules.twin import Twin
@@ -103,9 +103,9 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
     """
     start = checks.baseline(baseline, x)
     target = target.fixed(model, x, chunk)
-    maps = []
-    for rows in batches(len(x), x, chunk):
+
+    def run(rows: slice) -> Tensor:
         reference = Recorded(model, start[rows] if len(start) > 1 else start, _RESCALED)
         twin = Twin(model, _rescale(Witness(model, x[rows], _RESCALED), reference))
-        maps.append(explain(twin, x[rows], target[rows], len(x))[0])
-    return (x - start) * torch.cat(maps)
+        return explain(twin, x[rows], target[rows], len(x))[0]
+    return (x - start) * torch.cat(in_chunks(run, x, chunk))

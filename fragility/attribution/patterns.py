@@ -14,7 +14,7 @@ from torch import Tensor
 from fragility import checks
 from fragility.attribution.carry import Carry
 from fragility.attribution.method import method
-from fragility.passes import batches, explain, forward
+from fragility.passes import batches, explain, forward, in_chunks
 from fragility.rules.gates import relu
 from fragility.rules.operations import conv2d, linear
 from fragility.rules.twin import Twin
@@ -194,13 +194,13 @@ def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable
     """Signals (n, c, h, w) that reach the input when 1 starts at the explained logit, and the logits."""
     if not isinstance(patterns, (list, tuple)) or not all(isinstance(one, Tensor) for one in patterns):
         raise ValueError("patterns must be a list of tensors, as fit_patterns gives it for this model.")
-    maps, logits = [], []
-    for rows in batches(len(x), x, chunk):
+
+    def run(rows: slice) -> tuple[Tensor, Tensor]:
         position = _Position(patterns)
         signal, scores = explain(Twin(model, _projected(position, mix), advice=_ADVICE), x[rows], output[rows], len(x))
         position.finish()
-        maps.append(signal)
-        logits.append(scores)
+        return signal, scores
+    maps, logits = zip(*in_chunks(run, x, chunk))
     return torch.cat(maps), torch.cat(logits)
 
 

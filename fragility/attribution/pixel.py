@@ -14,7 +14,7 @@ def pixel_map(maps: Tensor) -> Tensor:
     """
     checks.images(maps, name="maps")
     zero = maps.abs().amax((1, 2, 3)) == 0
-    if zero.any():
+    if checks.some(zero):
         raise ValueError(f"A map that is zero everywhere cannot be normalised: {checks.listing(zero)}.")
     return normalised(maps)
 

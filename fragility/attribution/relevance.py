@@ -9,7 +9,7 @@ from torch import Tensor
 from fragility import checks
 from fragility.attribution.carry import Carry, Through, Witness, quotient
 from fragility.attribution.method import method
-from fragility.passes import Output, batches, explain, forward
+from fragility.passes import Output, explain, forward, in_chunks
 from fragility.rules.first import first_weighted
 from fragility.rules.gates import relu
 from fragility.rules.operations import WEIGHTED, groups_of, normalise
@@ -100,7 +100,7 @@ class _Positive:
 
     def _batch_norm(self, z, mean, var, weight, bias, eps):
         value = F.batch_norm(z, mean, var, weight, bias, eps=eps)
-        if weight is not None and self.reached and (weight < 0).any():
+        if weight is not None and self.reached and checks.some(weight < 0):
             raise ValueError("A batch norm scales by a negative number, which the z+ rule cannot pass "
                              "relevance through; use attribution.lrp with rule='z' or 'epsilon'.")
 
@@ -140,22 +140,22 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     checks.number("epsilon", epsilon, 0, exclusive=True)
     distance = x - checks.baseline(root, x, name="root")
     if rule == "z":
-        maps = [explain(Twin(model, _shared_rules(Witness(model, x[rows], _SHARED)), advice=_ADVICE), x[rows],
-                        target[rows], len(x))[0] for rows in batches(len(x), x, chunk)]
-        return distance * torch.cat(maps)
-    if rule == "z+" and not torch.equal(distance, x):
+        def plain(rows: slice) -> Tensor:
+            twin = Twin(model, _shared_rules(Witness(model, x[rows], _SHARED)), advice=_ADVICE)
+            return explain(twin, x[rows], target[rows], len(x))[0]
+        return distance * torch.cat(in_chunks(plain, x, chunk))
+    if rule == "z+" and checks.some(distance != x):
         raise ValueError("rule='z+' measures from zero; root goes with rule='z' or 'epsilon'.")
     zero = first_weighted(model, torch.zeros_like(x[:1])).arguments[0].detach() if rule == "z+" else None
 
     def first(layer, u, weight):
         return layer(u - zero, weight.clamp_min(0))
 
-    maps = []
-    for rows in batches(len(x), x, chunk):
+    def run(rows: slice) -> Tensor:
         witness = Witness(model, x[rows], _RECORDED)
         table = _stabilised(witness, epsilon) if rule == "epsilon" else _Positive(witness, first).table()
-        maps.append(distance[rows] * explain(Twin(model, table, advice=_ADVICE), x[rows], target[rows], len(x))[0])
-    return torch.cat(maps)
+        return distance[rows] * explain(Twin(model, table, advice=_ADVICE), x[rows], target[rows], len(x))[0]
+    return torch.cat(in_chunks(run, x, chunk))
 
 
 @method(rules=True)
@@ -177,10 +177,10 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
     Other parameters, units and errors as for :func:`lrp`.
     """
     low, high = checks.baseline(low, x), checks.baseline(high, x)
-    if (low > high).any():
+    if checks.some(low > high):
         raise ValueError("low must not be above high anywhere.")
-    return torch.cat([_box_relevance(model, x[rows], target[rows], low.expand_as(x)[rows],
-                                     high.expand_as(x)[rows]) for rows in batches(len(x), x, chunk)])
+    return torch.cat(in_chunks(lambda rows: _box_relevance(model, x[rows], target[rows], low.expand_as(x)[rows],
+                                                           high.expand_as(x)[rows]), x, chunk))
 
 
 def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) -> Tensor:

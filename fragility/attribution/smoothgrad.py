@@ -10,7 +10,7 @@ from torch import Tensor
 from fragility import checks
 from fragility.attribution.method import kernel_of, known, method
 from fragility.draws import normal_like
-from fragility.passes import recomputed, repeats
+from fragility.passes import lowered, recomputed, repeats
 
 
 class NoiseEnsembles(NamedTuple):
@@ -68,7 +68,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
             if j > drawn:
                 noise, drawn = scale * normal_like(x, generator), j
             noisy.append(x[rows] + noise[rows])
-        with torch.autocast(x.device.type, precision, enabled=precision is not None):
+        with lowered(x.device, precision):
             maps = recomputed(kernel, model, torch.cat(noisy), target.join([target[rows] for _, rows in segments]))
         for (j, rows), part in zip(segments, maps.to(wide).split([len(n) for n in noisy])):
             step = part - mean[rows]
@@ -82,7 +82,7 @@ def _level(sigma: float | Tensor, x: Tensor) -> Tensor | float:
     """The noise level, broadcastable over images."""
     if not isinstance(sigma, Tensor):
         return checks.number("sigma", sigma, 0)
-    if sigma.shape != x.shape[:1] or not (torch.isfinite(sigma) & (sigma >= 0)).all():
+    if sigma.shape != x.shape[:1] or checks.some(~torch.isfinite(sigma) | (sigma < 0)):
         raise ValueError(f"sigma must be a number of at least 0 or a finite tensor of such, of shape ({len(x)},).")
     return sigma.to(x).view(-1, *[1] * (x.ndim - 1))
 

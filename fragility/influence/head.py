@@ -199,7 +199,7 @@ def _examples(features: Tensor, labels: Tensor, head: Head | None = None) -> tup
         seen = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
         raise ValueError(f"labels must be int64 of shape ({len(features)},), but they are {seen}.")
     classes = max(2, head.weight.shape[0]) if head is not None else None
-    if (labels < 0).any() or (classes is not None and (labels >= classes).any()):
+    if checks.some(labels < 0) or (classes is not None and checks.some(labels >= classes)):
         top = "" if classes is None else f" and below {classes}"
         raise ValueError(f"labels must be at least 0{top}, but they span {labels.min()} to {labels.max()}.")
     return features.double(), labels.to(features.device)

@@ -26,7 +26,7 @@ def topk_intersection(a: Tensor, b: Tensor, k: int) -> Tensor:
 def refuse_empty(a: Tensor, name: str) -> None:
     """Raise ValueError naming the images whose map is zero everywhere: any k of its pixels are as good as the top."""
     empty = (a == 0).flatten(1).all(1)
-    if empty.any():
+    if checks.some(empty):
         raise ValueError(f"A map that is zero everywhere has no top pixels; {name} is zero in {checks.listing(empty)}.")
 
 
@@ -49,7 +49,8 @@ def topk_mask(a: Tensor, k: int) -> Tensor:
     values = a.flatten(1)
     smallest = _kth_largest(values, k)
     top = values >= smallest
-    if (count(top) > k).any():    # not the usual case, so that most maps are spared the counting
+    # On a CPU it is worth looking whether there are ties at all; a GPU would have to wait for the answer.
+    if not values.is_cpu or (count(top) > k).any():
         above, tied = values > smallest, values == smallest
         room = k - above.sum(1, keepdim=True)
         top = above | (tied & (tied.cumsum(1) <= room))
@@ -128,7 +129,7 @@ def center_shift(a: Tensor, b: Tensor) -> Tensor:
     a, b = checks.map_pair(a, b)
     for name, side in (("a", a), ("b", b)):
         bad = (side < 0).flatten(1).any(1) | (side.sum((1, 2)) == 0)
-        if bad.any():
+        if checks.some(bad):
             raise ValueError(f"A centre of mass needs a non-negative map that is not zero everywhere; {name} "
                              f"has none in {checks.listing(bad)}. Use attribution.pixel_map first.")
     return (center(a) - center(b)).norm(dim=1)
@@ -144,7 +145,7 @@ def center(a: Tensor) -> Tensor:
 def _nonconstant(a: Tensor, name: str) -> Tensor:
     values = a.flatten(1)
     constant = values.amax(1) == values.amin(1)
-    if constant.any():
+    if checks.some(constant):
         raise ValueError(f"Rank correlation needs maps that vary; {name} is constant in "
                          f"{checks.listing(constant)}.")
     return values
@@ -154,7 +155,7 @@ def ranks(values: Tensor) -> Tensor:
     """Average ranks (n, p) of values (n, p), from 0, in float64."""
     ordered, order = values.sort(dim=1)
     place = torch.arange(values.shape[1], device=values.device).expand_as(order)
-    if not (ordered[:, 1:] == ordered[:, :-1]).any():   # the usual case, at half the cost
+    if values.is_cpu and not (ordered[:, 1:] == ordered[:, :-1]).any():   # the usual case, at half the cost
         return torch.empty_like(values, dtype=torch.float64).scatter_(1, order, place.double())
     new = _starts(ordered)
     first = torch.where(new, place, 0).cummax(1).values

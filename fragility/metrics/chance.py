@@ -48,9 +48,9 @@ def above_chance(observed: Tensor, chance: Tensor) -> Tensor:
     if observed.shape != chance.shape and 0 not in (observed.ndim, chance.ndim):
         raise ValueError(f"observed and chance must have the same shape, but they are {tuple(observed.shape)} and "
                          f"{tuple(chance.shape)}.")
-    if not ((chance >= 0) & (chance <= 1)).all():
+    if checks.some(~((chance >= 0) & (chance <= 1))):
         raise ValueError("Chance must lie in [0, 1] for every image.")
-    if not torch.isfinite(observed).all():
+    if checks.some(~torch.isfinite(observed)):
         raise ValueError("The observed scores must be finite; NaN is how above_chance marks saturated ones.")
     return torch.where(chance > SATURATED, torch.nan, (observed - chance) / (1 - chance))
 

@@ -124,7 +124,7 @@ def top_pixels(batches: tuple[Tensor, ...], k: int, window: int, diverse: bool =
         return [topk_mask(a, k) for a in batches]
     masks = [diverse_topk(a, k, window) for a in batches]
     found = torch.stack([count(mask) for mask in masks]).amin(0)
-    if (found < k).any():
+    if checks.some(found < k):
         raise ValueError(f"Fewer than k = {k:,} diverse pixels exist at window {window} in "
                          f"{checks.listing(found < k)}; k can be at most {int(found.min()):,}.")
     return masks

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fragility import checks
-from fragility.passes import batches, predict
+from fragility.passes import batches, lowered, predict
 from fragility.rules.convolutions import Frozen
 from fragility.training.loop import Loss, as_float, check_examples
 
@@ -145,7 +145,7 @@ def _robust(ball: Ball, generator: torch.Generator, worst, loss, precision: torc
     checks.precision(precision)
 
     def total(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, precision, enabled=precision is not None):
+        with lowered(x.device, precision):
             return loss(model, x, climb(model, x, labels, ball, generator, worst), labels).mean()
     return total
 

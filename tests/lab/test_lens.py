@@ -223,6 +223,7 @@ def test_ties_take_the_lowest_flat_index_in_the_greedy_order_too():
 
 def test_zero_and_minus_zero_are_a_tie():
     a = torch.zeros(1, 5, 6, dtype=torch.float64)
+    a[0, 4, 5] = 1                  # a map that is zero everywhere is refused
     signed = a.clone()
     signed.view(-1)[:7] = -0.0
     for window in WINDOWS:
@@ -245,12 +246,26 @@ def test_padding_with_zeros_makes_unrelated_maps_alike():
     assert counted.mean().abs() < 4 * counted.std() / 60 ** 0.5
 
 
+def never_empty(maps):
+    """The same order of pixels without a map that is zero everywhere, which the metrics refuse."""
+    return maps - maps.amin((1, 2), keepdim=True) + 1
+
+
+@pytest.mark.parametrize("name", ["lens_recall", "lens_precision"])
+def test_maps_that_are_zero_everywhere_are_refused(name):
+    a = torch.zeros(3, 5, 6, dtype=torch.float64)
+    a[:2, 2, 3] = 1
+    for pair, side in (((a, a[[0, 0, 0]]), "a"), ((a[[0, 0, 0]], a), "b")):
+        with pytest.raises(ValueError, match=f"no top pixels; {side} is zero in image 2"):
+            getattr(metrics, name)(*pair, 4, 1)
+
+
 # ---------------------------------------------------------------------------------------- what must hold
 @given(pairs(), st.integers(1, 20))
 @repeated(40)
 def test_a_wider_window_is_more_lenient(both, k):
     """Proposition 1: d^(w2) <= d^(w1) <= |S sym. diff. T| / k for w1 <= w2."""
-    a, b = both
+    a, b = map(never_empty, both)
     close(metrics.lens_recall(a, b, k, 0), metrics.topk_intersection(a, b, k))
     previous = oracle.symmetric_difference(a, b, k)
     close(metrics.lens_distance(a, b, k, 0), previous)
@@ -267,7 +282,7 @@ def test_a_wider_window_is_more_lenient(both, k):
 @given(pairs(), st.integers(1, 4), st.integers(0, 1), st.booleans())
 @repeated(40)
 def test_recall_and_precision_mirror_each_other(both, k, window, diverse):
-    a, b = both
+    a, b = map(never_empty, both)
     recall = metrics.lens_recall(a, b, k, window, diverse=diverse)
     assert torch.equal(recall, metrics.lens_precision(b, a, k, window, diverse=diverse))
     assert torch.equal(recall.flip(0), metrics.lens_recall(a.flip(0), b.flip(0), k, window, diverse=diverse))
@@ -429,7 +444,7 @@ def test_chance_of_diverse_pixels_that_do_not_exist():
 @given(pairs(largest=9), st.integers(1, 3))
 @repeated(30)
 def test_the_largest_k_that_is_named_works(both, window):
-    a, b = both
+    a, b = map(never_empty, both)
     most = possible(a, b, window)
     assert metrics.lens_recall(a, b, most, window, diverse=True).shape == (2,)
     with pytest.raises(ValueError, match=rf"\b{most}\b"):
@@ -852,7 +867,7 @@ def test_repeats_are_the_attack_on_networks_of_other_seeds():
     grid, networks_ = seeds.cells(parameters), robust.cells(parameters)
     assert {(c["attack"], c["epsilon"]) for c in grid} == {("topk", 0.3)} and {c["seed"] for c in grid} == {0, 3}
     assert [c for c in grid if c["seed"] == 0] == [c for c in metric_comparison.cells(parameters) if c in grid]
-    assert all(robust.own(c) in networks_ for c in grid)
+    assert all(robust.training_cell(c) in networks_ for c in grid)
     assert len(networks_) == 2 * len(robust.cells(lens_parameters())) + 1       # once a seed, and the flowers
 
 

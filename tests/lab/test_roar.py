@@ -134,7 +134,7 @@ def test_the_trainer_refuses(change, said):
 @pytest.mark.parametrize("unit", ["pixel", "value"])
 def test_ranks_give_the_masks_of_the_scores(unit):
     maps = (3 * torch.randn(5, 3, 6, 7, generator=torch.Generator().manual_seed(0))).round()      # with ties
-    places = rankings.ranks(maps, unit)
+    places = rankings.pixel_order(maps, unit)
     assert places.dtype == torch.int16
     for fraction in (0.1, 0.33, 0.5, 0.9):
         wanted = removal.top_mask(maps, fraction, unit)
@@ -172,10 +172,11 @@ def test_stored_rankings_are_those_of_the_explained_network(store):
     model = trainings.explained(cell, store)
     x = data.unit(trainings.sets(cell).test)
     maps = attribution.gradient(model, x, chunk=128)
-    assert torch.equal(rankings.places(cell, "GRAD", "test", store), rankings.ranks(maps, "pixel"))
+    assert torch.equal(rankings.places(cell, "GRAD", "test", store), rankings.pixel_order(maps, "pixel"))
     # Filters see the map before it is ranked.
     for kind, change in rankings.FILTERS.items():
-        assert torch.equal(rankings.places(cell, f"GRAD+{kind}", "test", store), rankings.ranks(change(maps), "pixel"))
+        assert torch.equal(rankings.places(cell, f"GRAD+{kind}", "test", store),
+                           rankings.pixel_order(change(maps), "pixel"))
 
 
 def test_filters_are_a_gaussian_and_a_maximum():

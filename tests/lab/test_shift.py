@@ -131,7 +131,6 @@ class Branch(nn.Module):
 REFUSED = {
     "ReLU first": (lambda: nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3), *head()), "Relu"),
     "pooling first": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 4, 3), *head()), "MaxPool2D"),
-    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(5)), "Convolution"),
     "sigmoid": (lambda: nn.Sequential(nn.Sigmoid(), nn.Flatten(), nn.LazyLinear(5)), "Sigmoid"),
     "no layer": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "no convolution"),
     "two first layers": (Branch, "more than one place"),

@@ -76,8 +76,8 @@ def test_a_scale_with_a_part_of_a_smaller_ones_records_is_passed_over(found, sca
     def known(experiment, wanted):
         cells = {"quick": "x", **found}[wanted]
         table = frame(a_random=0.1) if cells else pd.DataFrame()
-        table.attrs.update(done=len(cells), cells=3, found=frozenset(cells))
-        return table
+        table.attrs.update(done=len(cells), cells=3)
+        return results.Measured(table, frozenset(cells))
 
     assert verdicts.judge({"experiment": "", "test": BELOW, "scale": "quick"}, "quick", known).scale == scale
 

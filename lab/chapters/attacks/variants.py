@@ -92,6 +92,9 @@ def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Te
     elif cell["method"] == "integrated_gradients":
         curvature = attacks.FiniteDifference(cell.get("points", 2))
     objective = CENTERS[cell["objective"]] if "objective" in cell else attacks.TopK(cell["k"])
+    if cell.get("objective") == EXACT:
+        # Where the centre starts from itself its distance has no slope, and the attack refuses to stand still.
+        return x, torch.ones(len(x), dtype=torch.bool)
     result = attacks.attack(model, x, objective=objective, curvature=curvature,
                             select=SELECTIONS[cell["variant"]](cell["k"]) if cell["question"] == "selection" else None,
                             **shared)
@@ -122,8 +125,9 @@ class _Center:
                     lambda maps, rows: (center(maps) - origin[rows]).square().sum(1))
 
 
+EXACT = "exact"
 CENTERS = {"set off at random": attacks.MassCenter(), "truncated to whole pixels": _Center(torch.floor),
-           "exact": _Center(torch.clone)}
+           EXACT: _Center(torch.clone)}
 #: What an attack keeps the best iterate of, by the number k of top pixels; None is its objective.
 SELECTIONS = {"objective": lambda k: None, "overlap": lambda k: lambda a, b: -metrics.topk_intersection(a, b, k),
               "rank correlation": lambda k: lambda a, b: -metrics.spearman(a, b),

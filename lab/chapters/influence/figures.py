@@ -138,7 +138,7 @@ def kink(model, points: Tensor) -> Figure:
     """The logit of a network of two inputs as contours, and its gradient at points (n, 2) as arrows."""
     grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 200), torch.linspace(-1, 1, 200), indexing="xy"), -1)
     heights = model(grid.reshape(-1, 1, 1, 2)).detach()[:, 0].reshape(200, 200)
-    slopes = attribution.gradient(model, points[:, None, None], 0)[:, 0, 0]
+    slopes = attribution.gradient(model, points[:, None, None], 1)[:, 0, 0]      # of the one logit itself
     figure, axis = plt.subplots(figsize=(3.6, 3.3))
     axis.contour(grid[..., 0], grid[..., 1], heights, levels=14, cmap="cividis", linewidths=1)
     for (x, y), (dx, dy) in zip(points.tolist(), (0.45 * slopes / slopes.norm(dim=1, keepdim=True)).tolist()):
