@@ -10,8 +10,8 @@ class Normalised(nn.Module):
     def __init__(self, network: nn.Module, mean, std):
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(std)[:, None, None])
+        self.register_buffer("mean", torch.as_tensor(mean).clone()[:, None, None])
+        self.register_buffer("std", torch.as_tensor(std).clone()[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network((x - self.mean) / self.std)

@@ -32,7 +32,7 @@ def degrade(x: Tensor, scores: Tensor, fraction: float, *, mode: str = "remove",
     Parameters
     ----------
     x
-        Images (n, c, h, w); any finite range.
+        Images (n, c, h, w), signals (n, c, l) or volumes (n, c, d, h, w); any finite range.
     scores
         Signed importance, ranked from the largest down; see :func:`top_mask`.
     fraction
@@ -57,14 +57,17 @@ def degrade(x: Tensor, scores: Tensor, fraction: float, *, mode: str = "remove",
         Shapes that do not fit, NaN or infinity, a fraction outside [0, 1], negative noise, an unknown mode,
         fill or unit, or "noisy-linear" with unit "value". A fill of another kind is a TypeError.
     """
-    checks.images(x)
+    checks.images(x, spaces=True)
     checks.choice("mode", mode, MODES)
     checks.choice("unit", unit, UNITS)
     checks.number("noise", noise, 0)
     value = _fill(fill, x)
     if value is None and unit == "value":
         raise ValueError("fill 'noisy-linear' imputes whole pixels; use it with unit='pixel'.")
-    replaced = top_mask(_matched(scores, x), fraction, unit)
+    if value is None and x.ndim != 4:
+        raise ValueError(f"fill 'noisy-linear' imputes pixels of images (n, c, h, w) from their neighbours, but x has "
+                         f"the shape {tuple(x.shape)}; use 'mean' or values of your own.")
+    replaced = _top(_matched(scores, x, unit), fraction)
     if mode == "keep":
         replaced = ~replaced
     if value is None:
@@ -96,36 +99,46 @@ def top_mask(scores: Tensor, fraction: float, unit: str = "pixel") -> Tensor:
         Another shape, NaN or infinity in scores, a fraction outside [0, 1] or an unknown unit.
     """
     checks.choice("unit", unit, UNITS)
-    share = Fraction(repr(checks.number("fraction", fraction, 0, 1)))
     if unit == "value" or (isinstance(scores, Tensor) and scores.ndim == 4):
         checks.images(scores, name="scores")
     else:
         checks.maps(scores, "scores")
     if unit == "pixel" and scores.ndim == 4:
         scores = scores.sum(1)
+    return _top(scores, fraction)
+
+
+def _top(scores: Tensor, fraction: float) -> Tensor:
+    """The mask of :func:`top_mask` for scores (n, …), one for each entry that may be replaced."""
+    share = Fraction(repr(checks.number("fraction", fraction, 0, 1)))
     k = math.floor(share * scores[0].numel() + Fraction(1, 2))
     return topk_mask(scores, k) if k else torch.zeros_like(scores, dtype=torch.bool)
 
 
-def _matched(scores: Tensor, x: Tensor) -> Tensor:
-    """Scores on x's device; ValueError where they do not belong to x."""
+def _matched(scores: Tensor, x: Tensor, unit: str) -> Tensor:
+    """One score on x's device for each pixel or value; ValueError where they do not belong to x."""
     pixels = (len(x), *x.shape[2:])
     if not isinstance(scores, Tensor) or scores.shape not in (x.shape, pixels):
         seen = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"scores must be a tensor of x's shape {tuple(x.shape)} or of one score a pixel, {pixels}, "
                          f"but they are {seen}.")
-    return scores.to(x.device)
+    if unit == "value" and scores.shape != x.shape:
+        raise ValueError(f"unit='value' needs a score for every value, of x's shape {tuple(x.shape)}, but scores have "
+                         f"{tuple(scores.shape)}.")
+    checks.finite(scores, "scores")
+    scores = scores.to(x.device)
+    return scores.sum(1) if unit == "pixel" and scores.shape == x.shape else scores
 
 
 def _fill(fill, x: Tensor) -> Tensor | None:
     """What replaces the removed values, broadcast over x; None where it has to be imputed."""
     if isinstance(fill, str):
         mean = checks.choice("fill", fill, FILLS) == "mean"
-        return x.mean((2, 3), keepdim=True) if mean else None
+        return x.mean(tuple(range(2, x.ndim)), keepdim=True) if mean else None
     if isinstance(fill, bool) or not isinstance(fill, (int, float, Tensor)):
         raise TypeError(f"fill must be {' or '.join(map(repr, FILLS))}, a number or a tensor, not {fill!r}.")
     value = torch.as_tensor(fill, dtype=x.dtype, device=x.device)
-    value = value.view(-1, 1, 1) if value.ndim == 1 else value
+    value = value.view(-1, *[1] * (x.ndim - 2)) if value.ndim == 1 else value
     try:
         value = value.expand_as(x)
     except RuntimeError:

@@ -20,7 +20,7 @@ def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) 
     Works on unmodified models, also with functional, in-place and re-used ReLUs and ReLU6; refuses by
     name a nonlinearity that is none of these. Parameters and errors as for :func:`gradient`.
     """
-    return explain(Twin(model, {"relu": gated(True)}, advice=_ADVICE), x, target, chunk)[0]
+    return explain(Twin(model, {"relu": gated(True)}, who="guided_backprop", advice=_ADVICE), x, target, chunk)[0]
 
 
 @method(rules=True)
@@ -31,4 +31,4 @@ def deconvnet(model, x: Tensor, target=None, *, chunk: int | None = None) -> Ten
 
     Max-pooling routes to the winner. Parameters and errors as for :func:`guided_backprop`.
     """
-    return explain(Twin(model, {"relu": gated(False)}, advice=_ADVICE), x, target, chunk)[0]
+    return explain(Twin(model, {"relu": gated(False)}, who="deconvnet", advice=_ADVICE), x, target, chunk)[0]

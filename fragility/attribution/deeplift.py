@@ -51,10 +51,12 @@ def _rescale(witness: Witness, reference: Recorded) -> dict:
 
     def rescale_product(a, b):
         # The change of a product is shared exactly: a b - a' b' = (a - a') (b + b') / 2 + (b - b') (a + a') / 2.
-        value, (a, b) = a * b, torch.broadcast_tensors(a, b)
-        middle = [witness.factor(one, lambda now, one=one: (now + reference.following(one).expand_as(now).detach()) / 2)
-                  for one in (a, b)]
-        return Through.apply(value, lambda m, at_a, at_b: (m * at_b, m * at_a), 2, a, b, *middle)
+        value, shape = a * b, torch.broadcast_shapes(a.shape, b.shape)
+        before = [reference.following(one).detach() for one in (a, b)]
+        middle = [witness.factor(one, lambda now, old=old: ((now + old) / 2).expand(shape))
+                  for one, old in zip((a, b), before)]
+        return Through.apply(value, lambda m, at_a, at_b: (m * at_b, m * at_a), 2, a.expand(shape), b.expand(shape),
+                             *middle)
 
     def rescale_normalise(z, dims, groups, weight, bias, eps):
         # Centred values u are scaled by s(v), v = mean u^2: a product, a function of one number, a square; each exact.
@@ -106,6 +108,19 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
 
     def run(rows: slice) -> Tensor:
         reference = Recorded(model, start[rows] if len(start) > 1 else start, _RESCALED)
-        twin = Twin(model, _rescale(Witness(model, x[rows], _RESCALED), reference))
-        return explain(twin, x[rows], target[rows], len(x))[0]
-    return (x - start) * torch.cat(in_chunks(run, x, chunk))
+        twin = Twin(model, _rescale(Witness(model, x[rows], _RESCALED), reference), who="deeplift")
+        multipliers, logits = explain(twin, x[rows], target[rows], len(x))
+        maps = (x - start)[rows] * multipliers
+        _refuse_incomplete(maps, target[rows].pick(logits), target[rows].pick(reference.logits.expand_as(logits)))
+        return maps
+    return torch.cat(in_chunks(run, x, chunk))
+
+
+def _refuse_incomplete(maps: Tensor, at_x: Tensor, at_start: Tensor) -> None:
+    """ValueError where rounding has eaten the map: it sums to something else than the change of the logit."""
+    apart = (maps.detach().flatten(1).double().sum(1) - (at_x - at_start).detach().double()).abs()
+    wrong = apart > 0.1 * torch.maximum((at_x - at_start).abs(), at_x.abs()).detach()
+    if checks.some(wrong):
+        raise ValueError(f"DeepLIFT's map does not sum to the change of the logit in {checks.listing(wrong)}: near "
+                         "this baseline the network blows up rounding errors, as a norm of a constant image does. Use "
+                         "another baseline, such as the mean image, or float64.")

@@ -197,7 +197,8 @@ def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable
 
     def run(rows: slice) -> tuple[Tensor, Tensor]:
         position = _Position(patterns)
-        signal, scores = explain(Twin(model, _projected(position, mix), advice=_ADVICE), x[rows], output[rows], len(x))
+        twin = Twin(model, _projected(position, mix), who="a map of patterns", advice=_ADVICE)
+        signal, scores = explain(twin, x[rows], output[rows], len(x))
         position.finish()
         return signal, scores
     maps, logits = zip(*in_chunks(run, x, chunk))

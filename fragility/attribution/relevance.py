@@ -16,7 +16,7 @@ from fragility.rules.operations import WEIGHTED, groups_of, normalise
 from fragility.rules.twin import Twin
 
 _RECORDED = {**WEIGHTED, "elementwise": lambda z, function: function.value(z), "product": torch.mul,
-             "normalise": normalise,
+             "normalise": normalise, "linear map": lambda z, function: function(z),
              "batch_norm": lambda z, mean, var, weight, bias, eps: F.batch_norm(z, mean, var, weight, bias, eps=eps)}
 _SHARED = {name: run for name, run in _RECORDED.items() if name in ("elementwise", "product", "normalise")}
 _ADVICE = "use a method without rules, or write it with element-wise functions and layers"
@@ -36,9 +36,10 @@ def _shared_rules(witness: Witness) -> dict:
         return Carry.apply(value, z, witness.factor(z, share))
 
     def product(a, b):
-        value, (a, b) = a * b, torch.broadcast_tensors(a, b)
-        saved = [witness.factor(one, lambda now, one=one: now.expand_as(one) / 2) for one in (a, b)]
-        return Through.apply(value, lambda m, half_a, half_b: (m * half_b, m * half_a), 2, a, b, *saved)
+        value, shape = a * b, torch.broadcast_shapes(a.shape, b.shape)
+        saved = [witness.factor(one, lambda now: (now / 2).expand(shape)) for one in (a, b)]
+        return Through.apply(value, lambda m, half_a, half_b: (m * half_b, m * half_a), 2, a.expand(shape),
+                             b.expand(shape), *saved)
 
     def norm(z, dims, groups, weight, bias, eps):
         over, grouped = groups_of(dims, groups)
@@ -66,7 +67,7 @@ def _stabilised(witness: Witness, epsilon: float) -> dict:
             return steadied
         return rule
     weighted = {name: rule_of(layer, name == "batch_norm") for name, layer in _RECORDED.items()
-                if name in WEIGHTED or name == "batch_norm"}
+                if name in WEIGHTED or name in ("batch_norm", "linear map")}
     return _shared_rules(witness) | weighted
 
 
@@ -141,7 +142,7 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     distance = x - checks.baseline(root, x, name="root")
     if rule == "z":
         def plain(rows: slice) -> Tensor:
-            twin = Twin(model, _shared_rules(Witness(model, x[rows], _SHARED)), advice=_ADVICE)
+            twin = Twin(model, _shared_rules(Witness(model, x[rows], _SHARED)), who="lrp", advice=_ADVICE)
             return explain(twin, x[rows], target[rows], len(x))[0]
         return distance * torch.cat(in_chunks(plain, x, chunk))
     if rule == "z+" and checks.some(distance != x):
@@ -154,7 +155,7 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     def run(rows: slice) -> Tensor:
         witness = Witness(model, x[rows], _RECORDED)
         table = _stabilised(witness, epsilon) if rule == "epsilon" else _Positive(witness, first).table()
-        return distance[rows] * explain(Twin(model, table, advice=_ADVICE), x[rows], target[rows], len(x))[0]
+        return distance[rows] * explain(Twin(model, table, who="lrp", advice=_ADVICE), x[rows], target[rows], len(x))[0]
     return torch.cat(in_chunks(run, x, chunk))
 
 
@@ -196,6 +197,6 @@ def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) 
                     - layer(torch.maximum(*ends), weight.clamp_max(0)))
 
         rules = _Positive(Witness(model, x if differentiable else x.detach(), _RECORDED), first)
-        scores = target.pick(forward(Twin(model, rules.table(), advice=_ADVICE), leaves[0])).sum()
+        scores = target.pick(forward(Twin(model, rules.table(), who="deep_taylor", advice=_ADVICE), leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
     return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))

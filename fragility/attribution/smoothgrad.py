@@ -92,6 +92,7 @@ def _moment(name: str, form: str, text: str):
     def kernel(model, x, target=None, **options):
         return getattr(noise_ensembles.__wrapped__(model, x, target, **options), name)
 
+    kernel.__wrapped__ = noise_ensembles.__wrapped__        # where its options are written down
     kernel.__signature__ = inspect.signature(noise_ensembles).replace(return_annotation=Tensor)
     kernel.__name__ = kernel.__qualname__ = name
     kernel.__module__, kernel.__doc__ = __name__, f"{text}; options and errors as for :func:`noise_ensembles`."

@@ -8,19 +8,21 @@ transposed one, with weights that ask for nothing.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
+from fragility.rules.guard import Guarded
 from fragility.rules.operations import recognise
 from fragility.rules.strided import FEW, input_gradient
 
 
-class Frozen(TorchFunctionMode):
+class Frozen(Guarded):
     """Inside, convolutions of batches hand gradients of any order to their input, and none to their weights.
 
-    Left to torch are weights that the model makes itself, padding given by a word, and single images (c, h, w).
+    Left to torch are weights that the model makes itself, padding given by a word, single images (c, h, w), and what
+    lies inside an activation checkpoint.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.watch(function, args, kwargs or {})
         if function is torch.conv2d and self.takes(*(call := recognise(function, args, kwargs or {}).arguments)):
             z, weight, bias, stride, padding, dilation, groups = call
             return FrozenConvolution.apply(z, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups)
@@ -29,6 +31,8 @@ class Frozen(TorchFunctionMode):
     def takes(self, z, weight, bias, stride, padding, dilation, groups) -> bool:
         if weight.grad_fn is not None or (bias is not None and bias.grad_fn is not None):
             return False        # made by the model, perhaps from its input: then x acts through them, too
+        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+            return False        # in a checkpoint, which runs the pass again later, outside this mode
         return z.requires_grad and z.ndim == 4 and not isinstance(padding, str)
 
 

@@ -28,7 +28,7 @@ class Guarded(TorchFunctionMode):
     def watch(self, function, args: tuple, kwargs: dict) -> None:
         """Raise ValueError where the call is one of training; the counter that it has raised is put back."""
         if in_training(function, args, kwargs):
-            if self.counted is not None and function in (F.batch_norm, torch.batch_norm):
+            if self.counted is not None:
                 with torch._C.DisableTorchFunction(), torch.no_grad():
                     self.counted -= 1
             raise ValueError(f"The model calls {function.__name__} in training mode, where maps depend on the batch "
@@ -41,6 +41,9 @@ class Guarded(TorchFunctionMode):
 def in_training(function, args: tuple, kwargs: dict) -> bool:
     """Whether a call would behave as in training."""
     place = _SWITCHES.get(function)
+    if function is F.instance_norm:         # without running statistics it is the same in either mode
+        return _argument(args, kwargs, 1, "running_mean", None) is not None and bool(
+            _argument(args, kwargs, 5, "use_input_stats", True))
     if place is None:
         place = _PROBABILITY.get(function)
         return place is not None and bool(_argument(args, kwargs, place, "dropout_p", 0.0))

@@ -28,7 +28,7 @@ NODES_OF = {"relu": {"Relu", "Threshold", "Clamp", "ClampMin"},
 
 
 def refuse_unknown(logits: Tensor, start, own: set, allowed: set[str] | None, leaks: frozenset[str] = frozenset(),
-                   advice: str = "use a method without rules") -> None:
+                   who: str = "this method", advice: str = "use a method without rules") -> None:
     """Walk the autograd graph from `logits` to the node `start`; raise ValueError at a node that is not allowed.
 
     Every operand that depends on x is followed. Nodes in `own` are the rules', or were found to be linear. Where
@@ -45,7 +45,7 @@ def refuse_unknown(logits: Tensor, start, own: set, allowed: set[str] | None, le
             twice = kind in _BILINEAR and kind not in leaks
             what = (f"multiplies or divides two values that depend on x, by {kind}" if twice else
                     f"uses {kind} ({node.name()}) on values that depend on x")
-            raise ValueError(f"The model {what}, for which this method has no rule; {advice}.")
+            raise ValueError(f"The model {what}, for which {who} has no rule; {advice}.")
 
 
 def _is_linear(node, kind: str, reaches: dict, allowed: set[str]) -> bool:
@@ -102,52 +102,78 @@ def nodes_since(number: int, end) -> set:
 _LEAF = 2**63       # leaves have the largest number there is
 
 
-def is_linear(function, args: tuple, kwargs: dict, operand: Tensor) -> bool:
-    """Whether function(…, operand, …) is affine in that operand, all others as they are: found by trying, once a call.
+def kind_of_call(function, args: tuple, kwargs: dict, operands: list[Tensor]) -> str:
+    """What function(…, operands, …) does to its operands, all else as it is: "linear", "element-wise" or "other".
 
-    Additivity and homogeneity are tried on random values of several sizes; f(0) may be anything finite.
+    Found by trying, once a call. Linear, or rather affine: additivity and homogeneity hold in all operands together,
+    on random values of several sizes. Element-wise: values that trade places trade results.
     """
-    key = (function, tuple(operand.shape[1:]), operand.dtype, *(_said(one, operand) for one in args),
-           *((name, _said(one, operand)) for name, one in sorted(kwargs.items())))
+    key = (function, *(_said(one, operands) for one in args),
+           *((name, _said(one, operands)) for name, one in sorted(kwargs.items())))
     if key not in _TRIED:
-        _TRIED[key] = _tried(function, args, kwargs, operand)
+        trial = _Trial(function, args, kwargs, operands)
+        _TRIED[key] = "linear" if trial.is_linear() else "element-wise" if trial.is_elementwise() else "other"
     return _TRIED[key]
 
 
-_TRIED: dict[tuple, bool] = {}
+_TRIED: dict[tuple, str] = {}
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _FEW = 16           # numbers of a constant operand that are told apart
 
 
-def _said(one, operand: Tensor):
-    if one is operand:
-        return "x"
+def _said(one, operands: list[Tensor]):
+    if any(one is operand for operand in operands):
+        return "x", tuple(one.shape[1:]), one.dtype
     if isinstance(one, Tensor):
         return ("tensor", *one.shape, str(one.dtype), *(one.flatten().tolist() if one.numel() <= _FEW else ()))
+    if isinstance(one, (tuple, list)):
+        return tuple(_said(part, operands) for part in one)
     return repr(one)
 
 
-@torch.no_grad()
-def _tried(function, args: tuple, kwargs: dict, operand: Tensor) -> bool:
-    generator = torch.Generator().manual_seed(0)
+class _Trial:
+    """A call with other values in the place of its operands."""
 
-    def at(value: Tensor) -> Tensor:
-        place = lambda one: value.clone() if one is operand else one
-        return function(*map(place, args), **{name: place(one) for name, one in kwargs.items()})
+    def __init__(self, function, args: tuple, kwargs: dict, operands: list[Tensor]):
+        self.function, self.args, self.kwargs, self.operands = function, args, kwargs, operands
+        self.generator = torch.Generator().manual_seed(0)
 
-    def drawn(size: float) -> Tensor:
-        return (size * torch.randn(operand.shape, generator=generator)).to(operand)
+    @torch.no_grad()
+    def at(self, values: list[Tensor]) -> Tensor:
+        def place(one):
+            if isinstance(one, (tuple, list)):
+                return type(one)(map(place, one))
+            return next((value.clone() for value, operand in zip(values, self.operands) if one is operand), one)
+        return self.function(*map(place, self.args), **{name: place(one) for name, one in self.kwargs.items()})
 
-    tolerance = _TOLERANCE.get(operand.dtype, 1e-2)
-    try:
-        zero = at(torch.zeros_like(operand))
-        for size in (1e-2, 1.0, 1e2):
-            u, v = drawn(size), drawn(size)
-            alone = [at(one) - zero for one in (u, v)]
-            both, scaled = at(u + v) - zero, at(-2.5 * u) - zero
-            bound = tolerance * max(both.abs().max().item(), zero.abs().max().item(), size * 1e-3)
-            if not ((both - sum(alone)).abs().max() <= bound and (scaled + 2.5 * alone[0]).abs().max() <= bound):
-                return False
-    except (RuntimeError, TypeError, ValueError, IndexError):      # it does not take these values: so it is not linear
-        return False
-    return True
+    def drawn(self, size: float) -> list[Tensor]:
+        return [(size * torch.randn(one.shape, generator=self.generator)).to(one) for one in self.operands]
+
+    def is_linear(self) -> bool:
+        tolerance = _TOLERANCE.get(self.operands[0].dtype, 1e-2)
+        try:
+            zero = self.at([torch.zeros_like(one) for one in self.operands])
+            for size in (1e-2, 1.0, 1e2):
+                u, v = self.drawn(size), self.drawn(size)
+                alone = [self.at(one) - zero for one in (u, v)]
+                both, scaled = self.at([a + b for a, b in zip(u, v)]) - zero, self.at([-2.5 * a for a in u]) - zero
+                bound = tolerance * max(both.abs().max().item(), zero.abs().max().item(), size * 1e-3)
+                if not ((both - sum(alone)).abs().max() <= bound
+                        and (scaled + 2.5 * alone[0]).abs().max() <= bound):
+                    return False
+        except (RuntimeError, TypeError, ValueError, IndexError):      # it does not take these values: not linear
+            return False
+        return True
+
+    def is_elementwise(self) -> bool:
+        if len(self.operands) > 1:
+            return False
+        value, = self.drawn(1.0)
+        order = torch.randperm(value.numel(), generator=self.generator).to(value.device)
+        try:
+            plain = self.at([value])
+            traded = self.at([value.flatten()[order].view_as(value)])
+            return plain.shape == value.shape and torch.allclose(plain.flatten()[order].view_as(plain), traded,
+                                                                 equal_nan=True) and not plain.isnan().all()
+        except (RuntimeError, TypeError, ValueError, IndexError):
+            return False

@@ -136,6 +136,11 @@ def _product(a, b):
     return Call("product", (a, b), False) if both else None
 
 
+def _product_in_place(a, b):
+    call = _product(a, b)
+    return call and call._replace(in_place=True)
+
+
 WEIGHTED = {"conv2d": conv2d, "linear": linear, "conv1d": F.conv1d, "conv3d": F.conv3d,
             **{name: getattr(F, name) for name in ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")}}
 
@@ -158,7 +163,8 @@ _SPELLINGS = {
     F.batch_norm: _batch_norm, F.layer_norm: _layer_norm, torch.layer_norm: _layer_norm, F.group_norm: _group_norm,
     torch.group_norm: _group_norm,
     torch.mul: _product, Tensor.mul: _product, Tensor.__mul__: _product, Tensor.__rmul__: lambda a, b: _product(b, a),
-    torch.multiply: _product, Tensor.multiply: _product,
+    torch.multiply: _product, Tensor.multiply: _product, Tensor.mul_: _product_in_place,
+    Tensor.__imul__: _product_in_place,
 }
 
 

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.overrides import resolve_name
 
 from fragility.checks import unwrapped
+from fragility.rules.elementwise import Elementwise
 from fragility.rules.guard import Guarded
 from fragility.rules.linearity import (
     ALLOWED,
     NODES_OF,
-    is_linear,
     kind_of,
+    kind_of_call,
     nodes_since,
     nodes_to,
     now,
@@ -41,6 +42,10 @@ _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros"
                "new_full", "new_tensor", "rand_like", "randn_like"}
 
 
+# Functions of a constant that take nothing but the shape or the type from their second argument.
+_SHAPED_LIKE = {"expand_as", "view_as", "reshape_as", "type_as"}
+
+
 class Swap(Guarded):
     """Hand each named operation to its rule; refuse operations that hide a dependence on x.
 
@@ -51,6 +56,7 @@ class Swap(Guarded):
     def __init__(self, table: Table, strict: bool = True):
         super().__init__()
         self.table, self.strict, self.own, self.paused, self.start = table, strict, set(), False, None
+        self.who, self.leaks, self.tries = "this method", frozenset(), strict
 
     def __enter__(self):
         _running().append(self)
@@ -68,12 +74,13 @@ class Swap(Guarded):
         call = recognise(function, args, kwargs) if _traced(args[:1] or (kwargs.get("input"),)) else None
         if call is not None and call.name in self.table:
             result = self._follow(call)
-        elif self.strict:
+        elif self.tries:
             number = now()
-            result = function(*args, **kwargs)
-            self._accept_if_linear(function, args, kwargs, result, number)
+            result = self._tried(function, args, kwargs, function(*args, **kwargs), number)
         else:
             result = function(*args, **kwargs)
+        if function.__name__ in _SHAPED_LIKE and not _traced(args[:1]):
+            return result
         hides = (not result.requires_grad and function.__name__ not in _SHAPE_ONLY if isinstance(result, Tensor)
                  else function.__name__ in _NUMBERS)
         if self.strict and hides and _traced((*args, *kwargs.values())):
@@ -81,17 +88,33 @@ class Swap(Guarded):
                              "from a back-propagation rule; write it with ReLU or another named operation.")
         return result
 
-    def _accept_if_linear(self, function, args: tuple, kwargs: dict, result, number: int) -> None:
-        """Own the nodes of an operation that no list knows, where a trial shows it linear in its one operand."""
+    def _tried(self, function, args: tuple, kwargs: dict, result, number: int):
+        """The result of an operation that no list knows: its nodes are accepted where a trial shows it linear, and where
+        it is element-wise the rule for such functions takes it."""
         if not isinstance(result, Tensor) or result.grad_fn is None:
-            return
+            return result
         nodes = nodes_since(number, result.grad_fn)
-        if not nodes or all(kind_of(node) in ALLOWED for node in nodes):
-            return
-        operands = {id(one): one for one in (*args, *kwargs.values())
-                    if isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None}
-        if len(operands) == 1 and is_linear(function, args, kwargs, next(iter(operands.values()))):
+        if not nodes or all(kind_of(node) in ALLOWED - self.leaks for node in nodes):
+            return result
+        operands = list({id(one): one for one in _tensors((*args, *kwargs.values()))
+                         if one.requires_grad and one.grad_fn is not None}.values())
+        kind = kind_of_call(function, args, kwargs, operands) if operands else "other"
+        is_complex = any(one.is_complex() for one in (result, *operands))
+        if kind == "other" or len(operands) > 1 or is_complex or _in_place(function):
+            self.own |= nodes if kind == "linear" else set()
+            return result
+
+        def again(z: Tensor) -> Tensor:
+            def place(one):
+                return type(one)(map(place, one)) if isinstance(one, (tuple, list)) else z if one is operands[0] else one
+            return function(*map(place, args), **{name: place(one) for name, one in kwargs.items()})
+        if kind == "element-wise" and "elementwise" in self.table:
+            return self._follow(Call("elementwise", (operands[0], Elementwise(function.__name__, again)), False))
+        if kind == "linear" and "linear map" in self.table:
+            return self._follow(Call("linear map", (operands[0], again), False))
+        if kind == "linear" and not any(kind_of(node) in self.leaks for node in nodes):
             self.own |= nodes
+        return result
 
     def _follow(self, call: Call) -> Tensor:
         rule, (z, *rest) = self.table[call.name], call.arguments
@@ -114,7 +137,7 @@ class Swap(Guarded):
         for one in operands:
             if isinstance(one, Tensor) and one.grad_fn is not None and self.start is not None and self.strict and \
                     nodes_to(self.start, one.grad_fn)[one.grad_fn]:
-                raise ValueError(f"The model makes the weights of a {name} from x, for which this method has no rule; "
+                raise ValueError(f"The model makes the weights of a {name} from x, for which {self.who} has no rule; "
                                  "use a method without rules.")
 
 
@@ -145,6 +168,18 @@ def _traced(args) -> bool:
     return any(isinstance(a, Tensor) and a.requires_grad for a in args)
 
 
+def _tensors(args) -> list[Tensor]:
+    """The tensors among arguments, and in lists of them."""
+    parts = [one for arg in args for one in (arg if isinstance(arg, (tuple, list)) else (arg,))]
+    return [one for one in parts if isinstance(one, Tensor)]
+
+
+def _in_place(function) -> bool:
+    """Whether a function overwrites its operand, by its name: add_, __iadd__."""
+    name = function.__name__
+    return name.startswith("__i") if name.endswith("__") else name.endswith("_")
+
+
 def _name(function) -> str:
     return resolve_name(function) or getattr(function, "__name__", repr(function))
 
@@ -157,16 +192,18 @@ class Twin(nn.Module):
     model
         The user's model; neither converted nor hooked nor changed.
     table
-        {operation: rule}, operations among relu, elementwise, product, normalise, max_pool, batch_norm and the
-        weighted ones (conv1d to conv3d, their transposed kin, linear). A rule gets the operation's arguments (a
-        clipped ReLU's upper limit follows its input) and returns its output, differentiable as the method wants it.
-        A rule's attribute `in_place`, where it has one, is a version that overwrites its input; else an in-place
-        call works on a copy.
+        {operation: rule}, operations among relu, elementwise, product, normalise, max_pool, batch_norm, the weighted
+        ones (conv1d to conv3d, their transposed kin, linear) and "linear map", any other that a trial shows linear. A
+        rule gets the operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
+        differentiable as the method wants it. A rule's attribute `in_place`, where it has one, is a version that
+        overwrites its input; else an in-place call works on a copy.
     strict
         True where rules are not derivatives: whatever has no rule must be linear. False where they are
         (a smooth twin): then only what the table names must not slip past it, nor anything of `leaks`.
-    advice
-        What to do where the model is refused, in words.
+    tries
+        Whether an operation that no list knows is tried: is it linear, or element-wise? Always so where strict.
+    who, advice
+        Which method refuses a model, and what to do then, in words.
 
     Raises
     ------
@@ -176,9 +213,10 @@ class Twin(nn.Module):
     """
 
     def __init__(self, model, table: Table, *, strict: bool = True, leaks: frozenset[str] = frozenset(),
-                 advice: str = "use a method without rules"):
+                 tries: bool = False, who: str = "this method", advice: str = "use a method without rules"):
         super().__init__()
-        self.model, self.table, self.strict, self.advice = model, table, strict, advice
+        self.model, self.table, self.strict, self.who, self.advice = model, table, strict, who, advice
+        self.tries = strict or tries
         self.leaks = leaks.union(*(nodes for name, nodes in NODES_OF.items() if name in table))
         self.training = getattr(model, "training", False)
 
@@ -195,8 +233,8 @@ class Twin(nn.Module):
             with (torch.autograd.graph.disable_saved_tensors_hooks(
                       "Back-propagation rules cannot follow activation checkpointing; switch it off."),
                   Swap(self.table, self.strict) as swap):
-                swap.start = start
+                swap.start, swap.who, swap.leaks, swap.tries = start, self.who, self.leaks, self.tries
                 logits = unwrapped(self.model(copy))
             refuse_unknown(logits, start, swap.own, ALLOWED - self.leaks if self.strict else None, self.leaks,
-                           self.advice)
+                           self.who, self.advice)
         return logits

@@ -151,7 +151,7 @@ def known(experiment: Experiment, profile: str, store: Store | None) -> Measured
 
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:
     """Recompute a record; largest difference of each numeric column's mean, relative to its spread."""
-    again = experiment.compute(record.parameters, store).table
+    again = experiment.compute(record.parameters, store).table[record.columns]      # it may measure more by now
     before, after = (table.mean(numeric_only=True) for table in (record.table, again))
     spread = record.table.std(numeric_only=True).fillna(before.abs()).clip(lower=1e-9)     # one row has no spread
     return ((after - before).abs() / spread).to_dict()

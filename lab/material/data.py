@@ -1,22 +1,52 @@
 """Data sets by name, with where they came from. No name is ever replaced by another."""
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor
 
-from fragility import checks
 from lab.core import folders
-from lab.core.parameters import one_of
-from lab.material import sources
+from lab.material import own, sources
 from lab.material.sources import Dataset
 
 NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "imagenet", "flowers",
          "imagenet-sample")
-# Of sets that come whole: "all", and what they are cut into here. Any other set has "train" and "test".
+# Of sets that come whole: "all", and what they are cut into here. Any other known set has "train" and "test".
 SPLITS = {"flowers": ("all", "train", "test"), "imagenet-sample": ("all",)}
 WITHOUT_SPLIT = tuple(SPLITS)
-DataSet = one_of("Data set", NAMES)         # the type of a parameter
+
+
+def named(name: str, *, root: str | Path | None = None) -> str:
+    """The name of a data set, if it is one of `NAMES` or of the user's own sets in the data folder; else ValueError."""
+    if name in NAMES:
+        return name
+    others = [one for folder in _data_folders(root) for one in own.names(folder) if one not in NAMES]
+    if name in others and "\\" not in name:
+        return name
+    within = "".join(map(str, folders.data_roots(root)))
+    lying = (f"in the data folder {within}, which holds {', '.join(others) or 'none'}" if within else
+             "in the folder that FRAGILITY_DATA names (it is not set)")
+    path = ", since a name holds no path separators" if {"/", "\\"} & set(str(name)) else ""
+    raise ValueError(f"Data set {name!r} is unknown{path}; choose one of: {', '.join(NAMES)}; or a set of your own "
+                     f"{lying}.")
+
+
+DataSet = Annotated[str, AfterValidator(named)]         # the type of a parameter
+
+
+def splits(name: str, *, root: str | Path | None = None) -> tuple[str, ...]:
+    """The splits of a data set that there is; of the user's own, as it lies in the folder."""
+    if named(name, root=root) in NAMES:
+        return SPLITS.get(name, ("train", "test"))
+    folder, = _data_folders(root)
+    return own.splits(folder, name)
+
+
+def comes_whole(name: str) -> bool:
+    """Whether a data set has no split of its own, but is "all"."""
+    return "all" in splits(name)
 
 
 def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
@@ -28,7 +58,7 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
     Parameters
     ----------
     name
-        One of `NAMES`.
+        One of `NAMES`, or the name of a set of your own in the folder.
     split
         "train" or "test"; "all" for a set without a split. `flowers` has all three: it comes without one, and the last
         tenth of each class, in the order of the file names, is its test set here.
@@ -38,25 +68,35 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
     ValueError
         Unknown name or split, a damaged file, or a set that is nowhere to be found, with what to do.
     """
-    checks.choice("Data set", name, NAMES)
-    allowed = SPLITS.get(name, ("train", "test"))
+    allowed = splits(name, root=root)
     if split not in allowed:
         raise ValueError(f"The data set {name} has no split {split!r}; choose one of: {', '.join(allowed)}.")
+    if name not in NAMES:
+        folder, = _data_folders(root)
+        return own.load(folder, name, split)
     if "all" in allowed and split != "all":
         return _cut(load(name, "all", root=root), split)
     if name == "mnist-5k":
         return sources.embedded_mnist(split)
-    for folder in folders.data_roots(root):
-        if not folder.is_dir():
-            raise ValueError(f"The data folder {folder} does not exist; correct FRAGILITY_DATA or root=.")
+    known = sources.TORCHVISION.get(name)
+    for folder in _data_folders(root):
         if (folder / f"{name}.npz").is_file():
-            return sources.from_npz(folder / f"{name}.npz", split, name)
+            return sources.from_npz(folder / f"{name}.npz", f"{split}_", known and known.class_names)
         if (folder / name).is_dir():
             return sources.from_folder(folder / name, split)
-    if name in sources.TORCHVISION:
+    if known:
         return sources.from_torchvision(name, split)
     raise ValueError(f"The data set {name} was not found. Set FRAGILITY_DATA to a folder that holds {name}.npz "
                      f"or an ImageFolder tree {name}/ (see the book's page on data).")
+
+
+def _data_folders(root: str | Path | None) -> list[Path]:
+    """The data folder, if one is named; ValueError if it is not there."""
+    found = folders.data_roots(root)
+    for folder in found:
+        if not folder.is_dir():
+            raise ValueError(f"The data folder {folder} does not exist; correct FRAGILITY_DATA or root=.")
+    return found
 
 
 def _cut(whole: Dataset, split: str) -> Dataset:

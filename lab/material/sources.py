@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fragility import arrays
 from lab.core import folders
 
 SYSTEM = Path("/usr/share/datasets")     # where Debian's dataset packages put theirs
@@ -47,23 +48,15 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     return mnist_data()
 
 
-def from_npz(file: Path, split: str, name: str) -> Dataset:
-    try:
-        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-            names = [str(n) for n in arrays["class_names"]] if "class_names" in arrays else None
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"The data file {file} is damaged or lacks {split}_images and {split}_labels "
-                         f"({error}); replace it.") from error
-    except Exception as error:   # zipfile and zlib raise their own kinds for a truncated file
-        raise ValueError(f"The data file {file} cannot be read ({error}); replace it.") from error
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(labels):
-        raise ValueError(f"The data file {file} must hold uint8 images (n, h, w) or (n, h, w, c) and as many "
-                         f"labels, but it holds {images.dtype} {images.shape} and {len(labels)} labels.")
-    labels = torch.from_numpy(labels.astype(np.int64))
-    default = TORCHVISION[name].class_names if name in TORCHVISION else None
-    return Dataset(_channels_first(images), labels,
-                   names or default or [str(label) for label in range(int(labels.max()) + 1)], str(file.name))
+def from_npz(file: Path, prefix: str, class_names: list[str] | None = None) -> Dataset:
+    """The arrays `<prefix>images` and `<prefix>labels`, named by the file's `class_names`, or else by those given."""
+    images, labels = f"{prefix}images", f"{prefix}labels"
+    found = arrays.read(file, (images, labels), ("class_names",))
+    if "class_names" in found:
+        class_names = arrays.class_names(found["class_names"], f"class_names of the data file {file}")
+    x = arrays.image_batch(found[images], f"{images} of the data file {file}")
+    y = arrays.label_batch(found[labels], len(x), class_names, f"{labels} of the data file {file}")
+    return Dataset(x, y, class_names or [str(label) for label in range(int(y.max()) + 1)], file.name)
 
 
 def _channels_first(images: np.ndarray) -> Tensor:
@@ -84,6 +77,10 @@ def from_folder(folder: Path, split: str) -> Dataset:
     if not files:
         raise ValueError(f"The folder {base} holds no images; it must be a tree class-name/image-file.")
     labels_of, class_names = _folder_classes(folder, files)
+    for file in files:
+        if file.parent.name not in labels_of:
+            raise ValueError(f"The table {folder / 'classes.csv'} lacks the folder {file.parent.name}; add its line, "
+                             "or remove the folder.")
     side = min(map(_shorter_side, files))
     images = torch.stack([_square(file, side) for file in files])
     return Dataset(images, torch.tensor([labels_of[file.parent.name] for file in files]), class_names, folder.name)
@@ -92,11 +89,25 @@ def from_folder(folder: Path, split: str) -> Dataset:
 def _folder_classes(folder: Path, files: list[Path]) -> tuple[dict[str, int], list[str]]:
     table = folder / "classes.csv"
     if table.is_file():
-        with table.open(newline="") as lines:
-            rows = list(csv.DictReader(lines))
-        return {row["wnid"]: int(row["class_index"]) for row in rows}, [row["name"] for row in rows]
+        rows = class_table(table)
+        return {folder: label for label, folder, _ in rows}, [name for _, _, name in rows]
     names = sorted({file.parent.name for file in files})
     return {name: label for label, name in enumerate(names)}, names
+
+
+def class_table(file: Path) -> list[tuple[int, str, str]]:
+    """Label, folder and class name of each line of a `classes.csv`."""
+    try:
+        with file.open(newline="") as lines:
+            rows = [(int(row["class_index"]), row["wnid"], row["name"]) for row in csv.DictReader(lines)]
+    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
+        raise ValueError(f"The table {file} must have the columns class_index (a whole number), wnid and name, but it "
+                         f"cannot be read so ({type(error).__name__}: {error}); correct or remove it.") from error
+    for label, folder, name in rows:
+        if not 0 <= label < arrays.MOST_CLASSES or not folder or name is None:
+            raise ValueError(f"The table {file} must give each folder a name and a class_index from 0 to "
+                             f"{arrays.MOST_CLASSES - 1:,}, but it holds {label}, {folder}, {name}; correct that line.")
+    return rows
 
 
 def _picture(file: Path):
@@ -104,7 +115,7 @@ def _picture(file: Path):
     try:
         with Image.open(file) as picture:
             return picture.convert("RGB")
-    except OSError as error:
+    except Exception as error:      # Pillow's readers raise many kinds, also SyntaxError
         raise ValueError(f"The image {file} cannot be read ({error}); replace or remove it.") from error
 
 

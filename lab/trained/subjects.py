@@ -59,4 +59,4 @@ _CHOSEN: dict[tuple, Tensor] = {}       # the last choice is kept, since a netwo
 
 @lru_cache(maxsize=2)
 def _sample(name: str) -> data.Dataset:
-    return data.load(name, "all" if name in data.WITHOUT_SPLIT else "test")
+    return data.load(name, "all" if data.comes_whole(name) else "test")

@@ -6,7 +6,8 @@ import pytest
 import scipy.stats
 import torch
 
-from fragility import metrics
+from fragility import metrics, shift
+from tests.networks import SMALL, build, images
 from tests.oracles.metrics import average_ranks
 
 
@@ -153,3 +154,20 @@ def test_bad_maps_are_refused(kind):
     assert len(str(refusal.value)) >= 20
     if kind.startswith(("NaN", "infinity", "nothing")):
         assert "1" in str(refusal.value), "it names the image"
+
+
+@pytest.mark.parametrize("m", [0.4, torch.full((8, 8), -0.3), torch.linspace(-1, 1, 3).view(3, 1, 1)],
+                         ids=["number", "(h, w)", "(c, 1, 1)"])
+def test_a_shift_is_compared_in_double_precision_whatever_the_model_has(m):
+    model, x = build(SMALL["plain"], dtype=torch.float32), images(4, dtype=torch.float32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    still = shift.invariance(model, x, m)
+    moved = shift.invariance(model, x, m, method="gradient_x_input")
+    assert still.relative.max() < 1e-12 < 1e-2 < moved.relative.min()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_only_a_module_has_a_precision_to_change():
+    with pytest.raises(TypeError, match="must be a module"):
+        shift.invariance(lambda x: x.flatten(1), images(), 0.1)

@@ -121,7 +121,11 @@ def scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
     values = {name: score(clean, changed) if changed is not None else metrics.other_image(score, clean)
               for name, score in measures.items()}
     columns = {name: value.tolist() for name, value in values.items()}
-    return pd.DataFrame({"image": range(len(clean)), "pixels": clean[0].numel(), **columns})
+    # Zeros among the top pixels of either map: they are there by their place alone.
+    ties = metrics.ties(clean, k)
+    if changed is not None:
+        ties = torch.maximum(ties, metrics.ties(changed, k))
+    return pd.DataFrame({"image": range(len(clean)), "pixels": clean[0].numel(), **columns, "ties": ties.tolist()})
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

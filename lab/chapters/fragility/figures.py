@@ -51,6 +51,9 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
             above.set_xticks(range(len(reported["x"]) - 1), [f"{x}/255" for x in reported["x"][1:]])
             above.tick_params(labelsize=7, colors="0.4", length=2)
     legend_below(figure, axes[0, 0], 3)
+    if "ties" in table and table.ties.max() > 0:
+        figure.supxlabel(f"Up to {table.ties.max():.0f} of the top {k} pixels are zeros, chosen by their place.",
+                         fontsize=8)
     return figure
 
 

@@ -174,7 +174,7 @@ def _sized(x: Tensor, network: str) -> Tensor:
 @lru_cache(maxsize=1)
 def _images(name: str) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """All images of a set with labels and class names, and which are test images; none where there is no split."""
-    if name in data.WITHOUT_SPLIT:
+    if data.comes_whole(name):
         whole = data.load(name, "all")
         return whole.images, whole.labels, whole.class_names, torch.zeros(len(whole.labels), dtype=torch.bool)
     train, test = data.load(name, "train"), data.load(name, "test")

@@ -1,0 +1,67 @@
+"""Which of torchvision's families of networks each map takes, and what it is that makes a rule refuse one."""
+
+import re
+import warnings
+
+import pandas as pd
+import torch
+from torch import nn
+
+from fragility import attribution
+
+#: One network a family, the smallest there is; the side in pixels of the images it is tried on, and its options.
+FAMILIES = {name: (64, {}) for name in (
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "mnasnet0_5", "mobilenet_v2",
+    "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5",
+    "squeezenet1_1", "swin_t", "vgg11_bn")}
+FAMILIES |= {"googlenet": (64, {"init_weights": True}), "inception_v3": (80, {"init_weights": True}),
+             "vit_b_16": (64, {"image_size": 64})}
+#: Heading -> methods under it, with their options; a heading takes a network where all of its methods do.
+METHODS = {
+    "gradients": [("gradient", {}), ("gradient_x_input", {}), ("integrated_gradients", {"steps": 2}),
+                  ("smoothgrad", {"samples": 2})],
+    "guided backprop, deconvnet": [("guided_backprop", {}), ("deconvnet", {})],
+    "DeepLIFT": [("deeplift", {"baseline": 0.5})],
+    "LRP": [("lrp", {"rule": "z"}), ("lrp", {"rule": "epsilon"}), ("lrp", {"rule": "z+"}), ("deep_taylor", {})],
+}
+
+
+def network(name: str) -> nn.Module:
+    """A family's network with random weights, its batch norms fitted to a few random images, so that values keep a
+    reasonable size in every layer."""
+    import torchvision.models
+
+    side, options = FAMILIES[name]
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")         # of networks that are slow to initialise
+        torch.manual_seed(0)
+        model = torchvision.models.get_model(name, weights=None, **options).eval()
+        for part in model.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.train().momentum = None        # the mean of all batches, of which there is one
+        model(torch.rand(4, 3, side, side))
+    return model.eval().double()
+
+
+def taken(name: str) -> dict[str, str]:
+    """For each heading "yes", or the operation that its rule refuses."""
+    model, side = network(name), FAMILIES[name][0]
+    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return {heading: _tried(model, x, methods) for heading, methods in METHODS.items()}
+
+
+def _tried(model: nn.Module, x: torch.Tensor, methods: list) -> str:
+    for name, options in methods:
+        try:
+            attribution.METHODS[name](model, x, 1, **options)
+        except ValueError as refusal:
+            said = re.search(r"uses '?([\w.]+)|depend on x, by (\w+)", str(refusal))
+            if said is None:
+                raise
+            return f"no: {said[1] or said[2]}"
+    return "yes"
+
+
+def table() -> pd.DataFrame:
+    """One row a family."""
+    return pd.DataFrame([{"network": name, **taken(name)} for name in FAMILIES])

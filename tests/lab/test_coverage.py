@@ -1,0 +1,28 @@
+"""The book's table of networks says what is true."""
+
+import re
+
+import pytest
+
+from lab.core import folders
+from lab.material import coverage
+
+PAGE = (folders.ROOT / "book" / "networks.md").read_text()
+ROWS = {name: dict(zip(coverage.METHODS, (cell.strip().replace("`", "") for cell in rest.split("|"))))
+        for name, rest in re.findall(r"^\| `(\w+)` \|(.*)\|$", PAGE, re.MULTILINE)}
+
+
+def test_the_table_has_every_family_in_order():
+    assert list(ROWS) == list(coverage.FAMILIES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", coverage.FAMILIES)
+def test_what_the_table_says_of_a_network_is_so(name):
+    assert coverage.taken(name) == ROWS[name]
+
+
+def test_gradients_take_every_network_and_only_attention_stops_relevance():
+    assert {row["gradients"] for row in ROWS.values()} == {"yes"}
+    stopped = {name for name, row in ROWS.items() if row["DeepLIFT"] != "yes" or row["LRP"] != "yes"}
+    assert stopped == {"swin_t", "vit_b_16"}
