@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fragility.passes import forward
+from fragility.rules.gates import relu
 from fragility.rules.twin import Twin
 
 
@@ -61,7 +62,8 @@ class Recorded:
 
     def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
         self.inputs, self.position = [], 0
-        table = {name: self._record(run) for name, run in operations.items()}
+        # ReLUs that are not recorded must not pass for some element-wise function that is.
+        table = {"relu": relu} | {name: self._record(run) for name, run in operations.items()}
         self.logits = forward(Twin(model, table, strict=False, tries=True), x).detach()
 
     def _record(self, operation: Callable) -> Callable:

@@ -89,8 +89,8 @@ class Swap(Guarded):
         return result
 
     def _tried(self, function, args: tuple, kwargs: dict, result, number: int):
-        """The result of an operation that no list knows: its nodes are accepted where a trial shows it linear, and where
-        it is element-wise the rule for such functions takes it."""
+        """The result of an operation that no list knows: its nodes are accepted where a trial shows it linear, and an
+        element-wise one goes to the rule for such functions."""
         if not isinstance(result, Tensor) or result.grad_fn is None:
             return result
         nodes = nodes_since(number, result.grad_fn)
@@ -106,7 +106,9 @@ class Swap(Guarded):
 
         def again(z: Tensor) -> Tensor:
             def place(one):
-                return type(one)(map(place, one)) if isinstance(one, (tuple, list)) else z if one is operands[0] else one
+                if isinstance(one, (tuple, list)):
+                    return type(one)(map(place, one))
+                return z if one is operands[0] else one
             return function(*map(place, args), **{name: place(one) for name, one in kwargs.items()})
         if kind == "element-wise" and "elementwise" in self.table:
             return self._follow(Call("elementwise", (operands[0], Elementwise(function.__name__, again)), False))
