@@ -75,8 +75,9 @@ def _rescale(witness: Witness, reference: Recorded) -> dict:
             u, variance, s = parts(now)
             ratio = quotient(s - scale0, variance - variance0, -s**3 / 2)
             m = grouped((m * scale).expand_as(now))
-            shared = (m * (u + u0) / 2).mean(over, keepdim=True) * ratio
-            share = m * (s + scale0) / 2 + shared * (u + u0)
+            # u s - u' s' = s (u - u') + u' (s - s'), or the other way round; the smaller scale keeps rounding small.
+            smaller, beside = torch.minimum(s, scale0), torch.where(s <= scale0, u0, u)
+            share = m * smaller + (m * beside).mean(over, keepdim=True) * ratio * (u + u0)
             return (share - share.mean(over, keepdim=True)).reshape(now.shape),
         return Through.apply(value, back, 1, z, saved)
 
