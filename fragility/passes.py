@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +14,6 @@ from fragility.layout import fresh
 from fragility.rules.convolutions import Strided
 from fragility.rules.guard import Guarded
 from fragility.rules.twin import Twin
-
-Result = TypeVar("Result")
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
@@ -68,7 +66,7 @@ def batches(n: int, x: Tensor, chunk: int | None) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def in_chunks(run: Callable[[slice], Result], x: Tensor, chunk: int | None) -> list[Result]:
+def in_chunks(run: Callable[[slice], Any], x: Tensor, chunk: int | None) -> list:
     """run(rows) for chunks of x's rows, in order, on smaller ones, with a warning, where a card runs out of memory.
 
     `run` must make anew whatever it keeps from call to call.
@@ -133,7 +131,7 @@ def lowered(device: torch.device, precision: torch.dtype | None):
 
 
 def recomputed(function, model, x: Tensor, *rest) -> Tensor:
-    """function(model, x, *rest), whose graph is made again on the way back where x has one, instead of being kept.
+    """The result of a function of (model, x, …), whose graph is made again on the way back where x has one, not kept.
 
     Not through a twin, whose rules cannot follow a pass that is run twice.
     """
