@@ -106,7 +106,8 @@ def kind_of_call(function, args: tuple, kwargs: dict, operands: list[Tensor]) ->
     """What function(…, operands, …) does to its operands, all else as it is: "linear", "element-wise" or "other".
 
     Found by trying, once a call. Linear, or rather affine: additivity and homogeneity hold in all operands together,
-    on random values of several sizes. Element-wise: values that trade places trade results.
+    on random values of several sizes. Element-wise: values that trade places trade results, and each changes only its
+    own.
     """
     key = (function, *(_said(one, operands) for one in args),
            *((name, _said(one, operands)) for name, one in sorted(kwargs.items())))
@@ -170,10 +171,14 @@ class _Trial:
             return False
         value, = self.drawn(1.0)
         order = torch.randperm(value.numel(), generator=self.generator).to(value.device)
+        other = value.clone()
+        other.view(-1)[::2] += 1       # half of the values change; as for the other half, nothing may
         try:
             plain = self.at([value])
-            traded = self.at([value.flatten()[order].view_as(value)])
-            return plain.shape == value.shape and torch.allclose(plain.flatten()[order].view_as(plain), traded,
-                                                                 equal_nan=True) and not plain.isnan().all()
+            traded, changed = self.at([value.flatten()[order].view_as(value)]), self.at([other])
         except (RuntimeError, TypeError, ValueError, IndexError):
             return False
+        if plain.shape != value.shape or plain.isnan().all():
+            return False
+        return (torch.allclose(plain.flatten()[order], traded.flatten(), equal_nan=True)
+                and torch.allclose(plain.flatten()[1::2], changed.flatten()[1::2], equal_nan=True))

@@ -99,9 +99,10 @@ class Swap(Guarded):
         operands = list({id(one): one for one in _tensors((*args, *kwargs.values()))
                          if one.requires_grad and one.grad_fn is not None}.values())
         kind = kind_of_call(function, args, kwargs, operands) if operands else "other"
+        leaks = any(kind_of(node) in self.leaks for node in nodes)
         is_complex = any(one.is_complex() for one in (result, *operands))
         if kind == "other" or len(operands) > 1 or is_complex or _in_place(function):
-            self.own |= nodes if kind == "linear" else set()
+            self.own |= nodes if kind == "linear" and not leaks else set()
             return result
 
         def again(z: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class Swap(Guarded):
             return self._follow(Call("elementwise", (operands[0], Elementwise(function.__name__, again)), False))
         if kind == "linear" and "linear map" in self.table:
             return self._follow(Call("linear map", (operands[0], again), False))
-        if kind == "linear" and not any(kind_of(node) in self.leaks for node in nodes):
+        if kind == "linear" and not leaks:
             self.own |= nodes
         return result
 

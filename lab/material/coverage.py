@@ -58,7 +58,9 @@ def _tried(model: nn.Module, x: torch.Tensor, methods: list) -> str:
             said = re.search(r"uses '?([\w.]+)|depend on x, by (\w+)", str(refusal))
             if said is None:
                 raise
-            return f"no: {said[1] or said[2]}"
+            kind = said[1] or said[2]
+            # Attention has a name for every way of computing it.
+            return "no: attention" if kind.startswith("ScaledDotProduct") else f"no: {kind}"
     return "yes"
 
 

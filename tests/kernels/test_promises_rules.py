@@ -527,3 +527,22 @@ def test_deeplift_is_complete_or_refuses_where_norms_meet_a_baseline_without_dev
         assert len(str(error)) > 30
         return
     assert bool(((got.flatten(1).sum(1) - change).abs() < 1e-3 * change.abs()).all())
+
+
+EVERYWHERE = {
+    "softmax over all values": lambda z: torch.softmax(z.flatten(), 0).view_as(z),
+    "a norm of all values": lambda z: z / z.norm(),
+    "sums of all values": lambda z: torch.logcumsumexp(z.flatten(), 0).view_as(z),
+    "standardised": lambda z: torch.nn.functional.normalize(z.flatten(), dim=0).view_as(z),
+}
+
+
+@pytest.mark.parametrize("method", ["deeplift", "lrp"])
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_a_function_of_all_values_does_not_pass_for_an_element_wise_one(name, method):
+    """Values that trade places trade results there, too; but each of them changes all the results."""
+    class Model(nn.Module):
+        def forward(self, z):
+            return EVERYWHERE[name](z).flatten(1)[:, :5]
+    with pytest.raises(ValueError, match="has no rule"):
+        attribution.METHODS[method](Model().eval(), torch.rand(2, 3, 4, 4, dtype=torch.float64) + 0.5, 1)
