@@ -59,13 +59,19 @@ def _opener() -> str:
 @main.command()
 @click.argument("experiment")
 @PROFILE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: digest, cells, hours, gigabytes of each.")
 @sentences
-def plan(experiment, profile):
+def plan(experiment, profile, as_json):
     """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here.
 
     A record that is published counts as done.
     """
     grids = catalogue.with_sources(experiment, profile)
+    if as_json:
+        click.echo(json.dumps([{"experiment": one.name, "profile": profile, "grid": one.digest(cells),
+                                **running.plan(one, cells, Store(), results.published_keys(one))._asdict()}
+                               for one, cells in grids], indent=1))
+        return
     hours = gigabytes = 0.0
     for one, cells in grids:
         estimate = running.plan(one, cells, Store(), results.published_keys(one))
@@ -82,14 +88,19 @@ def plan(experiment, profile):
 @click.argument("experiment")
 @PROFILE
 @click.option("--cells", metavar="FIRST:LAST", help="Only these cells, counted from 0, the last one excluded.")
+@click.option("--grid", "digest", metavar="DIGEST", help="Refuse any other grid than this, named by plan --json.")
+@click.option("--keep-going", is_flag=True, help="Where a cell fails, compute the others; exit with 1.")
 @sentences
-def sweep(experiment, profile, cells):
+def sweep(experiment, profile, cells, digest, keep_going):
     """Compute the records of an EXPERIMENT that are neither published nor in the store."""
     one, store = catalogue.experiment(experiment), Store()
     grid = one.cells(one.at(profile))
+    if digest and digest != one.digest(grid):
+        raise ValueError(f"The grid of {experiment} at the {profile} scale is {one.digest(grid)} now and no longer "
+                         f"{digest}: its cells or its version have changed. Plan it again.")
     chosen, done = grid[_cells(cells, len(grid))], results.published_keys(one)
     wanted = [cell for cell in chosen if not done or one.key(cell, store) not in done]
-    running.run_cells(one, wanted, store)
+    running.run_cells(one, wanted, store, keep_going=keep_going)
     published = f"{len(chosen) - len(wanted)} more are published, and " if len(wanted) < len(chosen) else ""
     click.echo(f"{published}{len(wanted)} of {len(grid)} cells of {experiment} are in the store {folders.store()}.")
 

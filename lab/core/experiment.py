@@ -83,6 +83,10 @@ class Experiment:
         """The experiment's parameters at a profile."""
         return self.pick(profiles.parameters(self.notebook, profile)) if self.notebook else self.parameters.of({})
 
+    def digest(self, cells: list[dict]) -> str:
+        """Twelve digits that tell this grid from any other: its name, its version, its cells in order."""
+        return hashlib.sha256(canonical([self.name, self.version, cells]).encode()).hexdigest()[:12]
+
     def key(self, cell: dict, store: Store) -> str:
         return store.key(self.name, self.version, cell, self.inputs(cell, store))
 

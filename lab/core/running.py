@@ -14,8 +14,17 @@ from lab.core.parameters import Parameters
 from lab.core.store import Record, Store, canonical
 
 
-def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, progress: bool = True) -> list[Record]:
-    """Records of the cells in order; what the store has is not computed again. A bar shows the missing ones."""
+class Failed(ValueError):
+    """Cells that could not be computed, each with its error, when all others are."""
+
+
+def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, progress: bool = True,
+              keep_going: bool = False) -> list[Record]:
+    """Records of the cells in order; what the store has is not computed again. A bar shows the missing ones.
+
+    With `keep_going` a cell that fails is left for the end: the others are computed first, then Failed names it.
+    """
+    failures = []
     cells = list(cells)
     records = [experiment.known(cell, store) for cell in cells]
     missing = [place for place, record in enumerate(records) if record is None]
@@ -25,9 +34,17 @@ def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, pr
     with tqdm(missing, desc=experiment.name, unit="cell", disable=not (progress and missing), bar_format=_BAR) as bar:
         for place in bar:
             start = time.perf_counter()
-            records[place] = experiment.record(cells[place], store)
+            try:
+                records[place] = experiment.record(cells[place], store)
+            except Exception as error:
+                if not keep_going:
+                    raise
+                failures.append(f"{canonical(cells[place])}: {type(error).__name__}: {error}")
             clock.tick(time.perf_counter() - start)
             bar.set_postfix_str(f"about {bar.format_interval(clock.left())} left", refresh=False)
+    if failures:
+        raise Failed(f"{len(failures)} of {len(missing)} cells of {experiment.name} failed; the others are done.\n"
+                     + "\n".join(failures))
     return records
 
 

@@ -137,6 +137,42 @@ def test_commands_from_plan_to_verify(tmp_path, monkeypatch):
     assert damaged.exit_code != 0 and "damaged" in damaged.output
 
 
+def test_a_bad_cell_is_left_for_the_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(folders, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
+    one = catalogue.experiment("fragility")
+    first, *others = one.cells(one.parameters.of(SMALL))
+
+    def fails(cell, store):
+        if cell == first:
+            raise RuntimeError("out of luck")
+        return one.run(cell, store)
+    failing = {"fragility": dataclasses.replace(one, run=fails)}
+    monkeypatch.setattr(catalogue, "EXPERIMENTS", catalogue.EXPERIMENTS | failing)
+    assert isinstance(call("sweep", "fragility").exception, RuntimeError) and not Store().records("fragility")
+    went_on = call("sweep", "fragility", "--keep-going")
+    assert went_on.exit_code == 1 and "1 of 3 cells of fragility failed" in went_on.output
+    assert "RuntimeError: out of luck" in went_on.output and '"other_image"' in went_on.output
+    assert len(Store().records("fragility")) == len(others)
+
+
+def test_a_grid_that_has_changed_is_not_swept(tmp_path, monkeypatch):
+    """A chunk is counted in the grid that it was cut from."""
+    monkeypatch.setenv("FRAGILITY_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(folders, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: SMALL)
+    planned = json.loads(call("plan", "fragility", "--json").output)
+    assert [row["experiment"] for row in planned] == ["networks", "fragility"]
+    assert planned[1]["cells"] == planned[1]["missing"] == 3 and planned[1]["hours"] > 0
+    digest = planned[1]["grid"]
+    assert call("sweep", "fragility", "--cells", "0:1", "--grid", digest).exit_code == 0
+    monkeypatch.setattr(profiles, "parameters", lambda name, profile: {**SMALL, "k": 21})
+    changed = call("sweep", "fragility", "--cells", "1:2", "--grid", digest)
+    assert changed.exit_code == 1 and digest in changed.output and "Plan it again" in changed.output
+    assert len(Store().records("fragility")) == 1
+
+
 def test_only_the_packages_own_errors_are_shown_without_their_place(monkeypatch):
     told = call("sweep", "fragility", "--cells", "9:1")
     assert isinstance(told.exception, SystemExit) and told.output.startswith("Error: --cells must be")
