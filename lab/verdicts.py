@@ -111,7 +111,7 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     where the records have images. Of several values an image or seed the mean counts, or with `of` their "range" or
     standard "deviation"; `over` may then be several columns, whose combinations are the units.
     """
-    table = _select(_with_column(table[_needed(test, table)], test["column"]), test.get("among", {}))
+    table = _select(_with_column(_needed(test, table), test["column"]), test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
     interval = bootstrap if test.get("over", "image") == "image" else student
     cells = []
@@ -135,14 +135,17 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
                            f"{sides.count(1)} for, {sides.count(-1)} against")
 
 
-def _needed(test: dict, table: pd.DataFrame) -> list[str]:
-    """The columns that a test looks at: records of LENS have eighty, and every selection copies all there are."""
+def _needed(test: dict, table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a test looks at: records of LENS have eighty, and every selection copies all there are, and what
+    the table says of itself."""
     sides = [test[name] for name in ("where", "larger", "smaller", "among", "one_of") if name in test]
     named = {"image", "seed", *test["column"].split(" - ")}
     named |= {name for side in [*sides, *test.get("between", [])] for name in side}
     for columns in (test.get("each", []), test.get("over", [])):
         named |= {columns} if isinstance(columns, str) else set(columns)
-    return [name for name in table.columns if name in named]
+    part = table[[name for name in table.columns if name in named]]
+    part.attrs = {}
+    return part
 
 
 def _with_column(table: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -91,19 +91,27 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 
     What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
     """
-    groups: dict[tuple, list[list]] = {}      # records of the same columns and parameters become one table at once
-    order: dict[tuple, list[int]] = {}
+    groups: dict[tuple, list[tuple[int, Record]]] = {}     # of the same columns and parameters: one table at once
     for place, record in enumerate(records):
-        extra = {name: str(value) if isinstance(value, (list, dict)) else value
-                 for name, value in record.parameters.items() if name not in record.columns}
-        names, values = (*record.columns, *extra), list(extra.values())
-        groups.setdefault(names, []).extend(row + values for row in record.rows)
-        order.setdefault(names, []).extend([place] * len(record.rows))
-    parts = [pd.DataFrame(rows, columns=list(names)) for names, rows in groups.items()]
+        names = tuple(name for name in record.parameters if name not in record.columns)
+        groups.setdefault((tuple(record.columns), names), []).append((place, record))
+    parts, order = [], []
+    for (columns, names), members in groups.items():
+        counts = [len(record.rows) for _, record in members]
+        part = pd.DataFrame([row for _, record in members for row in record.rows], columns=list(columns))
+        extra = {name: pd.Series([_plain(record.parameters[name]) for _, record in members]).repeat(counts).array
+                 for name in names}
+        parts.append(part.assign(**extra))
+        order.append(np.repeat([place for place, _ in members], counts))
     if len(parts) < 2:
         return parts[0] if parts else pd.DataFrame()
-    return pd.concat(parts, ignore_index=True).iloc[np.argsort(sum(order.values(), []), kind="stable")].reset_index(
-        drop=True)
+    ordered = np.argsort(np.concatenate(order), kind="stable")
+    return pd.concat(parts, ignore_index=True).iloc[ordered].reset_index(drop=True)
+
+
+def _plain(value):
+    """A parameter as a column holds it: lists and dictionaries as text."""
+    return str(value) if isinstance(value, (list, dict)) else value
 
 
 class Plan(NamedTuple):

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
-from scipy.stats import rankdata
 from torch import Tensor
 
 from fragility import attribution, removal, training
@@ -164,6 +163,8 @@ def agreement(table: pd.DataFrame, first: dict, second: dict, draws: int = 2000)
 
 def _spearman(pairs: np.ndarray) -> list[float]:
     """Spearman's correlation of the two columns of each (n, 2) of a batch (draws, n, 2); NaN where one is constant."""
+    from scipy.stats import rankdata  # a second to import: only where it is needed
+
     places = rankdata(pairs, axis=1)
     places -= places.mean(1, keepdims=True)
     return ((places[..., 0] * places[..., 1]).sum(1) / np.sqrt(np.square(places).sum(1).prod(1))).tolist()
