@@ -44,9 +44,21 @@ def splits(name: str, *, root: str | Path | None = None) -> tuple[str, ...]:
     return own.splits(folder, name)
 
 
-def comes_whole(name: str) -> bool:
+def comes_whole(name: str, *, root: str | Path | None = None) -> bool:
     """Whether a data set has no split of its own, but is "all"."""
-    return "all" in splits(name)
+    return "all" in splits(name, root=root)
+
+
+def in_parts(name: str, *, root: str | Path | None = None) -> str:
+    """The name of a data set that comes with "train" and "test" of its own; else ValueError."""
+    if comes_whole(named(name, root=root), root=root):
+        parted = ", ".join(known for known in NAMES if known not in WITHOUT_SPLIT)
+        raise ValueError(f"Data set {name!r} comes without a split into train and test, which is needed here; choose "
+                         f"one of: {parted}; or a set of your own with train and test.")
+    return name
+
+
+DataSetInParts = Annotated[str, AfterValidator(in_parts)]       # the type of a parameter
 
 
 def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:

@@ -6,13 +6,12 @@ import importlib.util
 import shutil
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 
 import yaml
 
-from lab.core.folders import BOOK_HTML
+from lab.core.folders import BOOK_HTML, ROOT
 
-TOC = Path(__file__).resolve().parent.parent / "_toc.yml"
+TOC = ROOT / "_toc.yml"
 VIEWS = [(width, theme) for width in (1300, 390) for theme in ("light", "dark")]
 HEIGHT = 900
 PATIENCE = 20_000  # milliseconds for one step in the browser

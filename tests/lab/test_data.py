@@ -195,6 +195,26 @@ def test_a_parameter_names_a_known_set_or_one_in_the_folder(tmp_path, monkeypatc
         Asked.of({"data_set": "birds", "networks": {"bird": "mnist-cnn"}})
 
 
+def test_a_parameter_may_ask_for_a_set_in_parts(tmp_path, monkeypatch):
+    class Split(Parameters):
+        data_set: data.DataSetInParts
+
+    np.savez(tmp_path / "birds.npz", **PARTS)
+    np.savez(tmp_path / "cows.npz", **WHOLE)
+    picture(tmp_path / "fish" / "carp" / "1.png")
+    np.savez(tmp_path / "torn.npz", labels=WHOLE["labels"])
+    monkeypatch.setenv("FRAGILITY_DATA", str(tmp_path))
+    for name in ("birds", *(set(data.NAMES) - set(data.WITHOUT_SPLIT))):
+        assert Split.of({"data_set": name}).data_set == name
+    for name in ("cows", "fish", *data.WITHOUT_SPLIT):
+        with pytest.raises(ValueError, match=f"Data set '{name}' comes without a split into train and test, which is "
+                                             "needed here; choose one of: mnist-5k, .*; or a set of your own with"):
+            Split.of({"data_set": name})
+    for name, said in (("torn", "images and labels alone .* it holds labels; "), ("hens", "'hens' is unknown; ")):
+        with pytest.raises(ValueError, match=said):
+            Split.of({"data_set": name})
+
+
 @pytest.mark.parametrize("name", ["fish", "Birds", "birds.npz", "", ".", "..", ".hidden", "../x", "/etc", "birds/wren",
                                   "a\\b", "weights.safetensors", None, 3])
 def test_a_name_that_is_nowhere_is_refused(tmp_path, name):

@@ -303,6 +303,21 @@ def test_parameters_are_checked_first(change, said):
         catalogue.experiment("roar").parameters.of(catalogue.experiment("roar").pick(SMALL).model_dump() | change)
 
 
+def test_parameters_may_name_a_set_of_ones_own(tmp_path, monkeypatch):
+    images, labels = np.zeros((6, 28, 28), np.uint8), np.array([0, 1, 2] * 2)
+    np.savez(tmp_path / "birds.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    np.savez(tmp_path / "cows.npz", images=images, labels=labels)
+    monkeypatch.setenv("FRAGILITY_DATA", str(tmp_path))
+    one = catalogue.experiment("roar")
+    values = one.pick(SMALL).model_dump()
+    assert one.parameters.of(values | {"data_set": "birds"}).data_set == "birds"
+    with pytest.raises(ValueError, match="'cows' comes without a split into train and test"):
+        one.parameters.of(values | {"data_set": "cows"})
+    table = pd.DataFrame({"setting": ["a", "b"], "accuracy": [40.0, 60.0], "data_set": "birds"})
+    guessing, = [line for line in drawing.training_dots(table, 70.0).axes[0].lines if line.get_label() == "guessing"]
+    assert guessing.get_xdata()[0] == pytest.approx(100 / 3)
+
+
 def test_another_grid_changes_what_it_names():
     one = catalogue.experiment("roar").pick({**SMALL, "others": [{"epochs": 3, "kept": []}]})
     grid = retraining.cells(one)

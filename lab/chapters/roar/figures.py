@@ -15,6 +15,7 @@ from lab.core.store import Record
 from lab.drawing.maps import picture
 from lab.drawing.style import PALETTE, legend_below
 from lab.drawing.tables import plain_table
+from lab.material import data
 
 REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
 CLASSES = {"mnist-5k": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "gtsrb": 43, "food101": 101,
@@ -108,7 +109,8 @@ def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) ->
 
 
 def _chance(table: pd.DataFrame) -> float:
-    return 100 / CLASSES[table.data_set.iloc[0]]
+    name = table.data_set.iloc[0]
+    return 100 / (CLASSES[name] if name in CLASSES else len(data.load(name, "test").class_names))
 
 
 def _style(name: str) -> dict:

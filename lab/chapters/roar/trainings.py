@@ -24,7 +24,7 @@ AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": trai
 class Recipe(Several):
     """Data, network and how it is trained: what every training of the benchmark has in common."""
 
-    data_set: one_of("Data set", [name for name in data.NAMES if name not in data.WITHOUT_SPLIT])
+    data_set: data.DataSetInParts
     network: str
     train_images: int = Field(ge=2)
     test_images: int = Field(ge=2)
