@@ -142,6 +142,7 @@ class DoubleBackprop:
 
     def prepare(self, method: Known, epsilon: float, options: dict) -> None:
         self.kernel, self.options, self.name = method.kernel, options, method.name
+        self.draws_inside = "generator" in method.names
         self.bent = self.twin and not method.has_rules
         self.gates = (lambda: bent(self.beta)) if self.twin and method.has_rules else nullcontext
 

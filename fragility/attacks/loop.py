@@ -127,7 +127,9 @@ class _Climb:
     def __init__(self, model, x: Tensor, method: Known, options: dict, objective, direction, select, generator, chunk):
         self.model, self.x, self.method, self.options = model, x, method, options
         self.direction, self.generator, self.chunk = direction, generator, chunk
-        self.rows = list(batches(len(x), x, chunk)) if chunk else [slice(None)]
+        # A method that draws inside its direction draws for the whole batch, so there the chunk cannot bound it.
+        whole = chunk is None or getattr(direction, "draws_inside", False)
+        self.rows = [slice(None)] if whole else list(batches(len(x), x, chunk))
         self.output = Output(predict(model, x, chunk), len(x), x.device)
         self.is_gradient = method.form_of(options) == "gradient"
         clean, _ = self.evaluate(x)
@@ -145,6 +147,7 @@ class _Climb:
             maps, logits = self._maps(x).detach(), logits_of(self.model, x, self.chunk)
         return maps, logits.argmax(1) == self.output.classes
 
+    @torch.enable_grad()        # a user's own method may differentiate as it likes
     def _maps(self, x: Tensor) -> Tensor:
         if "chunk" in self.method.names:
             return self.method.kernel(self.model, x, self.output, **{"chunk": self.chunk, **self.options})

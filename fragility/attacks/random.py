@@ -38,7 +38,8 @@ def random_walk(model, x: Tensor, *, method: str | Callable = "gradient", epsilo
     if not callable(score):
         raise ValueError(f"score must be a function (clean maps, maps) -> (n,), larger for more change, not {score!r}.")
     return attack(model, x, method=method, objective=_Scored(score), epsilon=epsilon, steps=steps,
-                  step_size=step_size, curvature=_RandomSign(), generator=generator, method_args=method_args)
+                  step_size=step_size, curvature=_RandomSign(), select=score, generator=generator,
+                  method_args=method_args)
 
 
 class _RandomSign:

@@ -234,4 +234,8 @@ def pattern_attribution(model, x: Tensor, target=None, *, patterns: Sequence[Ten
     Parameters and errors as for :func:`pattern_net`.
     """
     signals, logits = _signals(model, x, target, patterns, torch.mul, chunk)
+    if len(patterns[-1]) == 1 and logits.shape[1] == 2:
+        # A single logit: weights and patterns of class 0 both have the other sign, so their product has not.
+        classes = logits.argmax(1) if target.classes is None else target.classes
+        signals = torch.where((classes == 0).view(-1, *[1] * (x.ndim - 1)), -signals, signals)
     return signals * target.pick(logits)[:, None, None, None]
