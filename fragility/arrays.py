@@ -22,7 +22,7 @@ def held(file: Path) -> list[str]:
 
 
 def read(file: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """The named arrays of an `.npz` file, those of the `optional` ones that it holds.
+    """The `needed` arrays of an `.npz` file, and those of the `optional` ones that it holds.
 
     ValueError where one is lacking, damaged, or pickled.
     """

@@ -69,7 +69,7 @@ def maps(a, name: str = "maps") -> Tensor:
 
 
 def map_pair(a, b) -> tuple[Tensor, Tensor]:
-    """Two batches of maps (n, h, w) if they match in shape, without their history."""
+    """Return two batches of maps (n, h, w), detached and on a's device, if they match in shape."""
     maps(a, "a"), maps(b, "b")
     if a.shape != b.shape:
         raise ValueError(f"The two batches of maps must have the same shape, but they are "
@@ -99,7 +99,7 @@ def finite(x: Tensor, name: str) -> Tensor:
 
 
 def some(mask: Tensor) -> bool:
-    """Whether any entry is true: where a check reads what a tensor holds, for which a GPU has to be waited for."""
+    """Whether any entry is true. Checks that read a tensor's values use it, since they must wait for a GPU."""
     return bool(mask.any())
 
 
@@ -150,7 +150,7 @@ def unwrapped(output) -> Tensor:
 
 
 def logits(output, n: int) -> Tensor:
-    """The logits (n, classes) in what a classifier returned for n images; of a single logit z, (n, 1), -z and z."""
+    """The logits (n, classes) in a classifier's output for n images; a single logit z, (n, 1), becomes -z and z."""
     scores = unwrapped(output)
     if scores.ndim != 2 or len(scores) != n or not scores.shape[1] or not scores.is_floating_point():
         shape = tuple(scores.shape)
@@ -175,7 +175,7 @@ def targets(target, n: int, device) -> Tensor | None:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The tensor itself, or a copy of one made in inference mode, which autograd may keep."""
+    """The tensor itself, or, if it was made in inference mode, a copy that autograd may save."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 

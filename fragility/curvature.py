@@ -29,7 +29,7 @@ def smoothed(model, beta: float = 1.0) -> nn.Module:
 
 def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "forward-over-reverse",
                     step: float = 1e-3, chunk: int | None = None) -> Tensor:
-    r"""H v of each image's explained logit.
+    r"""Product H v of the Hessian of each image's explained logit with a direction v.
 
     .. math:: H v = \frac{\mathrm d}{\mathrm dt} \nabla S(x + t v), \qquad
               H v \approx \frac{\nabla S(x + h \hat v) - \nabla S(x - h \hat v)}{2 h / \lVert v \rVert_\infty}
@@ -41,13 +41,18 @@ def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "for
     x, v
         Images and directions (n, c, h, w).
     way
-        "forward-over-reverse": exact, the derivative along v of the gradient. "finite-difference": central,
-        of gradients a step of max-norm `step` to either side; `step` in units of x.
+        "forward-over-reverse": exact, the derivative of the gradient along v. "finite-difference": the central
+        difference of the gradients at a distance of max-norm `step`, in units of x, to either side.
 
     Returns
     -------
     Tensor
         (n, c, h, w), in logits per squared unit of x and unit of v.
+
+    Notes
+    -----
+    Other parameters and errors as for :func:`~fragility.attribution.gradient`; ValueError also where v does not have
+    the shape of x, for an unknown way, and for a step that is not above zero.
     """
     checks.choice("way", way, WAYS)
     checks.number("step", step, 0, exclusive=True)
@@ -94,8 +99,8 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
                        chunk: int | None = None) -> Dominant:
     """Eigenvector of H of largest absolute eigenvalue, by power iteration.
 
-    H is applied twice a step, so that eigenvalues of both signs and equal size cannot make it oscillate; the
-    sign is settled at the end. Raises ValueError where H is zero, as it is for a network of ReLUs.
+    H is applied twice per iteration, so that eigenvalues of equal size and opposite sign cannot make it oscillate; the
+    sign is determined at the end. Raises ValueError where H is zero, as it is for a network of ReLUs.
 
     Parameters
     ----------
@@ -127,7 +132,7 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
         v = _unit(turned)
     image = product(v)
     size = _length(image)
-    # v may mix the eigenvectors of +size and -size; either sum is pure, and the longer one is the better known.
+    # v may mix the eigenvectors of +size and -size; each sum below holds only one, and the longer is more accurate.
     rising, falling = image + size * v, image - size * v
     upward = _length(rising) >= _length(falling)
     return Dominant(_unit(torch.where(upward, rising, falling)),

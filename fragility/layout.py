@@ -32,8 +32,8 @@ _KNOWN = WeakKeyDictionary()        # model -> {size of an image: whether it tak
 def _takes_channels_last(model, x: Tensor) -> bool:
     """Whether a model computes the same from images of that size in either layout: found once, on a whole first batch.
 
-    The layout is no business of most models, but one may view, stride or fold what it gets. Any error on the way means
-    no; so does a callable that cannot be remembered.
+    Most models do not depend on the layout, but some view, stride or fold their input. Any error in this trial means
+    no; so does a callable that cannot be a key of the cache.
     """
     if isinstance(model, (MethodType, BuiltinMethodType)):
         return False

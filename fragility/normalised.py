@@ -5,7 +5,11 @@ from torch import Tensor, nn
 
 
 class Normalised(nn.Module):
-    """A network behind the normalisation it was trained with, so that x stays in [0, 1]."""
+    """A network behind the normalisation it was trained with, so that x stays in [0, 1].
+
+    Images (n, c, h, w) go to the network as (x - mean) / std; `mean` and `std` hold one number per channel, (c,), in
+    units of x.
+    """
 
     def __init__(self, network: nn.Module, mean, std):
         super().__init__()

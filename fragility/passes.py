@@ -17,7 +17,7 @@ from fragility.rules.twin import Twin
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
-CPU_IMAGES = 128         # however small: features of 16 channels and more leave the cache; only tinier networks gain
+CPU_IMAGES = 128         # at most, however small: beyond, features of 16 or more channels no longer fit the cache
 GPU_BUDGET = 2**25
 
 
@@ -56,7 +56,7 @@ class Output:
         return logits.gather(1, self.classes[:, None]).squeeze(1)
 
     def fixed(self, model, x: Tensor, chunk: int | None) -> "Output":
-        """The same output with the classes written down: predicted on `x` where they were open."""
+        """The same output with fixed classes: those predicted on `x` where no target was given."""
         return self if self.classes is not None else Output(predict(model, x, chunk), len(x), x.device)
 
 
@@ -67,9 +67,10 @@ def batches(n: int, x: Tensor, chunk: int | None) -> Iterator[slice]:
 
 
 def in_chunks(run: Callable[[slice], Any], x: Tensor, chunk: int | None) -> list:
-    """run(rows) for chunks of x's rows, in order, on smaller ones, with a warning, where a card runs out of memory.
+    """Results of run(rows) for successive chunks of x's rows; where a GPU runs out of memory, chunks are halved, with a
+    warning.
 
-    `run` must make anew whatever it keeps from call to call.
+    A chunk may be run twice, so `run` must start each call with fresh state.
     """
     size, start, results = min(chunk or default_chunk(x), len(x)), 0, []
     while start < len(x):
@@ -131,9 +132,9 @@ def lowered(device: torch.device, precision: torch.dtype | None):
 
 
 def recomputed(function, model, x: Tensor, *rest) -> Tensor:
-    """The result of a function of (model, x, …), whose graph is made again on the way back where x has one, not kept.
+    """function(model, x, …); where x requires a gradient, its graph is recomputed in the backward pass, not stored.
 
-    Not through a twin, whose rules cannot follow a pass that is run twice.
+    A twin is excepted, since its rules cannot follow a pass that is run twice.
     """
     if not (x.requires_grad and torch.is_grad_enabled()) or isinstance(model, Twin):
         return function(model, x, *rest)

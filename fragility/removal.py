@@ -1,4 +1,4 @@
-"""Rank what a map marks, remove or keep the top of it, and fill the gaps: ROAR, KAR and ROAD build on it."""
+"""Rank pixels by a map, remove or keep the top ones, and fill the gaps: the basis of ROAR, KAR and ROAD."""
 
 import math
 from fractions import Fraction
@@ -161,7 +161,7 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
     Parameters
     ----------
     x
-        Images (n, c, h, w); missing pixels are not read, but for the means of a wholly missing image.
+        Images (n, c, h, w); missing pixels are not read, except for the means of an image that is missing altogether.
     missing
         Boolean mask (n, h, w).
     noise
@@ -178,7 +178,7 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
     Raises
     ------
     ValueError
-        x is no batch of finite float images, missing no matching mask, or noise is negative.
+        x is not a batch of finite float images, `missing` is not a boolean mask that fits x, or noise is negative.
     """
     checks.images(x)
     checks.number("noise", noise, 0)
@@ -201,7 +201,7 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
 
 @cache
 def _linear_algebra() -> ThreadpoolController:
-    """The loaded BLAS: it shares out a band in such small pieces that on a busy machine its threads only wait."""
+    """Limits the loaded BLAS, which splits a band so finely that on a busy machine its threads only wait."""
     return ThreadpoolController()
 
 
@@ -228,13 +228,13 @@ def _around(x: np.ndarray) -> np.ndarray:
 
 def _band(gaps: np.ndarray) -> np.ndarray:
     """The matrix, in twelfths, as LAPACK's band: row p holds (p, p), (p, p + 1) and so on; (p, p) is not set yet."""
-    # A neighbour outside the image falls on the margin, where as in kept pixels the number is -1.
+    # A neighbour outside the image falls on the padding, whose number is -1, like that of kept pixels.
     padded = np.pad(gaps, ((0, 0), (0, 1), (0, 1)))
     place, row = np.flatnonzero(padded), padded.shape[2]
     index = np.arange(len(place))
     number = np.full(padded.size, -1)
     number[place] = index
-    # The matrix is symmetric, so the neighbours that come later do. What is not missing is sent to (p, p).
+    # The matrix is symmetric, so the neighbours that come later suffice. Those that are not missing go to (p, p).
     later = number[place[:, None] + (1, row - 1, row, row + 1)]
     ahead = np.maximum(later - index[:, None], 0)
     band = np.zeros((len(place), 1 + ahead.max()))

@@ -42,7 +42,7 @@ class Compensated(nn.Module):
 
     def __init__(self, model, m):
         super().__init__()
-        # What the caller does with m later is no business of the twin's.
+        # A copy of m, so that the caller may change it later without changing the twin.
         self.model, self.m, self.straight = model, m.detach().clone() if isinstance(m, Tensor) else m, set()
         self.training = getattr(model, "training", False)
 
@@ -51,7 +51,7 @@ class Compensated(nn.Module):
             return self.model(x)
 
     def change(self, x: Tensor) -> Tensor:
-        """What the first bias loses, W * m, by the present weights: (out,) if it is the same everywhere, or a map."""
+        """W * m of the current weights, which the first bias loses: (out,) if it is the same everywhere, or a map."""
         with rules.aside(), torch.inference_mode(False), torch.no_grad():
             shift = checks.shift(self.m, x)
             # Two images through the affine operations before the first layer: their difference is what becomes of m.
@@ -92,8 +92,8 @@ def compensate(model, m) -> Compensated:
     Raises
     ------
     ValueError
-        At the first call: the first operation on x is no conv2d or linear layer, x comes there other than
-        by affine operations, or x also goes elsewhere.
+        At the first call: the model applies no convolution or linear layer to x, x reaches the first one by
+        operations that are not affine, or x is also used elsewhere. A model that is not callable is a TypeError.
     """
     if not callable(model):
         raise TypeError(f"model must be callable on images, but it is a {type(model).__name__}.")
@@ -105,9 +105,9 @@ def agreement(model, twin, x: Tensor, m) -> Tensor:
 
     .. math:: \max |f_1(x) - f_2(x + m)| \,/\, \max |f_1(x)|
 
-    Experiments refuse to compare maps where it is above 1e-4 in float32. That logits agree does not yet make maps
-    comparable: in float32 the ReLUs that rounding turns change a gradient by up to a hundredth. A verdict on maps needs
-    float64, as :func:`invariance` computes it.
+    Experiments refuse to compare maps where it is above 1e-4 in float32. Logits that agree do not make maps comparable
+    by themselves: in float32, ReLUs that rounding switches on or off change a gradient by up to a hundredth. A verdict
+    on maps needs float64, in which :func:`invariance` computes.
     """
     checks.images(x, spaces=True)
     first, second = logits_of(model, x), logits_of(twin, x + checks.shift(m, x))
@@ -118,7 +118,7 @@ def invariance(model: nn.Module, x: Tensor, m, *, method: str | Callable = "grad
                **options) -> Invariance:
     """How much a map changes when images are shifted and the network is not: :func:`fragility.metrics.invariance`.
 
-    Computed in float64, on a copy of the model, so that what is left is the method's doing and not rounding's.
+    Computed in float64, on a copy of the model, so that any change is due to the method and not to rounding.
 
     Parameters
     ----------
@@ -127,7 +127,8 @@ def invariance(model: nn.Module, x: Tensor, m, *, method: str | Callable = "grad
     x, m
         Images (n, c, h, w), and the shift as for :func:`compensate`.
     method, target, options
-        The map: a name or a callable, its target, by default the class of the unshifted images, and its options.
+        The method of the map, as a name or a callable; the class to explain, by default the one predicted for the
+        unshifted images; and the options of the method.
 
     Raises
     ------

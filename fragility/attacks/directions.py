@@ -1,13 +1,14 @@
 r"""Where to step: the ascent direction of a loss of the map.
 
 The gradient map of a network is g = dS/dx, so a loss D(g(x)) climbs along H v with v = dD/dg and H the Hessian of the
-logit. A ReLU network has no Hessian. [ghorbani2019] puts softplus for ReLU and differentiates twice; a central
+logit. A ReLU network has no Hessian. [ghorbani2019] replaces ReLU by softplus and differentiates twice; a central
 difference of two ordinary gradients of the network itself,
 
 .. math:: H v \approx \frac{\nabla S(x + h \hat v) - \nabla S(x - h \hat v)}{2 h},
 
-needs neither, and works wherever a gradient does. It serves every map that is made of gradients: the derivative of
-x * g is v * g + H (v * x); of a path integral or a moment of noisy gradients, a few random points a step stand for all.
+needs neither, and works wherever a gradient does. It serves every map that is made of gradients: for x * g the
+derivative is v * g + H (v * x); for a path integral or a moment of noisy gradients, each step uses a few random points
+in place of all.
 """
 
 from collections.abc import Callable
@@ -44,14 +45,15 @@ class FiniteDifference:
     Parameters
     ----------
     points
-        Random path points, or noise draws, a step for integrated gradients and noise ensembles; fresh each step.
+        Number of random path points (integrated gradients) or noise draws (noise ensembles) per step, at least 1;
+        they are drawn anew at each step.
     every
-        Steps between two scorings on the full path or ensemble; the last step is always scored. Other maps are
+        Maps of paths and ensembles are scored in full at every `every`-th step and at the last one; other maps are
         scored at every step.
     precision
-        None, or torch.bfloat16 or torch.float16: the direction's gradients under autocast, twice as fast
-        where the processor has the arithmetic. Only signs of the direction count, so the attack is as
-        strong; scores, labels and the maps they come from keep the precision of x.
+        None, or torch.bfloat16 or torch.float16: the gradients of the direction are computed under autocast, which is
+        twice as fast where the processor supports that type. Only the signs of the direction count, so the attack is
+        just as strong; scores, labels and the maps they come from keep the precision of x.
     """
 
     def __init__(self, points: int = 2, every: int = 5, precision: torch.dtype | None = None):
@@ -71,7 +73,7 @@ class FiniteDifference:
             self.every = 1
 
     def draw(self, x: Tensor, generator) -> Tensor | None:
-        """The random points of a step for the whole batch, (points, n, …)."""
+        """The random path points or noise of a step for the whole batch, (points, n, …); None for other maps."""
         if self.form == "path":
             return stratified(self.points, x, generator)
         return torch.stack([normal_like(x, generator) for _ in range(self.points)]) if self.sampled else None
@@ -129,10 +131,16 @@ class FiniteDifference:
 class DoubleBackprop:
     """The derivative of the loss by differentiating twice: the published way, for any map that can be differentiated.
 
-    Maps that are made of gradients, and a user's own, are differentiated on the network's smooth twin, whose ReLUs and
-    other piecewise linear parts are bent; `beta` is their sharpness: larger is closer to the network, and has less
-    curvature to follow. A back-propagation rule is differentiated as it is, by a gate that is bent in its derivative
-    only. With `twin` False the network stays as it is, as for relevance methods in the published code.
+    Parameters
+    ----------
+    beta
+        Sharpness of the smoothed functions, above zero: a larger one is closer to the network, but leaves less
+        curvature to follow.
+    twin
+        True: maps that are made of gradients, and those of a user's own method, are differentiated on the network's
+        smooth twin, in which ReLUs and other piecewise linear functions are smoothed; methods with back-propagation
+        rules are differentiated on the network itself, and only the derivatives of its ReLU gates are smoothed.
+        False: nothing is smoothed, as for relevance methods in the published code.
     """
 
     every = 1

@@ -26,13 +26,13 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
            steps: int = 100, step_size: float | None = None, curvature=None, select: Callable | None = None,
            generator: torch.Generator | None = None, method_args: dict | None = None,
            chunk: int | None = None) -> Attacked:
-    r"""Change the map of each image within a small ball, and not its label [ghorbani2019, algorithm 1].
+    r"""Change the map of each image, but not its label, within a small ball [ghorbani2019, algorithm 1].
 
     .. math:: x^{p} = \Pi\bigl(x^{p-1} + \alpha\, \mathrm{sign}\, \nabla_x D(x^{p-1})\bigr), \qquad
               \Pi: \lVert x^p - x \rVert_\infty \le \epsilon,\; x^p \in [0, 1]
 
-    Of the iterates that the network gives the label of the clean image, the one with the largest
-    objective wins.
+    Of the iterates that the network classifies as it does the clean image, the one with the largest
+    objective is returned.
 
     Parameters
     ----------
@@ -43,29 +43,30 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     objective
         `TopK(k)`, `LensTopK(k, window)`, `MassCenter()` or `Target(mask)`.
     epsilon, step_size
-        Radius of the ball and length of a step, as shares of the range [0, 1]. Where the step is None it is the larger
-        one of epsilon / 16 and epsilon / steps, so that a short attack reaches the sphere, too.
+        Radius of the ball and length of a step, both in (0, 1] and in units of x. A `step_size` of None means the
+        larger of epsilon / 16 and epsilon / steps, so that even a short attack can reach the boundary of the ball.
     steps
         Number of steps P; 300 in the paper.
     curvature
         "finite-difference" (default for maps that are made of gradients: gradient, gradient x input, LRP by the z
-        rule, integrated gradients, SmoothGrad and its kin), "double-backprop" (the published way; default for all
-        others), or an instance of the class behind the name, with its own settings.
+        rule, integrated gradients, SmoothGrad and its variants), "double-backprop" (the published way; default for
+        all others), or an instance of :class:`FiniteDifference` or :class:`DoubleBackprop` with your own settings.
     select
-        Another score (clean maps, maps) -> (n,), each (n, h, w) normalised, larger wins.
+        Score that chooses the iterate instead of the objective: a function (clean maps, maps) -> (n,). Both maps
+        are (n, h, w) and normalised; the largest score wins.
     generator
-        For the symmetry break of `MassCenter`, random path points and methods that draw; None takes torch's global
-        one.
+        Source of random numbers for the symmetry break of `MassCenter`, for random path points and for methods that
+        draw noise; None uses torch's global generator.
     method_args
         Options of the method, such as `{"steps": 25}`.
     chunk
-        Most images in flight at once; bounds the memory and does not change the result.
+        Largest number of images processed at once; bounds the memory and does not change the result.
 
     Returns
     -------
     Attacked
-        Nothing in it lies outside the ball or [0, 1]. An image counts as found where an iterate other than itself
-        keeps the label and has a map that is not zero everywhere.
+        All of its images lie in the ball and in [0, 1]. An image counts as found if some iterate other than the
+        image itself keeps the label and has a map that is not zero everywhere.
 
     Raises
     ------
@@ -155,7 +156,7 @@ class _Climb:
                           for rows in self.rows])
 
     def score(self, pixels: Tensor) -> Tensor:
-        """What is kept for being the largest (n,); -inf where a map is zero everywhere, now or at the start."""
+        """The score (n,) that chooses the best iterate; -inf where its map, or the clean map, is zero everywhere."""
         alive = self.alive & _alive(pixels)
         if self.select is None:
             return torch.where(alive, self.goal.score(pixels), -torch.inf)
@@ -200,7 +201,7 @@ class _Climb:
         return Attacked(best, found, torch.where(found, best_score, start), best_step)
 
     def _refuse_flat(self, gradient: Tensor) -> None:
-        """ValueError where no image has a direction to go: the attack would stand still and seem to be withstood."""
+        """Raise ValueError where the direction is zero for every image: not moving would look like robustness."""
         still = ~((gradient != 0).flatten(1).any(1) & self.alive).any()
         if checks.some(still):
             dead = "" if self.alive.all() else f" (and the map is zero in {checks.listing(~self.alive)})"

@@ -1,4 +1,4 @@
-"""What an attack wants of a map: each objective is larger the more the map has changed as wished."""
+"""Objectives of attacks: each grows as the map changes in the desired way."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from fragility.metrics.lens import dilate
 
 
 class Goal(NamedTuple):
-    """An objective made ready for a batch: `score` rates its maps (n, h, w), `loss` is climbed for some rows of it."""
+    """An objective prepared for a batch: `score` rates its maps (n, h, w), `loss` is maximised on some of its rows."""
 
     score: Callable[[Tensor], Tensor]
     loss: Callable[[Tensor, slice], Tensor]
@@ -70,8 +70,8 @@ class MassCenter:
 
     .. math:: D = \lVert C(x) - C(x_0) \rVert_2 \quad\text{in pixels}
 
-    At the clean image the direction of D is exactly zero. The climb therefore starts from a centre that is
-    set off by a hundredth of a pixel in a random direction; the score is the true distance. (The code of
+    At the clean image the direction of D is exactly zero. The attack therefore measures its loss from an origin
+    that is displaced by a hundredth of a pixel in a random direction; the score is the true distance. (The code of
     [ghorbani2019] truncates C(x_0) to whole pixels and so always starts to the lower right.)
     """
 

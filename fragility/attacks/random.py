@@ -12,10 +12,10 @@ from fragility.draws import signs_like
 
 
 def random_sign(x: Tensor, *, epsilon: float, generator: torch.Generator | None = None) -> Tensor:
-    r"""Move every value by +epsilon or -epsilon, fair and independent, once [ghorbani2019, section 3].
+    r"""Add +epsilon or -epsilon, with equal chance and independently, to every value once [ghorbani2019, section 3].
 
-    Images (n, c, h, w) in [0, 1] in and out (clipped). epsilon in (0, 1]. None takes torch's generator.
-    The label is not looked at. (The code of [ghorbani2019] uses :func:`random_walk` in its place.)
+    Images (n, c, h, w) in [0, 1] in and out (clipped); epsilon in (0, 1]. A generator of None means torch's global one.
+    Whether the label changes is not checked. (The code of [ghorbani2019] uses :func:`random_walk` in its place.)
     """
     checks.images(x, unit_range=True)
     checks.number("epsilon", epsilon, 0, 1, exclusive=True)
@@ -28,10 +28,11 @@ def random_walk(model, x: Tensor, *, method: str | Callable = "gradient", epsilo
                 generator: torch.Generator | None = None, method_args: dict | None = None) -> Attacked:
     """The best of a random walk's steps, which the code of [ghorbani2019] and [kamath2024] calls "random".
 
-    Every step moves every value by +step_size or -step_size, fresh, fair and independent, back into the
-    ball and [0, 1]; of the iterates that keep the label, the one with the largest `score` (clean maps,
-    maps) -> (n,), each (n, h, w) normalised, wins. It differs from :func:`random_sign` twice: the walk is
-    shorter, at most half of epsilon a value on average at the defaults, and it is chosen for what it does to the map.
+    Every step adds +step_size or -step_size to every value, with equal chance and independently, and clips the result
+    to the ball and to [0, 1]. Of the iterates that keep the label, the one with the largest `score` is returned: a
+    function (clean maps, maps) -> (n,) of normalised maps (n, h, w). This differs from :func:`random_sign` in two ways:
+    the walk goes less far, at the defaults at most half of epsilon per value on average, and its end point is chosen
+    by its effect on the map.
 
     Other parameters, result and errors as for :func:`attack`.
     """

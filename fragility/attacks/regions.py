@@ -7,7 +7,7 @@ from fragility import checks
 
 
 def rectangle(shape: tuple[int, int], top: int, left: int, height: int, width: int) -> Tensor:
-    """Boolean mask of `shape` (h, w) that is true in a rectangle; ValueError where it leaves the image."""
+    """Boolean mask of `shape` (h, w), true in a rectangle, in pixels; ValueError unless it lies inside the image."""
     checks.whole("top", top, 0, shape[0] - 1)
     checks.whole("left", left, 0, shape[1] - 1)
     checks.whole("height", height, 1, shape[0] - top)

@@ -1,4 +1,4 @@
-"""Maps of a batch: what in an image a model's logit depends on.
+"""Saliency maps of a batch: which parts of an image a model's logit depends on.
 
 Every method takes a model, images (n, c, h, w) and a target, and gives signed maps of the images' shape.
 """
@@ -21,7 +21,7 @@ from fragility.attribution.smoothgrad import (
 
 
 def _control(function):
-    """A control looks at the images alone; in the table of methods it takes a model all the same."""
+    """Give a control, which looks at the images alone, the signature of a method; model and target are ignored."""
     def control(model, x, target=None, **options):
         return function(x, **options)
     control.__name__ = function.__name__

@@ -1,4 +1,4 @@
-"""Maps that change what a ReLU lets back: guided back-propagation and the deconvolution network."""
+"""Maps that change what a ReLU passes back: guided back-propagation and the deconvolution network."""
 
 from torch import Tensor
 
@@ -17,8 +17,8 @@ def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) 
 
     .. math:: R^{l} = \mathbf 1[z^l > 0]\; \mathbf 1[R^{l+1} > 0]\; R^{l+1} \quad\text{at every ReLU}
 
-    Works on unmodified models, also with functional, in-place and re-used ReLUs and ReLU6; refuses by
-    name a nonlinearity that is none of these. Parameters and errors as for :func:`gradient`.
+    Works on unmodified models, also with functional, in-place and re-used ReLUs and ReLU6. Any other
+    nonlinearity is refused by a ValueError that names it. Other errors and parameters as for :func:`gradient`.
     """
     return explain(Twin(model, {"relu": gated(True)}, who="guided_backprop", advice=_ADVICE), x, target, chunk)[0]
 

@@ -1,6 +1,6 @@
-"""What relevance methods are made of: values whose relevance goes another way than their gradient.
+"""Building blocks of relevance methods: values whose relevance flows back along another path than their gradient.
 
-All of them are gradients with other derivatives. Relevance R of a value v is carried as its multiplier
+Every relevance method is a gradient with modified derivatives. Relevance R of a value v is carried as its multiplier
 m = R / v. In multipliers, ReLUs, additions, concatenations, average pooling and the z-rule itself are
 plain back-propagation; what a method changes is written as (value, proxy, factor): the operation gives
 `value`, and its relevance goes back through `proxy`, scaled by `factor`.
@@ -17,7 +17,7 @@ from fragility.rules.twin import Twin
 
 
 class Carry(torch.autograd.Function):
-    """Has `value`; hands its multiplier, times `factor`, to `proxy`."""
+    """Forward: `value`. Backward: the multiplier goes, times `factor`, to `proxy`."""
 
     @staticmethod
     def forward(value, proxy, factor):
@@ -33,7 +33,7 @@ class Carry(torch.autograd.Function):
 
 
 class Through(torch.autograd.Function):
-    """Has `value`; hands each of some operands what `back(m, *constants)` makes of its multiplier m."""
+    """Forward: `value`. Backward: `back(m, *constants)` turns its multiplier m into one for each operand."""
 
     @staticmethod
     def forward(value, back, operands, *tensors):
@@ -62,7 +62,7 @@ class Recorded:
 
     def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
         self.inputs, self.position = [], 0
-        # ReLUs that are not recorded must not pass for some element-wise function that is.
+        # ReLUs need a rule even where they are not recorded, or they would be recorded as element-wise functions.
         table = {"relu": relu} | {name: self._record(run) for name, run in operations.items()}
         self.logits = forward(Twin(model, table, strict=False, tries=True), x).detach()
 
@@ -84,10 +84,10 @@ class Recorded:
 
 
 class Witness:
-    """The values that factors are made of.
+    """The values that factors are computed from.
 
-    For a plain map they are the values at hand. Where the map itself is differentiated, factors must
-    follow x by true derivatives, not by the rules; then they come from an ordinary pass beside.
+    For a plain map these are the values of the current pass. Where the map itself is differentiated, the
+    derivatives of factors in x must be true ones, not the rules'; the values then come from a separate ordinary pass.
     """
 
     def __init__(self, model, x: Tensor, operations: dict[str, Callable]):

@@ -28,6 +28,6 @@ def sobel(x: Tensor) -> Tensor:
 
 
 def random(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """Standard normal noise of x's shape: a map that knows nothing. None takes torch's generator."""
+    """Standard normal noise of the shape of x: a map without information. None means torch's global generator."""
     checks.images(x)
     return normal_like(x, checks.generator(generator))

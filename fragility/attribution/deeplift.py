@@ -30,7 +30,7 @@ def _rescale(witness: Witness, reference: Recorded) -> dict:
 
         def ratio(now):
             change = now - before
-            # Of values that hardly differ the quotient is rounding; there the derivative is as good.
+            # Where values hardly differ, the quotient is rounding noise, and the derivative is just as good.
             close = change.abs() <= torch.finfo(z.dtype).eps ** 0.5 * (1 + before.abs())
             return torch.where(close, function.slope(now), (function.value(now) - function.value(before))
                                / torch.where(close, 1.0, change))
@@ -91,9 +91,10 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
 
     .. math:: R = (x - x_0)\, m, \qquad m_z = m_a \frac{a(z) - a(z_0)}{z - z_0} \quad\text{element-wise}
 
-    The maps sum to S(x) - S(x0), through products of two values (gates), layer norm and max-pooling, too: in a pool
-    the difference of a window goes to the winner of whichever input is larger (the code of [ghorbani2019] routes to
-    x's winner and loses completeness). A baseline that all images share passes through the model once.
+    The maps sum to S(x) - S(x0), even through products of two values (gates), layer norm and max-pooling: in a pool
+    the difference of a window goes to the position of its maximum in x or x0, whichever maximum is larger (the code of
+    [ghorbani2019] always takes that in x and loses completeness). A baseline that all images share passes through the
+    model once.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
 
 
 def _refuse_incomplete(maps: Tensor, at_x: Tensor, at_start: Tensor) -> None:
-    """ValueError where rounding has eaten the map: it sums to something else than the change of the logit."""
+    """Raise ValueError where rounding errors have spoiled the map: it does not sum to the change of the logit."""
     apart = (maps.detach().flatten(1).double().sum(1) - (at_x - at_start).detach().double()).abs()
     wrong = apart > 0.1 * torch.maximum((at_x - at_start).abs(), at_x.abs()).detach()
     if checks.some(wrong):

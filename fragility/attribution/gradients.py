@@ -8,7 +8,7 @@ from fragility.passes import explain
 
 @method(form="gradient")
 def gradient(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
-    r"""How the explained logit moves with each input value [simonyan2014].
+    r"""Derivative of the explained logit with respect to each input value [simonyan2014].
 
     .. math:: R = \partial S_t(x) / \partial x
 
@@ -17,11 +17,11 @@ def gradient(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tens
     model
         Callable from images (n, c, h, w) to logits (n, classes), in evaluation mode.
     x
-        Finite float images (n, c, h, w) in the model's own input range.
+        Finite float images (n, c, h, w), signals (n, c, l) or volumes (n, c, d, h, w), in the model's own input range.
     target
         Explained class: None for the predicted one, an int, or an int64 tensor (n,).
     chunk
-        Most images in flight at once; bounds the memory and does not change the result.
+        Largest number of images processed at once; bounds the memory and does not change the result.
 
     Returns
     -------
@@ -31,7 +31,8 @@ def gradient(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tens
     Raises
     ------
     ValueError
-        A model in training mode, x not a finite float batch, or a target out of range.
+        A model in training mode, x not a finite float batch, or a target out of range. A model that is not callable,
+        or an x that is no tensor, is a TypeError.
     """
     return explain(model, x, target, chunk)[0]
 

@@ -28,8 +28,8 @@ def integrated_gradients(model, x: Tensor, target=None, *, baseline=0.0, steps: 
 
     Notes
     -----
-    Memory holds `chunk` path points, whatever `steps` is: where x.requires_grad, too, each chunk is computed again
-    on the way back. Other parameters as for :func:`gradient`.
+    Memory holds at most `chunk` path points, whatever `steps` is, even where x.requires_grad: each chunk is then
+    recomputed in the backward pass. Other parameters and errors as for :func:`gradient`.
     """
     checks.whole("steps", steps, 1)
     start = checks.baseline(baseline, x)

@@ -1,4 +1,4 @@
-"""What makes a public map method of a kernel, and what a method knows about itself.
+"""Turn a kernel into a public map method, and describe methods to attacks and ensembles.
 
 A method is a function (model, x, target=None, *, options) that carries its kernel and its form; `functools.partial` of
 a method is still that method, with some options given.
@@ -16,17 +16,18 @@ from fragility.passes import Output
 
 P, Maps = ParamSpec("P"), TypeVar("Maps")
 
-#: How a map is made of gradients g of the explained logit, for attacks: g itself, x times g (from a root), the path
-#: integral of g, or a moment of g under noise. Without a form a map is differentiated as it is.
+#: How a map is made from gradients g of the explained logit, which attacks make use of: g itself, x (measured from a
+#: root) times g, the path integral of g, or a moment of g under noise. A map without a form is differentiated directly.
 FORMS = ("gradient", "times-input", "path", "mean", "mean-square", "variance")
 
 
 def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dict], str | None] | None = None,
            rules: bool = False) -> Callable[P, Maps]:
-    """Make a public map function of a kernel: check the input, run it, check the maps.
+    """Turn a kernel into a public map function that checks the input, runs the kernel and checks the maps.
 
-    `form` is one of `FORMS`, or a function from the options to one of them or None; `rules` says that the method swaps
-    derivatives. The kernel stays reachable as `__wrapped__`; other kernels call it there and skip the checks.
+    `form` is one of `FORMS`, or a function from the options to one of them or None; `rules` says that the method
+    replaces derivatives by rules. The kernel stays reachable as `__wrapped__`; other kernels call that and so skip
+    the checks.
     """
     if kernel is None:
         return functools.partial(method, form=form, rules=rules)
@@ -54,15 +55,15 @@ class Known(NamedTuple):
 
     kernel: Callable            #: (model, x, output, **options), without the checks.
     name: str
-    options: dict               #: Those that a `functools.partial` has given.
-    names: tuple[str, ...]      #: All that it has, by name.
-    open: bool                  #: Whether it takes any other option, too.
+    options: dict               #: Options that a `functools.partial` has set.
+    names: tuple[str, ...]      #: Names of all its options.
+    open: bool                  #: Whether it also accepts options of other names (`**options`).
     form_of: Callable[[dict], str | None]
-    has_rules: bool             #: Whether it swaps derivatives, so that a smooth twin would be another method's.
+    has_rules: bool             #: Whether it replaces derivatives by rules; on a smooth twin it would then change.
 
 
 def known(function: str | Callable) -> Known:
-    """What a name in `METHODS`, a method, a partial of one, or a user's own (model, x, target, …) says of itself."""
+    """Describe a name in `METHODS`, a method, a partial of one, or a user's own function (model, x, target, …)."""
     function, options = by_name(function), {}
     while isinstance(function, functools.partial):
         if function.args:
@@ -85,6 +86,6 @@ def kernel_of(function: str | Callable) -> Callable:
 
 
 def by_name(function: str | Callable) -> Callable:
-    """The callable of a `METHODS` name; a callable is its own."""
+    """The method of that name in `METHODS`; a callable is returned as it is."""
     from fragility.attribution import METHODS  # the table is made of this module's functions, too
     return function if callable(function) else METHODS[checks.choice("Method", function, METHODS)]

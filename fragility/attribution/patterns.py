@@ -1,4 +1,4 @@
-r"""Patterns: which direction of a layer's input makes its output vary, and the maps made of them.
+r"""Patterns, the directions of a layer's input that make its output vary, and the maps made from them.
 
 A weight vector must cancel distractors, so it does not point where the signal is. A pattern does: it is the
 regression of the layer's input on its output [kindermans2018].
@@ -31,7 +31,7 @@ def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int |
               E_+[x y] - E_+[x]\, E_+[y] \;\text{(conditional)}, \qquad
               \mathrm{cov}[x, y] \;\text{(linear)}, \qquad w^\top a = 1
 
-    Here y is the pre-activation, x what it is made of, and :math:`E_+` the mean over the samples with y > 0.
+    Here y is the pre-activation, x its inputs, and :math:`E_+` the mean over the samples with y > 0.
     The output layer has no ReLU and always takes the linear estimator. For convolutions, every place of the
     output is a sample and x its patch, zero padding included.
 
@@ -50,8 +50,8 @@ def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int |
     Returns
     -------
     list of Tensor
-        One for each weighted call in forward order, of its weight's shape; zero for a neuron whose output
-        does not vary where it counts.
+        One for each call of a conv2d or linear layer, in forward order, of the shape of its weight; zero for a
+        neuron whose output does not vary over the samples that the estimator uses.
 
     Raises
     ------

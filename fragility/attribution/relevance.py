@@ -23,10 +23,10 @@ _ADVICE = "use a method without rules, or write it with element-wise functions a
 
 
 def _shared_rules(witness: Witness) -> dict:
-    """What all of relevance propagation treats alike, beside ReLUs and max-pooling.
+    """Rules that all variants of relevance propagation share, besides ReLU and max-pooling.
 
     An element-wise function passes relevance on as it is: R_in = R_out. A product of two values gives half to each, as
-    an element-wise gate in [achtibat2024]. Layer and group norm take their deviation for a constant.
+    for an element-wise gate in [achtibat2024]. Layer and group norm treat the standard deviation as a constant.
     """
     def elementwise(z, function):
         value = function.value(z)
@@ -128,7 +128,7 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
         Stabiliser of "epsilon", in units of the layers' outputs.
     root
         Point x0 that relevance of the input is measured from, for "z" and "epsilon": a number, a tensor
-        (c, h, w), or one of x's shape; in units of x. Layers inside keep the root zero. With rule "z" it is
+        (c, h, w), or one of x's shape; in units of x. Inner layers keep a root of zero. Rule "z" with a root is
         the deep Taylor decomposition that [kindermans2019, section 3.2] tests.
 
     Notes
@@ -170,8 +170,8 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
     ----------
     low, high
         Bounds l and h of the input values: numbers or tensors that broadcast like a baseline; in units
-        of x. Zero padding has the bounds 0, 0. The defaults are for images in [0, 1]: where x leaves its bounds, shares
-        turn negative. That is not refused, since a shift of the input does just this [kindermans2019].
+        of x. Zero padding has the bounds 0, 0. The defaults are for images in [0, 1]. Where x leaves its bounds, shares
+        of relevance turn negative; this is allowed, since it is the effect of shifting the input [kindermans2019].
 
     Notes
     -----

@@ -37,15 +37,15 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     base
         Name in `METHODS` or callable (model, x, target): the map R that is averaged.
     samples
-        Noise draws J an image; 15 in [hooker2019].
+        Number J of noise draws per image, at least 1; 15 in [hooker2019].
     sigma
-        Noise level as a share of each image's range max - min: a number, or one an image (n,).
+        Noise level as a share of each image's range max - min: a number, or a tensor (n,) of one per image.
     generator
         Source of the noise; None takes torch's global one. Draw j covers the whole batch,
         so the noise does not depend on `chunk`.
     precision
-        None, or torch.bfloat16 or torch.float16: the noisy passes under autocast. Another draw of the noise changes
-        these maps five times as much; moments are accumulated in float32 at least all the same.
+        None, or torch.bfloat16 or torch.float16: the noisy passes are computed under autocast. Drawing the noise anew
+        changes the maps five times as much as this does; moments are accumulated in float32 at least in any case.
 
     Notes
     -----

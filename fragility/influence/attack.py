@@ -35,7 +35,12 @@ def influence_sign(extract: Callable[[Tensor], Tensor], head: Head, train: tuple
     Returns
     -------
     Tensor
-        Images in the ball and in [0, 1]. The label is not looked at.
+        Images (n, c, h, w) in the ball and in [0, 1]. Whether the label changes is not checked.
+
+    Raises
+    ------
+    ValueError
+        Bad input, features without a graph that leads to the images, or a Hessian that is not positive definite.
     """
     checks.number("epsilon", epsilon, 0, 1, exclusive=True)
     checks.images(x, unit_range=True)

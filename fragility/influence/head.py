@@ -66,7 +66,7 @@ def fit_head(features: Tensor, labels: Tensor, *, loss: str = "cross-entropy", l
         gradient = _mean_gradient(head, derivatives, features)
         if gradient.norm() < _FLAT:
             return head
-        # Far from the minimum the squared loss curves the wrong way; its Gauss-Newton part never does.
+        # Far from the minimum the squared loss can have negative curvature; its Gauss-Newton part never has.
         curvature = _assemble(head, _gauss_newton(head, derivatives, features), features)
         step = torch.linalg.solve(curvature, gradient.flatten()).view_as(head.weight)
         head = _line_search(head, step, gradient, features, labels)
@@ -116,8 +116,9 @@ def influences(head: Head, features: Tensor, labels: Tensor, test_features: Tens
 
     .. math:: I(z_i, z_t) = \nabla_\theta L(z_t)^\top (H + \delta)^{-1}\, \nabla_\theta L(z_i)
 
-    Positive: the example helps, and leaving it out would raise the test loss by about I / n. (The usual
-    formula carries a minus sign; the code of [ghorbani2019] does not.)
+    Features (n_train, d), (n_test, d) and int64 labels (n_train,), (n_test,); `damping` is delta, at least 0. Where I
+    is positive, the example helps: leaving it out would raise the test loss by about I / n. (The usual formula carries
+    a minus sign; the code of [ghorbani2019] does not.)
 
     Raises ValueError for bad input, or where H + damping is not positive definite.
     """
@@ -161,7 +162,7 @@ def _derivatives(head: Head, features: Tensor, labels: Tensor) -> _Derivatives:
 
 
 def _gauss_newton(head: Head, derivatives: _Derivatives, features: Tensor) -> Tensor:
-    """Second derivatives that never point downwards: those of the loss, without the residual's part."""
+    """Second derivatives that are never negative: those of the loss, without the term that holds the residual."""
     if head.loss == "cross-entropy":
         return derivatives.second
     p = _scores(head, features).sigmoid()

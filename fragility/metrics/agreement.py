@@ -33,8 +33,8 @@ def refuse_empty(a: Tensor, name: str) -> None:
 def ties(a: Tensor, k: int) -> Tensor:
     """How many of each map's top k pixels are zeros, which tie with all other zeros.
 
-    Maps (n, h, w) in, (n,) int64 out. Where it is not zero, an overlap counts pixels that were chosen by their place
-    alone.
+    Maps (n, h, w) in, (n,) int64 out. Where the number is not zero, :func:`topk_intersection` counts pixels that are
+    in the top only by their position.
     """
     checks.maps(a)
     checks.whole("k", k, 1, a[0].numel())
@@ -185,8 +185,8 @@ def _tied_pairs(ordered: Tensor) -> Tensor:
 def _inversions(ranks: Tensor) -> Tensor:
     """Pairs (n,) of ranks (n, p) below p of which the first is the larger one.
 
-    Two ranks differ first in one bit. So for each bit, from the highest down, among ranks that share all higher
-    bits and in their own order, count the ones before each zero.
+    For any two different ranks there is a highest bit in which they differ. So for each bit, from the highest down,
+    count the ones before each zero among the ranks that share all higher bits, in their original order.
     """
     found = torch.zeros_like(ranks[:, 0])
     for bit in reversed(range((ranks.shape[1] - 1).bit_length())):

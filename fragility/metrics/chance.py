@@ -1,4 +1,4 @@
-"""What a metric gives for maps that have nothing to do with each other."""
+"""Values of the metrics that unrelated maps reach by chance."""
 
 from collections.abc import Callable
 
@@ -27,9 +27,9 @@ def lens_chance(a: Tensor, k: int, window: int, *, diverse: bool = False) -> Ten
 
     .. math:: |N_w(\mathrm{top}_k(a))| \,/\, (h w)
 
-    That is the share of the map that counts as near, since each top pixel of an unrelated map falls
-    anywhere alike. With `diverse` it is slightly too high: picks that keep their distance fall a little more often
-    near the border, where neighbourhoods are cut off; random maps of 28 x 28 score about 0.005 less.
+    That is the share of the map that counts as near, since each top pixel of an unrelated map is equally likely to
+    lie anywhere. With `diverse` it is slightly too high: pixels that keep their distance lie a little more often near
+    the border, where neighbourhoods are cut off; random maps of 28 x 28 score about 0.005 less.
     For the chance of :func:`lens_precision` of (a, b) pass b. Raises as :func:`lens_recall`.
     """
     checks.maps(a)

@@ -22,7 +22,7 @@ class Invariance(NamedTuple):
 
 
 def invariance(a: Tensor, b: Tensor) -> Invariance:
-    """Compare signed maps (n, c, h, w) before and after a change that the network does not notice.
+    """Compare signed maps (n, c, h, w) before and after a change to which the network's output is invariant.
 
     Raises ValueError where the batches do not match, hold NaN, or a map of `a` is zero everywhere.
     """

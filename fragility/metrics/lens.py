@@ -1,9 +1,9 @@
 r"""Agreement of two maps up to small shifts: LENS, locality and diversity of the top pixels.
 
-The top-k overlap calls a pixel lost that moved by one. LENS [kamath2024] forgives a shift of up to
+The top-k overlap counts a pixel that moved by one as lost. LENS [kamath2024] forgives a shift of up to
 `window` pixels, the Chebyshev radius w: N_w(S) are the pixels within the (2w+1) x (2w+1) square of a
-pixel of S, cut off at the border of the map. The diverse top-k S^div leaves out the neighbours of what it
-has, so that one bright object does not take all k places.
+pixel of S, cut off at the border of the map. The diverse top-k S^div skips the neighbours of pixels that it
+already holds, so that one bright object does not take all k places.
 """
 
 import torch
@@ -97,15 +97,15 @@ def dilate(mask: Tensor, window: int) -> Tensor:
 def diverse_topk(a: Tensor, k: int, window: int) -> Tensor:
     """The k largest pixels no two of which lie within one window, chosen greedily [kamath2024, section 3].
 
-    Pixels are visited in descending order, ties by the lowest flat index; one is taken if it lies outside
-    the windows of all taken before; the k-th ends it. Maps (n, h, w) in, boolean (n, h, w) out, with fewer
+    Pixels are visited in descending order, ties by the lowest flat index; a pixel is taken if it lies outside
+    the windows of all pixels taken before, until k are taken. Maps (n, h, w) in, boolean (n, h, w) out, with fewer
     than k marks where no more exist. Raises ValueError unless 1 <= k <= h w and window >= 0.
 
     Notes
     -----
     A pixel that tops its own window is taken whatever happens elsewhere. So each round takes all of them
-    and blocks their windows. Pixels below k taken ones can no longer matter, which ends most maps in a
-    few rounds; a plain slope needs about as many as windows fit along it.
+    and blocks their windows. Pixels smaller than k taken ones can no longer matter, so most maps are
+    finished in a few rounds; a map that rises steadily needs about as many rounds as windows fit along it.
     """
     checks.maps(a)
     checks.whole("k", k, 1, a[0].numel())
@@ -199,7 +199,7 @@ def _kth_largest_peak(tops: Tensor, k: int, radius: int) -> Tensor:
 
 
 def _slide(a: Tensor, size: int, padding: int, combine) -> Tensor:
-    """Combine the values in every square of `size` pixels a side of maps with a border: the largest, or any mark.
+    """Maximum, or logical or, over every square with sides of `size` pixels, in maps padded by `padding`.
 
     Two squares of a side make one of up to twice the side, so this takes about 2 log2(size) passes.
     """

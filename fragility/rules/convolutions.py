@@ -1,8 +1,8 @@
 """Convolutions whose weights are constants: derivatives go to their input alone.
 
-Who climbs a map differentiates twice, and torch's second derivative of a convolution also convolves out what it is
-for the weights, asked or not: up to two fifths of the time. Here the first derivative is a convolution of its own, the
-transposed one, with weights that ask for nothing.
+An attack on a map differentiates twice, and torch's second derivative of a convolution also computes that for the
+weights, needed or not, which takes up to two fifths of the time. Here the first derivative is a convolution of its own,
+the transposed one, whose weights require no gradient.
 """
 
 import torch
@@ -15,10 +15,10 @@ from fragility.rules.strided import FEW, input_gradient
 
 
 class Frozen(Guarded):
-    """Inside, convolutions of batches hand gradients of any order to their input, and none to their weights.
+    """Within this mode, convolutions of batches pass gradients of any order to their input, and none to their weights.
 
-    Left to torch are weights that the model makes itself, padding given by a word, single images (c, h, w), and what
-    lies inside an activation checkpoint.
+    Left to torch are convolutions with weights that the model computes itself, with padding given as a string, of
+    single images (c, h, w), and inside an activation checkpoint.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):

@@ -64,7 +64,7 @@ def _softplus(z, beta=1.0, threshold=20.0):
     return Elementwise("softplus", lambda v: F.softplus(v, beta, threshold))
 
 
-#: function as it is called -> (z, *arguments) -> what it is. In-place versions are those of `IN_PLACE`.
+#: A function that a model may call -> (z, *arguments) -> the element-wise function that this call computes.
 SPELLED: dict[Callable, Callable[..., Elementwise]] = {
     F.leaky_relu: lambda z, negative_slope=0.01, inplace=False: _leaky(negative_slope),
     F.prelu: lambda z, weight: _prelu(weight, z), torch.prelu: lambda z, weight: _prelu(weight, z),

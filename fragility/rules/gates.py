@@ -1,4 +1,4 @@
-"""ReLUs and what replaces them: gates that choose what goes back, gates that bend, and the smooth twin."""
+"""ReLUs and their replacements: gates that filter what goes back, gates with a derivative, and the smooth twin."""
 
 import threading
 from collections.abc import Callable
@@ -18,9 +18,9 @@ _LOCAL = threading.local()
 
 @contextmanager
 def bent(beta: float):
-    """Inside, rules see ReLUs whose derivative has a derivative: that of a sigmoid of sharpness `beta`.
+    """Within this context, the gates of ReLUs have a derivative themselves: that of a sigmoid of sharpness `beta`.
 
-    Values and maps stay what they are; only what differentiates a map a second time sees a difference.
+    Values and maps do not change; only the derivative of a map does.
     """
     before, _LOCAL.beta = getattr(_LOCAL, "beta", None), beta
     try:
@@ -126,7 +126,7 @@ def on(a: Tensor, top: float | None) -> Tensor:
 
 def smooth(beta: float) -> dict:
     """Rule table of the smooth twin: every ReLU becomes log(1 + exp(beta z)) / beta [ghorbani2019, section 3], and
-    every other piecewise linear function what that makes of it."""
+    every other piecewise linear function is smoothed by means of it."""
     def bend_relu(z, top=None):
         value = F.softplus(z, beta)
         return value if top is None else value - F.softplus(z - top, beta)

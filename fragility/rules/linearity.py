@@ -31,8 +31,8 @@ def refuse_unknown(logits: Tensor, start, own: set, allowed: set[str] | None, le
                    who: str = "this method", advice: str = "use a method without rules") -> None:
     """Walk the autograd graph from `logits` to the node `start`; raise ValueError at a node that is not allowed.
 
-    Every operand that depends on x is followed. Nodes in `own` are the rules', or were found to be linear. Where
-    `allowed` is None, everything but `leaks` is.
+    Every operand that depends on x is followed. Nodes in `own` were made by rules or found to be linear. Where
+    `allowed` is None, everything except `leaks` is allowed.
     """
     reaches = nodes_to(start, logits.grad_fn) if logits.grad_fn is not None else {}
     if not reaches.get(logits.grad_fn):
@@ -105,9 +105,9 @@ _LEAF = 2**63       # leaves have the largest number there is
 def kind_of_call(function, args: tuple, kwargs: dict, operands: list[Tensor]) -> str:
     """What function(…, operands, …) does to its operands, all else as it is: "linear", "element-wise" or "other".
 
-    Found by trying, once a call. Linear, or rather affine: additivity and homogeneity hold in all operands together,
-    on random values of several sizes. Element-wise: values that trade places trade results, and each changes only its
-    own.
+    Found by trial, once per kind of call. Linear, or rather affine: additivity and homogeneity hold in all operands
+    together, on random values of several sizes. Element-wise: swapping values swaps their results, and each value
+    changes only its own result.
     """
     key = (function, *(_said(one, operands) for one in args),
            *((name, _said(one, operands)) for name, one in sorted(kwargs.items())))

@@ -94,7 +94,7 @@ def _linear(z, weight, bias=None):
 
 
 def _matmul(z, other):
-    """A product with a constant matrix; of two operands that depend on x, or in other orders, it is no layer."""
+    """A linear layer, if the second operand is a constant matrix; None if it depends on x or is no matrix."""
     constant = isinstance(other, Tensor) and other.ndim == 2 and other.grad_fn is None
     return Call("linear", (z, other.mT, None), False) if constant else None
 

@@ -1,7 +1,7 @@
 """The gradient of a strided first convolution, in a third of the time that a processor's own routine takes.
 
-Convolutions of photographs start from three channels, and the usual derivative fills a vector unit with them badly:
-a sixth of a gradient of SqueezeNet is spent there. But the pixels of one phase, those with the same place
+Convolutions of photographs start from three channels, too few for the usual derivative to fill a vector unit: it takes
+a sixth of the time of a gradient of SqueezeNet. But the pixels of one phase, those with the same place
 in the grid of strides, see every output through the same few weights. So the gradient is one dense convolution with a
 channel for each input channel and phase, whose channels are then dealt out to the pixels [shi2016].
 """

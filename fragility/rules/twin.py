@@ -49,8 +49,8 @@ _SHAPED_LIKE = {"expand_as", "view_as", "reshape_as", "type_as"}
 class Swap(Guarded):
     """Hand each named operation to its rule; refuse operations that hide a dependence on x.
 
-    `own` collects the autograd nodes that rules leave, which are meant, whatever they are, and those of operations that
-    were found to be linear. `start` is the node where x begins.
+    `own` collects the autograd nodes that rules create, which are accepted whatever they are, and those of operations
+    that were found to be linear. `start` is the node where x begins.
     """
 
     def __init__(self, table: Table, strict: bool = True):
@@ -136,7 +136,7 @@ class Swap(Guarded):
         return result
 
     def _refuse_dynamic(self, name: str, operands: list) -> None:
-        """Weights that the model makes of x carry it past the rule."""
+        """Raise ValueError for weights that the model computes from x: through them x would bypass the rule."""
         for one in operands:
             if isinstance(one, Tensor) and one.grad_fn is not None and self.start is not None and self.strict and \
                     nodes_to(self.start, one.grad_fn)[one.grad_fn]:
@@ -156,7 +156,7 @@ def _running() -> list[Swap]:
 
 @contextmanager
 def aside():
-    """Suspend the rules of the passes around: for side computations that a model makes of its own."""
+    """Suspend the rules of all surrounding passes, for side computations inside a model."""
     suspended = [one for one in _running() if not one.paused]
     for one in suspended:
         one.paused = True
@@ -188,7 +188,7 @@ def _name(function) -> str:
 
 
 class Twin(nn.Module):
-    """A model whose named operations differentiate by the rules of a table; its logits stay the rules' own.
+    """A model whose named operations are differentiated by the rules of a table; its logits are as the rules compute.
 
     Parameters
     ----------
@@ -196,17 +196,17 @@ class Twin(nn.Module):
         The user's model; neither converted nor hooked nor changed.
     table
         {operation: rule}, operations among relu, elementwise, product, normalise, max_pool, batch_norm, the weighted
-        ones (conv1d to conv3d, their transposed kin, linear) and "linear map", any other that a trial shows linear. A
+        ones (conv1d to conv3d, their transposes, linear) and "linear map", any other that a trial shows to be linear. A
         rule gets the operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
         differentiable as the method wants it. A rule's attribute `in_place`, where it has one, is a version that
         overwrites its input; else an in-place call works on a copy.
     strict
-        True where rules are not derivatives: whatever has no rule must be linear. False where they are
-        (a smooth twin): then only what the table names must not slip past it, nor anything of `leaks`.
+        True where rules are not true derivatives: every operation without a rule must then be linear. False where they
+        are (a smooth twin): then only the operations in the table, and the nodes in `leaks`, must not bypass the rules.
     tries
-        Whether an operation that no list knows is tried: is it linear, or element-wise? Always so where strict.
+        Whether to test an operation that is on no list for being linear or element-wise. Always so where strict.
     who, advice
-        Which method refuses a model, and what to do then, in words.
+        Words for the error message: which method refuses the model, and what to do instead.
 
     Raises
     ------

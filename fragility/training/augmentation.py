@@ -13,9 +13,14 @@ class FlipShift:
     Parameters
     ----------
     flip
-        Whether half of the images are flipped.
+        Whether each image is flipped with probability 1/2.
     shift
-        Largest shift in pixels, down and to the right or back; 0 for none.
+        Largest shift in pixels, up or down and left or right; 0 for none.
+
+    Notes
+    -----
+    Called with float images (n, c, h, w) and a generator; returns images of that shape. ValueError unless `shift` is
+    smaller than the height and width.
     """
 
     def __init__(self, flip: bool = True, shift: int = 4):
@@ -41,8 +46,9 @@ class FlipShift:
 class RandomCrop:
     """Augmentation on the device: a random box of each image, enlarged to the whole size; half of them flipped.
 
-    A box has 8 to 100 % of the area and an aspect of 3/4 to 4/3 of the image's; one that does not fit becomes
-    the centre of 7/8 a side, as in the code of [hooker2019]. Bicubic, without smoothing.
+    A box has 8 to 100 % of the area and an aspect of 3/4 to 4/3 of the image's; one that does not fit is replaced
+    by the central box with sides of 7/8, as in the code of [hooker2019]. Interpolation is bicubic, without
+    anti-aliasing. Float images (n, c, h, w) in [0, 1] in and out.
     """
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -36,14 +36,14 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, batc
         Peak of the schedule.
     recipe
         "one-cycle": AdamW on a one-cycle schedule. "staircase": Nesterov momentum with a warm-up and three
-        falls of the rate, as [hooker2019] trains a ResNet-50.
+        tenfold drops of the learning rate, as [hooker2019] trains a ResNet-50.
     augment
         Function (x, generator) of each float batch, on the device, such as :class:`FlipShift`.
     loss
         What is minimised: (model, x, labels) -> scalar, such as :func:`pgd` makes, in float32. None takes
         the cross-entropy with `label_smoothing`.
     generator
-        Order of the batches, then draws of `augment`; with the initial weights it decides the result.
+        Draws the order of the batches and what `augment` needs; with the initial weights it determines the result.
 
     Raises
     ------

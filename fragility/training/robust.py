@@ -1,7 +1,7 @@
 """Training losses of robust networks: PGD [madry2018] and attribution regularisation [chen2019].
 
-Each maker gives a loss (model, x, labels) -> scalar for :func:`~fragility.training.train`, which so trains
-every network in the same loop: an attack on the batch first, then the loss of what it found.
+Each function here makes a loss (model, x, labels) -> scalar for :func:`~fragility.training.train`, so that every
+network is trained in the same loop: first an attack on the batch, then the loss of what it found.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def pgd(ball: Ball, generator: torch.Generator) -> Loss:
 
 def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, points: int = 50,
             attack_points: int = 10, precision: torch.dtype | None = None) -> Loss:
-    r"""Cross-entropy, and the largest attribution of its change to the pixels [chen2019].
+    r"""Cross-entropy plus the 1-norm of the largest attribution of its change to the pixels [chen2019].
 
     .. math:: \ell(x, y) + \lambda \max_{x'} \lVert \mathrm{IG}(x, x') \rVert_1
 
@@ -66,7 +66,7 @@ def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, poin
 
 def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, points: int = 50,
                 attack_points: int = 10, precision: torch.dtype | None = None) -> Loss:
-    r"""Cross-entropy of the worst image, and the attribution of what made it worse [chen2019].
+    r"""Cross-entropy of the worst image plus the 1-norm of the attribution of its increase [chen2019].
 
     .. math:: \max_{x'} \bigl[ \ell(x', y) + \beta \lVert \mathrm{IG}(x, x') \rVert_1 \bigr]
 
@@ -103,8 +103,8 @@ def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: to
           worst: Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor] | None = None) -> Tensor:
     """Images (n, c, h, w) in the ball around x, climbed by sign steps from a random start.
 
-    `worst` (model, x, adversarial, labels) -> (n,) is what is climbed; None takes the cross-entropy. The model looks
-    as in evaluation, whatever its mode. Unchecked, for losses.
+    `worst` (model, x, adversarial, labels) -> (n,) is maximised; None means the cross-entropy. The model runs in
+    evaluation mode, and its own mode is restored afterwards. Unchecked, for losses.
     """
     worst = worst or _cross_entropy
     device = x.device if generator is None else generator.device
@@ -128,8 +128,8 @@ def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: to
 def withstands(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> Tensor:
     """Whether each image (n, c, h, w), uint8 or floats in [0, 1], keeps its label (n,) under PGD, (n,) bool.
 
-    From a random start; an upper bound of the true robustness, as every attack's. Raises ValueError for a ball out of
-    range, a model in training mode, and images and labels that do not fit.
+    PGD starts at random; like any attack, it gives an upper bound on the true robustness. Raises ValueError for
+    a ball out of range, a model in training mode, and images and labels that do not fit.
     """
     check_examples(model, images, labels)
     ball.checked()
