@@ -129,7 +129,12 @@ def test_ledger_table_escapes_marks_and_folds():
            "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick", "chapter": "fragility",
            "support": "1 cell: 1 for, 0 against"}
     many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
-    html = tables.ledger_table(pd.DataFrame([one])).to_html()
+    ledger = tables.ledger_table(pd.DataFrame([one]))
+    assert ledger.data.iloc[0].to_dict() == {
+        "verdict": "<b>✓ reproduced</b><br>quick scale",
+        "claim": "<b><a href='fragility.html'>p-1</a></b>, Fig. &lt;1&gt;<br>a &amp; b",
+        "the paper reports": "<div>1</div><div>2</div>", "measured [95 % interval]": "<div>x: 1 [0, 2]</div>"}
+    html = ledger.to_html()
     assert "✓ reproduced" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
     assert "1 cell" not in html and "<details>" not in html
     assert "1 cell" in tables.ledger_table(pd.DataFrame([{**one, "verdict": "partly"}])).to_html()
@@ -149,6 +154,7 @@ def test_benchmarks_are_told_with_their_bars():
     measured = {"date": "today", "threads": 2, "versions": {"torch": "2.9"},
                 "benchmarks": [row, {**row, "name": "less", "at_most": True, "bar": 0.9, "passed": False}]}
     cells = tables.benchmark_table(measured).data
+    assert list(cells) == ["benchmark", "ratio", "quartile range", "bar", "", "seconds and settings"]
     assert cells.iloc[0].tolist() == ["<b>ours</b><br>them / us &lt; 1", "1.23", "0.06", "≥ 2", "✓", "a &amp; b"]
     assert cells.iloc[1, [0, 3, 4]].tolist() == ["<b>less</b><br>them / us &lt; 1", "≤ 0.9", "✗ not reached"]
     setting = tables.benchmark_setting(measured).data

@@ -17,7 +17,8 @@ def three(attack, topk, epsilon=0.3, **more):
     """Three images whose overlap has this mean, whose recall is 0.1 above and whose diverse recall is 0.2 above it."""
     return [{"method": "gradient", "training": "natural", "attack": attack, "epsilon": epsilon,
              **{name: topk + 0.1 * place + off for place, name in enumerate(METRICS)},
-             "chance_topk": 0.06, "chance_recall": 0.3, "chance_recall_div": 0.4, **more} for off in SPREAD]
+             "chance_topk": 0.06, "chance_recall": 0.3 + off, "chance_recall_div": 0.4 - off / 2, **more}
+            for off in SPREAD]
 
 
 def test_lens_curves_draw_attacks_controls_and_chance():
@@ -64,6 +65,8 @@ def test_lens_bars_are_means_beside_their_controls():
     axis, = figures.lens_bars(table.assign(topk_corrected=table.topk - 0.5), ["topk_corrected"], ["topk"]).axes
     assert np.isclose(axis.patches[0].get_height(), -0.3) and axis.get_ylim()[0] < -0.3
     assert lies(line(axis, "chance"), [-0.45, 0.45], 0.0)
+    axes = figures.lens_bars(table.assign(topk_corrected=table.topk - 0.5), ["topk", "topk_corrected"], ["topk"]).axes
+    assert all(one.get_ylim()[0] < -0.3 for one in axes)       # panels share limits: a later one's bars count, too
 
 
 def test_lens_bars_are_grouped_by_any_column():
@@ -88,6 +91,7 @@ def test_separations_draw_a_row_a_metric():
         marks = [(*one.get_xdata(), *one.get_ydata()) for one in axis.get_lines() if len(one.get_xdata()) == 1]
         assert np.allclose(marks, [(0.7 - low, -0.12), (0.9 - low, 0.88), (0.55 - low, 0.12), (0.65 - low, 1.12)])
         assert any(lies(one, bootstrap(0.9 - low + SPREAD), [0.88, 0.88]) for one in axis.get_lines())
+    assert figure.axes[0].get_xlabel() == "area under the ROC curve"
     assert texts(figure.axes[0].get_yticklabels()) == ["top-k", "Kendall"] and figure.axes[0].yaxis_inverted()
 
 
@@ -98,7 +102,10 @@ def test_tie_rules_draw_three_rules_with_their_chance():
              **{f"recall_div{rule}": mean + 2 * more + off for rule, more in rules.items()},
              **{f"chance_recall_div{rule}": 0.3 + more for rule, more in rules.items()}}
             for attack, mean in (("topk", 0.2), ("other_class", 0.4)) for off in SPREAD]
-    overlap, recall = figures.tie_rules(pd.DataFrame(rows), {"topk": "an attack", "other_class": "another image"}).axes
+    figure = figures.tie_rules(pd.DataFrame(rows), {"topk": "an attack", "other_class": "another image"})
+    overlap, recall = figure.axes
+    assert texts(figure.legends[0].get_texts()) == ["an attack", "another image", "chance"]
+    assert overlap.get_ylabel() == "agreement" and overlap.get_ylim() == (0, 1)
     assert (overlap.get_title(), recall.get_title()) == ("top-k-div", "LENS recall-div")
     assert texts(overlap.get_xticklabels()) == ["first pixel", "last pixel", "any pixel"]
     for axis, factor in ((overlap, 1), (recall, 2)):
@@ -117,7 +124,9 @@ def test_noise_dots_mark_agreement_controls_and_chance():
     rows = [*three("random_sign", 0.5, **others), *three("random_sign", 0.6, training="pgd", **others),
             *three("random_sign", 0.3, method="lrp", **others),
             *three("random_sign", 0.4, method="lrp", training="pgd", **others)]
-    axes = figures.noise_dots(pd.DataFrame(rows)).axes
+    figure = figures.noise_dots(pd.DataFrame(rows))
+    axes = figure.axes
+    assert texts(figure.legends[0].get_texts()) == ["natural", "another image", "chance", "PGD"]
     assert [axis.get_title() for axis in axes] == ["top-k", "LENS recall", "LENS recall-div"]
     for place, (axis, chance) in enumerate(zip(axes, (0.06, 0.3, 0.4))):
         more = 0.1 * place
@@ -191,19 +200,26 @@ def test_the_robust_table_stands_beside_what_is_recalled():
     assert cells.values.tolist() == [
         ["mnist-5k", "natural", "75.0 (99.2)", "25.0 (0.0)", "50.0 (46.6)", "0.200 (0.176)"],
         ["mnist-5k", "PGD", "50.0 (–)", "25.0 (–)", "80.0 (–)", "0.500 (–)"]]
-    assert list(cells)[2] == "accuracy (%): ours (recalled)"
+    assert list(cells) == ["data", "training", *(f"{name}: ours (recalled)" for name in (
+        "accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"))]
 
 
 def test_seed_dots_mark_every_network_and_their_mean():
     rows = [{"data_set": data_set, "method": "gradient", "training": training, "seed": seed, "image": image,
-             "topk": 0.1 * seed + 0.3 * (training == "pgd"), "chance_topk": 0.05, "topk_over_other": -0.1}
+             "topk": 0.1 * seed + 0.3 * (training == "pgd") + 0.2 * (data_set == "gtsrb") + (image - 0.5) / 50,
+             "chance_topk": 0.05, "topk_over_other": -0.1}
             for data_set in ("mnist", "gtsrb") for training in ("natural", "pgd") for seed in range(3)
             for image in range(2)]
-    axis, = training_figures.seed_dots(pd.DataFrame(rows), {"topk": "top-k"}).axes
+    figure = training_figures.seed_dots(pd.DataFrame(rows), {"topk": "top-k"})
+    axis, = figure.axes
     assert np.allclose(line(axis, "PGD").get_xdata(), [0.3, 0.4, 0.5]) and set(line(axis, "PGD").get_ydata()) == {1}
     assert np.allclose(line(axis, "chance").get_xdata(), 0.05)
     assert lies(line(axis, "another class"), 0.2, 0)                # the attacked map agrees 0.1 less than that one
     means = [one.get_xdata()[0] for one in axis.get_lines() if len(one.get_xdata()) == 2]
-    assert np.allclose(means, [0.1, 0.4, 0.1, 0.4])
+    assert np.allclose(means, [0.1, 0.4, 0.3, 0.6])
+    assert texts(figure.legends[0].get_texts()) == ["natural", "chance", "another class", "PGD"]
+    bare = pd.DataFrame(rows).drop(columns=["chance_topk", "topk_over_other"])
+    axis, = training_figures.seed_dots(bare, {"topk": "top-k"}).axes
+    assert lies(line(axis, "chance"), 0, 0) and not [one for one in axis.get_lines() if one.get_marker() == "x"]
     assert texts(axis.get_yticklabels()) == ["mnist", "gtsrb"] and axis.get_title() == "top-k"
     assert np.allclose(axis.get_yticks(), [0.5, 2.5])

@@ -38,7 +38,10 @@ def test_toy_curves_tell_fits_apart():
              "accuracy": level - removed + 10 * retrained + seed}
             for ranking, level in (("true", 60), ("random", 80), ("worst", 90)) for retrained in (False, True)
             for removed in (0, 4, 16) for seed in range(11)]
-    once, anew = figures.toy_curves(pd.DataFrame(rows)).axes
+    figure = figures.toy_curves(pd.DataFrame(rows))
+    once, anew = figure.axes
+    assert once.get_ylabel() == "test accuracy (%)" and once.get_xlabel() == "inputs removed (%)"
+    assert texts(figure.legends[0].get_texts()) == ["true ranking", "random ranking", "worst ranking", "chance"]
     assert (once.get_title(), anew.get_title()) == ("not fitted anew", "fitted anew (ROAR)")
     for axis, more in ((once, 5), (anew, 15)):
         assert lies(line(axis, "true ranking"), [0, 25, 100], np.array([60, 56, 44]) + more)
@@ -63,7 +66,8 @@ def test_removal_curves_start_at_the_untouched_images():
     assert line(theirs, "Random").get_linestyle() == "--" and line(a, "GRAD").get_linestyle() == "-"
     assert not [one for one in theirs.get_lines() if one.get_marker() == "."]
     assert [axis.get_xlabel() for axis in figure.axes[:4]] == ["", *3 * ["inputs replaced (%)"]]    # lowest of a column
-    assert [axis.axison for axis in empty] == [False, False]
+    assert [axis.axison for axis in empty] == [False, False] and a.get_ylabel() == "test accuracy (%)"
+    assert set(texts(figure.legends[0].get_texts())) == {"GRAD", "Random", "guessing"}
 
 
 def test_no_two_estimators_look_alike():
@@ -111,6 +115,9 @@ def test_trainings_on_untouched_images_are_summed_up():
 
     records = [record("direct", 97.0, 10.0), record("direct", 98.0, 14.0), record("retrain", 50.0, 99.0),
                record("direct", 70.0, 30.0, "cifar10"), record("direct", 72.0, 30.0, "cifar10")]
-    assert figures.training_table(records).data.values.tolist() == [
+    cells = figures.training_table(records).data
+    assert list(cells) == ["data", "network", "images x epochs", "trainings", "test accuracy (%)", "time of one (s)",
+                           "device"]
+    assert cells.values.tolist() == [
         ["mnist-5k", "mnist-cnn", "4,000 x 2", 2, "97.50 ± 0.71", "12 ± 3", "CPU"],
         ["cifar10", "mnist-cnn", "4,000 x 2", 2, "71.00 ± 1.41", "30 ± 0", "CPU"]]

@@ -94,8 +94,9 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
             axis.axhline(0, color="0.35", linewidth=0.7)
             axis.grid(axis="x", visible=False)
             axis.set_axisbelow(True)
-            axis.set_ylim(min(0, axis.get_ylim()[0]), 1.02)
         row[0].set_ylabel(NAMES[method])
+    # Not before all panels are drawn, since they share their limits: those of the first would cut negative bars.
+    axes[0, 0].set_ylim(min(0, axes[0, 0].get_ylim()[0]), 1.02)
     for metric, axis in zip(metrics, axes[0]):
         axis.set_title(METRIC_NAMES[metric])
     legend_below(figure, axes, 3)
