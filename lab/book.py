@@ -1,5 +1,6 @@
 """Run the notebooks, stage them beside the prose, and build the book."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,8 +16,10 @@ import pandas as pd
 import yaml
 
 from fragility import __version__, checks
-from lab.core import folders, profiles
+from lab.core import folders, numbers, profiles
 from lab.core.surroundings import surroundings
+
+NUMBERS = Path("notebooks") / "numbers"     # of each chapter, beside the pages
 
 
 def notebooks() -> list[str]:
@@ -99,7 +102,8 @@ def _tidy(notebook, seconds: float) -> None:
 
 
 def stage() -> None:
-    """Copy prose and settings beside the executed notebooks; a notebook not run now is taken as committed."""
+    """Copy prose and settings beside the executed notebooks, and write out their numbers; a notebook not run now is
+    taken as committed."""
     for part in ("book", "claims"):
         shutil.copytree(folders.ROOT / part, folders.STAGE / part, dirs_exist_ok=True)
     for part in ("_config.yml", "_toc.yml"):
@@ -107,6 +111,12 @@ def stage() -> None:
     for name in notebooks():
         if not (folders.STAGE / "notebooks" / f"{name}.ipynb").is_file():
             shutil.copy(folders.NOTEBOOKS / f"{name}.ipynb", folders.STAGE / "notebooks" / f"{name}.ipynb")
+    written = folders.STAGE / NUMBERS
+    shutil.rmtree(written, ignore_errors=True)
+    written.mkdir()
+    for name in notebooks():
+        if report := numbers.kept(nbformat.read(folders.STAGE / "notebooks" / f"{name}.ipynb", as_version=4)):
+            (written / f"{name}.json").write_text(json.dumps(json.loads(report), indent=1, ensure_ascii=False) + "\n")
 
 
 def build() -> None:
@@ -118,6 +128,7 @@ def build() -> None:
     shutil.rmtree(folders.BUILD / "book", ignore_errors=True)
     if subprocess.run(command).returncode or not (folders.BOOK_HTML / "index.html").is_file():
         raise ValueError("The book did not build; the messages above say why.")
+    shutil.copytree(folders.STAGE / NUMBERS, folders.BOOK_HTML / NUMBERS)
 
 
 def status(profile: str) -> pd.DataFrame:

@@ -1,13 +1,15 @@
-"""All experiments by name."""
+"""All experiments, and the numbers of all chapters, by name."""
 
 from fragility import checks
 from lab.chapters.attacks import targeted, variants
 from lab.chapters.fragility import comparison, portraits
+from lab.chapters.fragility.statements import NUMBERS as FRAGILITY
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
 from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.chapters.shift import invariance, kittens, patterns, references
 from lab.core.experiment import Experiment
+from lab.core.numbers import Chapter
 from lab.core.store import canonical
 from lab.trained import natural, robust
 
@@ -18,6 +20,8 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
+
+CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY,)}
 
 
 def experiment(name: str) -> Experiment:
@@ -47,3 +51,8 @@ def with_sources(name: str, profile: str) -> list[tuple[Experiment, list[dict]]]
 def _depth(one: Experiment) -> int:
     """How many experiments in a row have to come before this one."""
     return 1 + max((_depth(experiment(name)) for name in one.reads), default=-1)
+
+
+def chapter(notebook: str) -> Chapter:
+    """The numbers of a notebook's text; ValueError lists the notebooks that have some."""
+    return CHAPTERS[checks.choice("Chapter", notebook, CHAPTERS)]

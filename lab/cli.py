@@ -1,4 +1,4 @@
-"""`python -m lab …`: run the book, plan and sweep experiments, publish and verify, ask for verdicts."""
+"""`python -m lab …`: run the book, plan and sweep experiments, publish and verify, ask for verdicts and numbers."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ import traceback
 import click
 
 from fragility import __version__
-from lab import book, catalogue, verdicts
+from lab import book, catalogue, verdicts, why
 from lab.core import folders, profiles, results, running
 from lab.core.store import Store
 from lab.core.surroundings import surroundings
@@ -165,6 +165,17 @@ def show_claims(profile, as_json):
         click.echo(f"{row.id:14} {row.verdict:16} {row.statement.strip()}\n"
                    f"{'':31} reported {row.reported}; measured {row.measured or '-'} "
                    f"[{row.interval or row.reason}], scale {row.scale}")
+
+
+@main.command("why")
+@click.argument("name")
+@PROFILE
+@click.option("--all", "everything", is_flag=True, help="NAME is a chapter: list all its numbers.")
+@sentences
+def show_why(name, profile, everything):
+    """Where a number of the text comes from: NAME is chapter.number, as roar.left.gb. Numbers of a live run are looked
+    up in the store, at the profile of that run."""
+    click.echo("\n".join(why.listing(name, profile, Store())) if everything else why.explain(name, profile, Store()))
 
 
 @main.command()

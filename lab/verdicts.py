@@ -9,6 +9,7 @@ import pandas as pd
 
 from lab import catalogue
 from lab.core import folders, results
+from lab.core.frames import select
 from lab.core.profiles import PROFILES, read_yaml
 from lab.core.statistics import bootstrap, student
 from lab.core.store import Store
@@ -111,7 +112,7 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     where the records have images. Of several values an image or seed the mean counts, or with `of` their "range" or
     standard "deviation"; `over` may then be several columns, whose combinations are the units.
     """
-    table = _select(_with_column(_needed(test, table), test["column"]), test.get("among", {}))
+    table = select(_with_column(_needed(test, table), test["column"]), **test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
     interval = bootstrap if test.get("over", "image") == "image" else student
     cells = []
@@ -179,12 +180,12 @@ def _ones(test: dict) -> list[tuple[tuple, dict]]:
 def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
     """The numbers whose mean is judged: values of a selection, or paired differences of two."""
     if "where" in test:
-        rows = _select(group, test["where"])
+        rows = select(group, **test["where"])
         if test.get("of") == "smallest":
             return rows[test["column"]].nsmallest(1).to_numpy(float)
         return _units(test, rows).dropna().to_numpy(float)
     first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
-    one, other = _select(group, first), _select(group, second)
+    one, other = select(group, **first), select(group, **second)
     if "image" in group and test.get("over") == "seed" and "of" not in test:
         # Of trainings that were judged by images, too, the images that both sides have are compared first.
         paired = {**test, "over": ["seed", "image"]}
@@ -199,23 +200,6 @@ _OF = {"mean": lambda values: values.mean(), "range": lambda values: values.max(
 def _units(test: dict, rows: pd.DataFrame) -> pd.Series:
     """One number an image, seed or whatever the test is over."""
     return _OF[test.get("of", "mean")](rows.groupby(test.get("over", "image"))[test["column"]])
-
-
-_PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": -1}
-
-
-def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
-    """Rows whose columns have the given values; a number may be a place of `_PLACES`, such as 'largest'.
-
-    Places are those of the whole group: with some cells missing, the largest there is need not be the largest asked.
-    """
-    chosen = np.ones(len(group), dtype=bool)
-    for column, value in where.items():
-        if isinstance(value, str) and value in _PLACES:
-            grid, place = sorted(group.loc[group[column] > 0, column].unique()), _PLACES[value]
-            value = grid[place] if -len(grid) <= place < len(grid) else []
-        chosen &= group[column].isin(value if isinstance(value, list) else [value]).to_numpy()
-    return group[chosen]
 
 
 def _side(test: dict, interval: tuple[float, float]) -> int:

@@ -34,14 +34,24 @@ def chosen(notebook: str, variables: dict) -> dict:
     return {name: variables[name] for name in defaults(notebook)}
 
 
+def of(notebook: str, values: dict) -> str:
+    """The profile whose parameters these are; "own" where they are of none."""
+    there = (name for name in PROFILES if name == "quick" or _file(notebook, name).is_file())
+    return next((name for name in there if parameters(notebook, name) == values), "own")
+
+
 def overrides(notebook: str, profile: str) -> dict:
     """What a profile changes of the notebook's defaults: nothing at the quick profile."""
     if profile == "quick":
         return {}
-    file = folders.PARAMETERS / f"{notebook}.{profile}.yaml"
+    file = _file(notebook, profile)
     if not file.is_file():
         raise ValueError(f"The notebook {notebook} has no {profile} profile: {file.name} does not exist.")
     return read_yaml(file) or {}
+
+
+def _file(notebook: str, profile: str) -> Path:
+    return folders.PARAMETERS / f"{notebook}.{profile}.yaml"
 
 
 def read_yaml(file: Path):
@@ -51,19 +61,28 @@ def read_yaml(file: Path):
 
 def defaults(notebook: str) -> dict:
     """The values of the notebook's one cell tagged `parameters`."""
-    file = folders.NOTEBOOKS / f"{notebook}.ipynb"
-    if not file.is_file():
-        raise ValueError(f"There is no notebook {notebook}.")
+    file = _notebook(notebook)
     return ast.literal_eval(_parameters_cell(file, file.stat().st_mtime_ns))
 
 
 @lru_cache(maxsize=64)      # every experiment of a chapter asks
 def _parameters_cell(file: Path, modified: int) -> str:
     """The parameters cell as the text of a dictionary."""
-    cells = [cell for cell in json.loads(file.read_text())["cells"]
-             if "parameters" in cell["metadata"].get("tags", [])]
-    if len(cells) != 1:
-        raise ValueError(f"The notebook {file.stem} must have one cell tagged 'parameters', not {len(cells)}.")
-    lines = ast.parse("".join(cells[0]["source"])).body
+    tagged = [cell for cell in cells(file.stem) if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"The notebook {file.stem} must have one cell tagged 'parameters', not {len(tagged)}.")
+    lines = ast.parse("".join(tagged[0]["source"])).body
     return "{" + ", ".join(f"{line.targets[0].id!r}: {ast.unparse(line.value)}" for line in lines
                            if isinstance(line, ast.Assign)) + "}"
+
+
+def cells(notebook: str) -> list[dict]:
+    """The cells of `notebooks/<notebook>.ipynb`, as the file has them."""
+    return json.loads(_notebook(notebook).read_text())["cells"]
+
+
+def _notebook(name: str) -> Path:
+    file = folders.NOTEBOOKS / f"{name}.ipynb"
+    if not file.is_file():
+        raise ValueError(f"There is no notebook {name}.")
+    return file

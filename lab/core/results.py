@@ -17,7 +17,7 @@ import pandas as pd
 
 from lab.core import folders
 from lab.core.experiment import Experiment
-from lab.core.running import frame
+from lab.core.frames import frame
 from lab.core.store import Damaged, Record, Store, canonical, from_body, record_key, seal, unseal
 
 _LARGE = 2_000_000      # bytes of text from which it is compressed
@@ -140,12 +140,17 @@ def known(experiment: Experiment, profile: str, store: Store | None) -> Measured
         parameters = experiment.at(profile)
     except ValueError:
         return Measured(pd.DataFrame(), frozenset())
-    cells = {canonical(cell): None for cell in experiment.cells(parameters)}
     records = [*published(experiment), *(store.records(experiment.name) if store else [])]
+    return known_of(experiment, experiment.cells(parameters), records)
+
+
+def known_of(experiment: Experiment, cells: list[dict], records: list[Record]) -> Measured:
+    """What records, of which the last of a cell counts, know of some cells."""
     made = {canonical(one.parameters): one for one in records if one.about["version"] == experiment.version}
-    found = {cell: made[cell] for cell in cells if cell in made}
+    names = dict.fromkeys(map(canonical, cells))
+    found = {cell: made[cell] for cell in names if cell in made}
     table = frame(found.values())
-    table.attrs.update(done=len(found), cells=len(cells))
+    table.attrs.update(done=len(found), cells=len(names))
     return Measured(table, frozenset(found))
 
 

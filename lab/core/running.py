@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from lab.core.experiment import Experiment, Factor
+from lab.core.frames import frame
 from lab.core.parameters import Parameters
 from lab.core.store import Record, Store, canonical
 
@@ -84,34 +84,6 @@ def collect(experiment: Experiment, parameters: dict | Parameters, store: Store 
     if not isinstance(parameters, Parameters):
         parameters = experiment.pick(parameters)
     return frame(run_cells(experiment, experiment.cells(parameters), store or Store(), progress=progress))
-
-
-def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One tidy frame of records, their parameters as columns; empty without any.
-
-    What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
-    """
-    groups: dict[tuple, list[tuple[int, Record]]] = {}     # of the same columns and parameters: one table at once
-    for place, record in enumerate(records):
-        names = tuple(name for name in record.parameters if name not in record.columns)
-        groups.setdefault((tuple(record.columns), names), []).append((place, record))
-    parts, order = [], []
-    for (columns, names), members in groups.items():
-        counts = [len(record.rows) for _, record in members]
-        part = pd.DataFrame([row for _, record in members for row in record.rows], columns=list(columns))
-        extra = {name: pd.Series([_plain(record.parameters[name]) for _, record in members]).repeat(counts).array
-                 for name in names}
-        parts.append(part.assign(**extra))
-        order.append(np.repeat([place for place, _ in members], counts))
-    if len(parts) < 2:
-        return parts[0] if parts else pd.DataFrame()
-    ordered = np.argsort(np.concatenate(order), kind="stable")
-    return pd.concat(parts, ignore_index=True).iloc[ordered].reset_index(drop=True)
-
-
-def _plain(value):
-    """A parameter as a column holds it: lists and dictionaries as text."""
-    return str(value) if isinstance(value, (list, dict)) else value
 
 
 class Plan(NamedTuple):

@@ -128,6 +128,15 @@ def scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
     return pd.DataFrame({"image": range(len(clean)), "pixels": clean[0].numel(), **columns, "ties": ties.tolist()})
 
 
+def complete(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the methods of which no attack at any size is missing."""
+    if table.empty:
+        return table
+    counts = table.groupby("method").apply(lambda part: part.groupby(["attack", "epsilon"]).ngroups,
+                                           include_groups=False)
+    return table[table.method.isin(counts[counts == counts.max()].index)]
+
+
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """Two images and four steps; epsilon does not matter to the cost."""
     tiny, times = shrink({**natural.untrained(cell), "epsilon": min(cell["epsilon"], 0.1)}, images=2, steps=4)

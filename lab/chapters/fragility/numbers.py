@@ -1,0 +1,222 @@
+"""Numbers in the text of the chapter on fragile maps."""
+
+import pandas as pd
+
+from lab.chapters.fragility import comparison, portraits
+from lab.chapters.fragility.reported import curve, reported_comparison
+from lab.core.frames import select
+from lab.core.numbers import Chapter, Number, mean, sourced, statistic
+from lab.core.pages import Page
+from lab.trained import natural
+
+NUMBERS = Chapter("fragility")
+number = NUMBERS.number
+FIGURE = "claims/reported/ghorbani2019_fig3.json, digitised"
+ALL = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
+LIVE = ("gradient", "integrated_gradients")
+
+
+def live(page: Page, **where) -> pd.DataFrame:
+    return select(page.live(comparison.EXPERIMENT), **where)
+
+
+def photos(page: Page, **where) -> pd.DataFrame:
+    """Published rows on photographs, of the largest size where no other is asked for."""
+    return select(page.edition(comparison.EXPERIMENT), **{"epsilon": "largest", **where})
+
+
+def small(page: Page, **where) -> pd.DataFrame:
+    return select(page.edition(comparison.SMALL), **{"epsilon": "largest", **where})
+
+
+def on_same_images(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the images that the others have, too."""
+    return rows[rows.image.isin(others.image)]
+
+
+@number("accuracy", "%", digits=1)
+def accuracy(page: Page) -> Number:
+    """Test accuracy of the network of the live run."""
+    return statistic(page.live(natural.EXPERIMENT).head(1), lambda rows: 100 * rows.accuracy.iloc[0])
+
+
+@number("images", digits=0)
+def images(page: Page) -> Number:
+    """Images of the live run whose gradient is attacked."""
+    return sourced(page.settings["images"]["gradient"], "a parameter of the run")
+
+
+@number("largest", digits=2)
+def largest(page: Page) -> Number:
+    """Largest size of a perturbation in the live run."""
+    return sourced(max(page.settings["epsilons"]), "a parameter of the run")
+
+
+@number("chance", digits=3)
+def chance(page: Page) -> Number:
+    """Overlap of two unrelated maps in the live run, k out of all pixels."""
+    return statistic(live(page), lambda rows: (rows.k / rows.pixels).iloc[0])
+
+
+@number("other.gradient")
+def other(page: Page) -> Number:
+    """Overlap of the gradient's maps of two different images in the live run."""
+    return mean(live(page, attack=comparison.CONTROL, method="gradient"), "topk")
+
+
+@number("overlap.{attack}.{method}", attack=("topk", "random_sign"), method=LIVE)
+def overlap(page: Page, attack: str, method: str) -> Number:
+    """Share of the top pixels that stays at the largest size of the live run."""
+    return mean(live(page, epsilon="largest", attack=attack, method=method), "topk")
+
+
+@number("lost", "%", digits=1)
+def lost(page: Page) -> Number:
+    """Attacked images of the live run of which no scored step kept the label."""
+    attacked = live(page, attack=list(comparison.OBJECTIVES))
+    return statistic(attacked, lambda rows: 100 * (1 - rows.found.astype(float).mean()))
+
+
+@number("surer.{method}", "points", signed=True, method=LIVE)
+def surer(page: Page, method: str) -> Number:
+    """Change of the confidence in the label by the top-k attack of the largest size in the live run."""
+    return mean(live(page, epsilon="largest", attack="topk", method=method), "confidence_change", scale=100)
+
+
+def cat(page: Page, **where) -> pd.DataFrame:
+    return select(page.edition(portraits.EXPERIMENT), photograph="chelsea", **where)
+
+
+@number("cat.sure", "%", digits=0)
+def cat_sure(page: Page) -> Number:
+    """Confidence in the cat's label on the clean photograph."""
+    return statistic(cat(page), lambda rows: 100 * rows.confidence.iloc[0])
+
+
+@number("cat.sure.{end}", "%", digits=0, end=("least", "most"))
+def cat_confidence(page: Page, end: str) -> Number:
+    """Least and largest confidence in the cat's label over all perturbed photographs."""
+    return statistic(cat(page), lambda rows: 100 * _end(rows.confidence_after, end))
+
+
+@number("cat.{metric}.{end}", digits=2, metric=("topk",), end=("least", "most"))
+def cat_overlap(page: Page, metric: str, end: str) -> Number:
+    """Least and largest overlap of the cat's maps, over the four maps, after the top-k attack."""
+    return statistic(cat(page, attack="topk"), lambda rows: _end(rows[metric], end))
+
+
+@number("cat.shift.{end}", "pixels", digits=0, end=("least", "most"))
+def cat_shift(page: Page, end: str) -> Number:
+    """Least and largest shift of the centre of the cat's maps after the mass-centre attack."""
+    return statistic(cat(page, attack="center"), lambda rows: _end(rows.center, end))
+
+
+@number("cat.noise.{end}", digits=2, end=("least", "most"))
+def cat_noise(page: Page, end: str) -> Number:
+    """Least and largest overlap of the cat's maps after random signs."""
+    return statistic(cat(page, attack="random_sign"), lambda rows: _end(rows.topk, end))
+
+
+def _end(values: pd.Series, end: str) -> float:
+    return values.min() if end == "least" else values.max()
+
+
+@number("photo.{metric}.{attack}.{method}", metric=("topk", "spearman", "center"),
+        attack=("topk", "center", "random_sign"), method=ALL)
+def photo(page: Page, metric: str, attack: str, method: str) -> Number:
+    """What is left on photographs at 8/255: overlap, rank correlation, or shift of the centre in pixels."""
+    return mean(photos(page, attack=attack, method=method), metric)
+
+
+@number("photo.first.topk", digits=3)
+def photo_first(page: Page) -> Number:
+    """Overlap of the gradient's maps on photographs after the top-k attack of 1/255."""
+    return mean(photos(page, epsilon="smallest", attack="topk", method="gradient"), "topk")
+
+
+@number("photo.same.{attack}.{metric}.{method}", attack=("topk", "random_sign", "center"),
+        metric=("topk", "spearman", "center"), method=("deeplift", "integrated_gradients"))
+def photo_same(page: Page, attack: str, metric: str, method: str) -> Number:
+    """The gradient's value at 8/255 on the photographs of another map, which has fewer of them."""
+    return mean(on_same_images(photos(page, attack=attack, method="gradient"),
+                               photos(page, attack=attack, method=method)), metric)
+
+
+@number("photo.images.{method}", method=ALL)
+def photo_images(page: Page, method: str) -> Number:
+    """Photographs on which a map is attacked."""
+    return statistic(photos(page, method=method), lambda rows: rows.image.nunique())
+
+
+@number("photo.steps.{method}", method=ALL)
+def photo_steps(page: Page, method: str) -> Number:
+    """Steps of the attacks on photographs."""
+    return statistic(photos(page, method=method, attack="topk"), lambda rows: int(rows.steps.iloc[0]))
+
+
+@number("photo.flipped.{method}", "%", method=ALL)
+def photo_flipped(page: Page, method: str) -> Number:
+    """Photographs that lose their label to random signs of 8/255."""
+    rows = photos(page, attack="random_sign", method=method)
+    return mean(rows.assign(lost=1 - rows.found.astype(float)) if len(rows) else rows, "lost", scale=100)
+
+
+@number("photo.surer.{attack}.{method}", "points", signed=True, attack=("topk", "center"), method=ALL)
+def photo_surer(page: Page, attack: str, method: str) -> Number:
+    """Change of the confidence in the label at 8/255."""
+    return mean(photos(page, attack=attack, method=method), "confidence_change", scale=100)
+
+
+@number("paper.{metric}.{attack}.{method}", digits=2, metric=("topk", "spearman", "center"),
+        attack=("topk", "center", "random_sign"), method=ALL)
+def paper(page: Page, metric: str, attack: str, method: str) -> Number:
+    """The paper's mean at 8/255."""
+    return sourced(curve(reported_comparison(), metric, method, attack)[-1], FIGURE)
+
+
+@number("paper.first.topk", digits=3)
+def paper_first(page: Page) -> Number:
+    """The paper's overlap of the gradient's maps after the top-k attack of 1/255."""
+    return sourced(curve(reported_comparison(), "topk", "gradient", "topk")[1], FIGURE)
+
+
+@number("photo.{count}", count=("done", "cells"))
+def photo_cells(page: Page, count: str) -> Number:
+    """Cells of the grid on photographs that are published, of all there are."""
+    table = page.edition(comparison.EXPERIMENT)
+    return Number(table.attrs.get(count), rows=table)
+
+
+@number("path.points")
+def path_points(page: Page) -> Number:
+    """Random points of the path in a step of the attack on integrated gradients."""
+    return statistic(photos(page, method="integrated_gradients"), lambda rows: int(rows.path_points.iloc[0]))
+
+
+@number("small.accuracy", "%", digits=0)
+def small_accuracy(page: Page) -> Number:
+    """Test accuracy of the network for small photographs."""
+    return statistic(_small_network(page), lambda rows: 100 * rows.accuracy.iloc[0])
+
+
+@number("small.epochs")
+def small_epochs(page: Page) -> Number:
+    """Passes over the training data of the network for small photographs."""
+    return statistic(_small_network(page), lambda rows: int(rows.epochs.iloc[0]))
+
+
+def _small_network(page: Page) -> pd.DataFrame:
+    used = small(page)
+    return select(page.edition(natural.EXPERIMENT), network=list(used.network.unique())) if len(used) else used
+
+
+@number("small.chance", digits=2)
+def small_chance(page: Page) -> Number:
+    """Overlap of two unrelated maps of small photographs."""
+    return statistic(small(page), lambda rows: (rows.k / rows.pixels).iloc[0])
+
+
+@number("small.shift.{attack}", "pixels", attack=("topk", "center"))
+def small_shift(page: Page, attack: str) -> Number:
+    """Shift of the centre of the gradient's maps of small photographs at 8/255."""
+    return mean(small(page, attack=attack, method="gradient"), "center")

@@ -1,0 +1,131 @@
+"""What the text of the chapter on fragile maps says of its numbers."""
+
+from lab.chapters.fragility import comparison
+from lab.chapters.fragility.numbers import ALL, LIVE, NUMBERS, cat, live, paper, photo, photo_same, photos, small
+from lab.chapters.fragility.reported import curve, reported_comparison
+from lab.core.frames import select
+from lab.core.pages import Page
+
+statement = NUMBERS.statement
+
+
+@statement
+def the_cat_keeps_its_label(page: Page) -> bool:
+    """The label stays in every picture of the cat, and every attack found one."""
+    table = cat(page)
+    return len(table) == 12 and (table.label == table.label_after).all() and table.found.astype(bool).all()
+
+
+@statement
+def attacks_do_more_than_coin_flips(page: Page) -> bool:
+    """In this run the top-k attack leaves less overlap than random signs, and the mass-centre attack moves the centre
+    farther, for every map."""
+    means = live(page, epsilon="largest").groupby(["method", "attack"])[["topk", "center"]].mean()
+    return all(means.topk[method, "topk"] < means.topk[method, "random_sign"]
+               and means.center[method, "center"] > means.center[method, "random_sign"] for method in LIVE)
+
+
+def _below_the_paper(page: Page, attack: str) -> list[bool]:
+    rows = select(page.edition(comparison.EXPERIMENT), method="gradient", attack=attack)
+    ours = rows.groupby("epsilon").topk.mean().tolist()
+    return [value < theirs for value, theirs in zip(ours, curve(reported_comparison(), "topk", "gradient", attack)[1:],
+                                                    strict=True)]
+
+
+@statement
+def our_topk_attack_leaves_less(page: Page) -> bool:
+    """Our top-k attack leaves less of the gradient's top pixels than the paper's at every size."""
+    return all(_below_the_paper(page, "topk"))
+
+
+@statement
+def our_center_attack_leaves_more(page: Page) -> bool:
+    """Our mass-centre attack leaves more of the gradient's top pixels than the paper's at every size, and moves the
+    centre less at the largest."""
+    ours, theirs = (one(page, "center", "center", "gradient").value for one in (photo, paper))
+    return not any(_below_the_paper(page, "center")) and ours < theirs
+
+
+@statement
+def noise_comes_near_the_paper_by_rank(page: Page) -> bool:
+    """Under random signs the gradient's rank correlation is within 0.03 of the paper's."""
+    ours, theirs = (one(page, "spearman", "random_sign", "gradient").value for one in (photo, paper))
+    return abs(ours - theirs) < 0.03
+
+
+@statement
+def deeplift_is_the_more_robust_under_noise(page: Page) -> bool:
+    """DeepLIFT from a black image keeps more of its top pixels under random signs than the gradient on the same
+    photographs; in the paper they differ by less than 0.02."""
+    ours = [photo(page, "topk", "random_sign", "deeplift"), photo_same(page, "random_sign", "topk", "deeplift")]
+    theirs = [paper(page, "topk", "random_sign", method).value for method in ("deeplift", "gradient")]
+    return ours[0].interval[0] > ours[1].interval[1] and abs(theirs[0] - theirs[1]) < 0.02
+
+
+@statement
+def deep_taylor_is_robust_to_noise_not_to_attack(page: Page) -> bool:
+    """Deep Taylor keeps most under random signs and under the mass-centre attack, of all four maps; under the top-k
+    attack its rank correlation lies below zero."""
+    kept = {attack: {method: photo(page, "topk", attack, method).value for method in ALL}
+            for attack in ("random_sign", "center")}
+    return (all(max(values, key=values.get) == "deep_taylor" for values in kept.values())
+            and photo(page, "spearman", "topk", "deep_taylor").interval[1] < 0)
+
+
+@statement
+def confidence_rises_most_for_the_gradient(page: Page) -> bool:
+    """Of all maps and attacks at 8/255 the confidence rises most for the gradient's top-k attack and falls most for
+    deep Taylor's mass-centre attack."""
+    changes = photos(page, attack=list(comparison.OBJECTIVES)).groupby(["method", "attack"]).confidence_change.mean()
+    return changes.idxmax() == ("gradient", "topk") and changes.idxmin() == ("deep_taylor", "center")
+
+
+@statement
+def integrated_gradients_fall_as_far(page: Page) -> bool:
+    """Our top-k attack leaves less than a tenth of the paper's overlap of integrated gradients, but a higher rank
+    correlation than the gradient's on the same photographs; the mass-centre attack moves their centre more than twice
+    as far as the paper's."""
+    path = "integrated_gradients"
+    return (photo(page, "topk", "topk", path).value < 0.1 * paper(page, "topk", "topk", path).value
+            and photo(page, "spearman", "topk", path).value > photo_same(page, "topk", "spearman", path).value
+            and photo(page, "center", "center", path).value > 2 * paper(page, "center", "center", path).value)
+
+
+@statement
+def noise_leaves_integrated_gradients_more(page: Page) -> bool:
+    """Random signs leave integrated gradients 0.02 to 0.1 more overlap and rank correlation than in the paper."""
+    gaps = [photo(page, metric, "random_sign", "integrated_gradients").value
+            - paper(page, metric, "random_sign", "integrated_gradients").value for metric in ("topk", "spearman")]
+    return all(0.02 < gap < 0.1 for gap in gaps)
+
+
+@statement
+def small_photographs_are_more_robust(page: Page) -> bool:
+    """Overlap and rank correlation are higher on small photographs than on large ones, for every map, attack and size
+    measured on both."""
+    grids = [select(page.edition(one), attack=list(comparison.ATTACKS))
+             for one in (comparison.SMALL, comparison.EXPERIMENT)]
+    levels = [grid.groupby(["method", "attack", "epsilon"])[["topk", "spearman"]].mean() for grid in grids]
+    more = (levels[0] - levels[1]).dropna()
+    return len(more) >= 24 and (more > 0).all(axis=None)
+
+
+@statement
+def attacks_order_small_photographs_alike(page: Page) -> bool:
+    """On small photographs the top-k attack leaves at least 0.2 less overlap than random signs, the mass-centre attack
+    moves the centre farther than the top-k attack and that farther than random signs, and both lower the rank
+    correlation by 0.1 more than these, for every map."""
+    means = small(page, attack=list(comparison.ATTACKS)).groupby(["method", "attack"])[["topk", "center", "spearman"]]
+    table = means.mean()
+    return all(table.topk[m, "topk"] < table.topk[m, "random_sign"] - 0.2
+               and table.center[m, "center"] > table.center[m, "topk"] > table.center[m, "random_sign"]
+               and max(table.spearman[m, "topk"], table.spearman[m, "center"]) < table.spearman[m, "random_sign"] - 0.1
+               for m in table.index.get_level_values("method").unique())
+
+
+@statement
+def the_grid_on_photographs_is_whole(page: Page) -> bool:
+    """All four maps, three attacks and four sizes on photographs are published, with the map of another image."""
+    table = page.edition(comparison.EXPERIMENT)
+    return (table.attrs["done"] == table.attrs["cells"] and set(table.method) == set(ALL)
+            and set(table.attack) == {*comparison.ATTACKS, comparison.CONTROL} and table.epsilon.nunique() == 5)

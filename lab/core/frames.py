@@ -1,0 +1,54 @@
+"""Tidy frames of records, and selections of their rows."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from lab.core.store import Record
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One tidy frame of records, their parameters as columns, the key of its record in each row; empty without any.
+
+    What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
+    """
+    groups: dict[tuple, list[tuple[int, Record]]] = {}     # of the same columns and parameters: one table at once
+    for place, record in enumerate(records):
+        names = tuple(name for name in record.parameters if name not in record.columns)
+        groups.setdefault((tuple(record.columns), names), []).append((place, record))
+    parts, order = [], []
+    for (columns, names), members in groups.items():
+        counts = [len(record.rows) for _, record in members]
+        part = pd.DataFrame([row for _, record in members for row in record.rows], columns=list(columns))
+        values = {name: [_plain(record.parameters[name]) for _, record in members] for name in names}
+        values["record"] = [record.key for _, record in members]
+        parts.append(part.assign(**{name: pd.Series(column).repeat(counts).array for name, column in values.items()}))
+        order.append(np.repeat([place for place, _ in members], counts))
+    if len(parts) < 2:
+        return parts[0] if parts else pd.DataFrame()
+    ordered = np.argsort(np.concatenate(order), kind="stable")
+    return pd.concat(parts, ignore_index=True).iloc[ordered].reset_index(drop=True)
+
+
+def _plain(value):
+    """A parameter as a column holds it: lists and dictionaries as text."""
+    return str(value) if isinstance(value, (list, dict)) else value
+
+
+_PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": -1}
+
+
+def select(table: pd.DataFrame, **where) -> pd.DataFrame:
+    """Rows whose columns have the given values, or one of a list of them; a number may be a place, such as 'largest'.
+
+    Places are those of the whole table: with some cells missing, the largest there is need not be the largest asked.
+    An empty table, of which nothing was measured, has no rows of any kind.
+    """
+    chosen = np.ones(len(table), dtype=bool)
+    for column, value in where.items() if len(table) else ():
+        if isinstance(value, str) and value in _PLACES:
+            grid, place = sorted(table.loc[table[column] > 0, column].unique()), _PLACES[value]
+            value = grid[place] if -len(grid) <= place < len(grid) else []
+        chosen &= table[column].isin(value if isinstance(value, list) else [value]).to_numpy()
+    return table[chosen]

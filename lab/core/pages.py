@@ -1,0 +1,69 @@
+"""What the numbers of a page are made of: frames of its live run, and published ones."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from lab.core import profiles, results
+from lab.core.experiment import Experiment
+from lab.core.frames import frame
+from lab.core.parameters import Parameters
+from lab.core.running import run_cells
+from lab.core.store import Store, canonical
+
+
+class NotRun(LookupError):
+    """A number of the live run is asked for where there is no whole run."""
+
+
+class Page:
+    """A notebook's frames, each read once: `live` ones of its run, and those of the published edition.
+
+    A page without `compute` only looks at what the store has, for one who asks about a run that was made before.
+    """
+
+    def __init__(self, notebook: str, settings: dict, store: Store | None, *, profile: str, compute: bool):
+        self.notebook, self.settings, self.store = notebook, settings, store
+        self.profile, self.compute = profile, compute
+        self._frames: dict[tuple[str, ...], pd.DataFrame] = {}
+
+    @classmethod
+    def running(cls, notebook: str, variables: dict) -> "Page":
+        """The page of a notebook that is being run: give it the notebook's `globals()`. It computes what is missing."""
+        settings = profiles.chosen(notebook, variables)
+        return cls(notebook, settings, Store(), profile=profiles.of(notebook, settings), compute=True)
+
+    @classmethod
+    def at(cls, notebook: str, profile: str, store: Store | None) -> "Page":
+        """The page of a run that was made at a profile, or, without a store, of what is published alone."""
+        return cls(notebook, profiles.parameters(notebook, profile), store, profile=profile, compute=False)
+
+    def parameters(self, experiment: Experiment) -> Parameters:
+        """The experiment's parameters in this run."""
+        return experiment.pick(self.settings)
+
+    def live(self, experiment: Experiment, cells: list[dict] | None = None) -> pd.DataFrame:
+        """The frame of this run, of the experiment's grid or of some cells; NotRun where it is not whole and the page
+        does not compute."""
+        cells = experiment.cells(self.parameters(experiment)) if cells is None else cells
+        return self._once(("live", experiment.name, canonical(cells)), lambda: self._live(experiment, cells))
+
+    def _live(self, experiment: Experiment, cells: list[dict]) -> pd.DataFrame:
+        if self.compute:
+            return frame(run_cells(experiment, cells, self.store))
+        if self.store is None:
+            raise NotRun("of the live run")
+        table = results.known_of(experiment, cells, self.store.records(experiment.name)).table
+        if table.attrs["done"] < table.attrs["cells"]:
+            raise NotRun(f"of the live run, of which the store {self.store.root} has {table.attrs['done']} of "
+                         f"{table.attrs['cells']} cells of {experiment.name}; run the book with this store")
+        return table
+
+    def edition(self, experiment: Experiment) -> pd.DataFrame:
+        """The frame of the published records at the edition scale; empty where there are none."""
+        return self._once(("edition", experiment.name), lambda: results.measured(experiment, "edition", None))
+
+    def _once(self, name: tuple[str, ...], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        if name not in self._frames:
+            self._frames[name] = make()
+        return self._frames[name]
