@@ -11,6 +11,7 @@ from lab import catalogue
 from lab.core import folders, results
 from lab.core.frames import select
 from lab.core.profiles import PROFILES, read_yaml
+from lab.core.selections import Selections
 from lab.core.statistics import bootstrap, student
 from lab.core.store import Store
 
@@ -113,12 +114,13 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     standard "deviation"; `over` may then be several columns, whose combinations are the units.
     """
     table = select(_with_column(_needed(test, table), test["column"]), **test.get("among", {}))
-    groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
+    asked = Selections(table, test["column"])
+    groups = asked.groups(test["each"]) if test.get("each") else [("", asked.everything())]
     interval = bootstrap if test.get("over", "image") == "image" else student
     cells = []
     for name, group in groups:
         for value, one in _ones(test):
-            differences = _differences(one, group)
+            differences = _differences(one, asked, group)
             if differences.size:   # a group may hold only cells the test does not look at
                 names = (*value, *(name if isinstance(name, tuple) else (name,)))
                 cells.append(Cell(names, differences.mean(), interval(differences), len(differences)))
@@ -177,29 +179,23 @@ def _ones(test: dict) -> list[tuple[tuple, dict]]:
     return [((value,), {**test, open_side: {**test[open_side], column: value}}) for value in values]
 
 
-def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
+def _differences(test: dict, asked: Selections, group: np.ndarray) -> np.ndarray:
     """The numbers whose mean is judged: values of a selection, or paired differences of two."""
+    over, of = test.get("over", "image"), test.get("of", "mean")
     if "where" in test:
-        rows = select(group, **test["where"])
-        if test.get("of") == "smallest":
-            return rows[test["column"]].nsmallest(1).to_numpy(float)
-        return _units(test, rows).dropna().to_numpy(float)
-    first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
-    one, other = select(group, **first), select(group, **second)
-    if "image" in group and test.get("over") == "seed" and "of" not in test:
+        rows = asked.select(group, test["where"])
+        if of == "smallest":
+            return np.sort(asked.values[rows])[:1]
+        values = asked.units(rows, over, of)
+        return values[~np.isnan(values)]
+    sides = test["between"] if "between" in test else (test["larger"], test["smaller"])
+    one, other = (asked.select(group, side) for side in sides)
+    if "image" in asked and over == "seed" and of == "mean":
         # Of trainings that were judged by images, too, the images that both sides have are compared first.
-        paired = {**test, "over": ["seed", "image"]}
-        return (_units(paired, one) - _units(paired, other)).dropna().groupby("seed").mean().to_numpy(float)
-    return (_units(test, one) - _units(test, other)).dropna().to_numpy(float)
-
-
-_OF = {"mean": lambda values: values.mean(), "range": lambda values: values.max() - values.min(),
-       "deviation": lambda values: values.std()}
-
-
-def _units(test: dict, rows: pd.DataFrame) -> pd.Series:
-    """One number an image, seed or whatever the test is over."""
-    return _OF[test.get("of", "mean")](rows.groupby(test.get("over", "image"))[test["column"]])
+        units = ("seed", "image")
+        return asked.means(asked.units(one, units) - asked.units(other, units), units, "seed")
+    values = asked.units(one, over, of) - asked.units(other, over, of)
+    return values[~np.isnan(values)]
 
 
 def _side(test: dict, interval: tuple[float, float]) -> int:

@@ -36,7 +36,8 @@ def _plain(value):
     return str(value) if isinstance(value, (list, dict)) else value
 
 
-_PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": -1}
+#: Places of a number among the positive values of its column.
+PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": -1}
 
 
 def select(table: pd.DataFrame, **where) -> pd.DataFrame:
@@ -47,8 +48,8 @@ def select(table: pd.DataFrame, **where) -> pd.DataFrame:
     """
     chosen = np.ones(len(table), dtype=bool)
     for column, value in where.items() if len(table) else ():
-        if isinstance(value, str) and value in _PLACES:
-            grid, place = sorted(table.loc[table[column] > 0, column].unique()), _PLACES[value]
+        if isinstance(value, str) and value in PLACES:
+            grid, place = sorted(table.loc[table[column] > 0, column].unique()), PLACES[value]
             value = grid[place] if -len(grid) <= place < len(grid) else []
         chosen &= table[column].isin(value if isinstance(value, list) else [value]).to_numpy()
     return table[chosen]

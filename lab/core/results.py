@@ -4,6 +4,7 @@ It is text, `<experiment>.json`; where that would be large, compressed, `<experi
 image is a row and nothing is rounded, so that verdicts can be computed again; the largest, of LENS, is 3.1 MB.
 """
 
+import hashlib
 import json
 import lzma
 import os
@@ -20,6 +21,7 @@ from lab.core.experiment import Experiment
 from lab.core.frames import frame
 from lab.core.store import Damaged, Record, Store, canonical, from_body, record_key, seal, unseal
 
+_DIGESTS = "SHA256SUMS"     # of the files of records in `results/`; `sha256sum -c` reads it
 _LARGE = 2_000_000      # bytes of text from which it is compressed
 
 
@@ -53,10 +55,28 @@ def _write(experiment: Experiment, text: bytes) -> None:
     plain, packed = _files(experiment)
     target, other = (packed, plain) if len(text) > _LARGE else (plain, packed)
     folders.RESULTS.mkdir(exist_ok=True)
-    working = target.with_suffix(".writing")
-    working.write_bytes(lzma.compress(text) if target is packed else text)
-    os.replace(working, target)
+    _replace(target, lzma.compress(text) if target is packed else text)
     other.unlink(missing_ok=True)
+    digests = {**_known_digests(), target.name: _digest(target.read_bytes())}
+    lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()) if name != other.name)
+    _replace(folders.RESULTS / _DIGESTS, "".join(lines).encode())
+
+
+def _replace(target: Path, content: bytes) -> None:
+    working = target.with_suffix(".writing")
+    working.write_bytes(content)
+    os.replace(working, target)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _known_digests() -> dict[str, str]:
+    """The files of `results/` whose records were all verified when these were written, and their digests."""
+    file = folders.RESULTS / _DIGESTS
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _files(experiment: Experiment) -> tuple[Path, Path]:
@@ -110,9 +130,14 @@ def _published_bodies(experiment: Experiment) -> dict[str, dict]:
 
 @lru_cache(maxsize=64)      # claims at several scales, and many claims, look at the same file
 def _bodies(file: Path, modified: int, size: int) -> dict[str, dict]:
+    """Bodies of the records in a file; each is verified, unless the file is whole as it was published."""
     try:
-        text = lzma.decompress(file.read_bytes()) if file.suffix == ".xz" else file.read_bytes()
-        bodies = [unseal(body) for body in json.loads(text)]
+        content = file.read_bytes()
+        opened = json.loads(lzma.decompress(content) if file.suffix == ".xz" else content)
+        if _known_digests().get(file.name) == _digest(content):
+            bodies = [{name: value for name, value in body.items() if name != "sha256"} for body in opened]
+        else:
+            bodies = [unseal(body) for body in opened]
     except (Damaged, ValueError, lzma.LZMAError) as error:
         raise ValueError(f"The published file {file.name} is damaged ({error}); restore it from git.") from error
     return {record_key(body["experiment"], body["version"], body["parameters"], body["fingerprints"]): body

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -273,7 +274,9 @@ def test_large_publications_are_compressed_and_replace_their_text(tmp_path, monk
     for limit, ending in ((2_000_000, ".json"), (100, ".json.xz"), (2_000_000, ".json")):
         monkeypatch.setattr(results, "_LARGE", limit)
         results.publish(one, "quick", store)
-        assert [file.name for file in (tmp_path / "results").iterdir()] == [f"fragility{ending}"]
+        names = {file.name for file in (tmp_path / "results").iterdir()}
+        assert names == {f"fragility{ending}", "SHA256SUMS"}
+        assert (tmp_path / "results" / "SHA256SUMS").read_text().split()[1:] == [f"fragility{ending}"]
         tables.append(results.measured(one, "quick", None))
     assert tables[0].equals(tables[1]) and tables[0].equals(tables[2]) and len(tables[0])
     monkeypatch.setattr(results, "_LARGE", 100)
@@ -282,6 +285,25 @@ def test_large_publications_are_compressed_and_replace_their_text(tmp_path, monk
     packed.write_bytes(packed.read_bytes()[:-40])
     with pytest.raises(ValueError, match="damaged"):
         results.published(one)
+
+
+def test_the_digests_of_published_files_are_theirs():
+    """A file without its digest is still verified, record by record, which takes twice as long."""
+    listed = dict(line.split("  ")[::-1] for line in (folders.RESULTS / "SHA256SUMS").read_text().splitlines())
+    files = [file for name in catalogue.EXPERIMENTS for file in folders.RESULTS.glob(f"{name}.json*")]
+    assert listed == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_a_changed_file_is_verified_record_by_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "RESULTS", tmp_path)
+    one = catalogue.experiment("kittens")
+    original = (folders.ROOT / "results" / "kittens.json").read_text()
+    shutil.copy(folders.ROOT / "results" / "SHA256SUMS", tmp_path)
+    (tmp_path / "kittens.json").write_text(original.replace('"seed": 0', '"seed": 1', 1))
+    with pytest.raises(ValueError, match="kittens.json is damaged"):
+        results.published(one)
+    (tmp_path / "kittens.json").write_text(original + "\n")      # other bytes, the same records
+    assert len(results.published(one)) == len(json.loads(original))
 
 
 @pytest.mark.parametrize("name", [name for name, one in catalogue.EXPERIMENTS.items() if one.publishes_tensors])

@@ -1,0 +1,88 @@
+"""Many selections of one table and the means of their units, as arrays: what every cell of a test asks for."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lab.core.frames import PLACES
+
+
+class Selections:
+    """A table with a column of values, asked again and again.
+
+    Rows are given by their positions. Columns are coded once: a selection compares whole numbers.
+    """
+
+    def __init__(self, table: pd.DataFrame, column: str):
+        self.table = table
+        self.values = table[column].to_numpy(float)
+        self._coded: dict[tuple[str, ...], tuple[np.ndarray, pd.Index]] = {}
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.table
+
+    def everything(self) -> np.ndarray:
+        return np.arange(len(self.table))
+
+    def groups(self, columns: Sequence[str]) -> list[tuple[tuple, np.ndarray]]:
+        """The rows of each combination of values, in their order."""
+        grouped = self.table.groupby(list(columns), sort=True)
+        return sorted(grouped.indices.items()) if len(self.table) else []
+
+    def select(self, rows: np.ndarray, where: dict) -> np.ndarray:
+        """Those of the rows whose columns have the given values, as :func:`lab.core.frames.select`."""
+        chosen = np.ones(len(rows), dtype=bool)
+        for column, value in where.items():
+            codes, known = self._codes(column)
+            codes = codes[rows]
+            if isinstance(value, str) and value in PLACES:
+                present = np.unique(codes)
+                grid = [code for code in present[present >= 0] if known[code] > 0]      # codes are in order
+                place = PLACES[value]
+                wanted = [grid[place]] if -len(grid) <= place < len(grid) else []
+            else:
+                values = value if isinstance(value, list) else [value]
+                wanted = [code for code, one in enumerate(known) if one in values]
+            chosen &= np.isin(codes, wanted)
+        return rows[chosen]
+
+    def _codes(self, *columns: str) -> tuple[np.ndarray, pd.Index]:
+        """A whole number for each row, in the order of the values, -1 where one is missing; and what it stands for."""
+        if columns not in self._coded:
+            if len(columns) == 1:
+                self._coded[columns] = pd.factorize(self.table[columns[0]], sort=True)
+            else:
+                numbers = self.table.groupby(list(columns), sort=True).ngroup().to_numpy()
+                self._coded[columns] = numbers, pd.RangeIndex(numbers.max(initial=-1) + 1)
+        return self._coded[columns]
+
+    def units(self, rows: np.ndarray, over: str | Sequence[str], of: str = "mean") -> np.ndarray:
+        """One number for each unit of the table, of the rows that it has of these: NaN where it has none.
+
+        The unit is an image, a seed, or a combination of columns; the number is their "mean", "range" or standard
+        "deviation".
+        """
+        codes, known = self._codes(*([over] if isinstance(over, str) else over))
+        rows = rows[(codes[rows] >= 0) & ~np.isnan(self.values[rows])]
+        codes, values, count = codes[rows], self.values[rows], len(known)
+        if of == "mean":
+            return _means(values, codes, count)
+        found = pd.Series(values).groupby(codes)
+        number = found.max() - found.min() if of == "range" else found.std()
+        return number.reindex(range(count)).to_numpy()
+
+    def means(self, numbers: np.ndarray, units: Sequence[str], over: str) -> np.ndarray:
+        """The means of numbers of units, as seed and image, over one of their columns, as seed; without NaN."""
+        coarse = np.full(len(numbers), -1)
+        coarse[self._codes(*units)[0]] = self._codes(over)[0]
+        kept = ~np.isnan(numbers) & (coarse >= 0)
+        found = _means(numbers[kept], coarse[kept], len(self._codes(over)[1]))
+        return found[~np.isnan(found)]
+
+
+def _means(values: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
+    """Mean of the values of each code; NaN where a code has none."""
+    counts = np.bincount(codes, minlength=count)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(codes, values, minlength=count) / counts
