@@ -1,0 +1,59 @@
+"""Numbers of the chapter on fragile maps, against pandas by hand on the published records."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from lab import catalogue
+from lab.chapters.fragility import comparison
+from lab.core import folders
+from lab.core.pages import Page
+
+PAGE = Page.at("fragility", "quick", None)
+
+
+def by_hand(name):
+    """The published rows, read without the package."""
+    bodies = json.loads((folders.RESULTS / f"{name}.json").read_text())
+    return pd.concat([pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"]).assign(
+        **{key: value for key, value in body["parameters"].items() if not isinstance(value, (list, dict))})
+        for body in bodies])
+
+
+def value(name):
+    return catalogue.chapter("fragility").describe(name, PAGE)["value"]
+
+
+def test_photographs():
+    rows = by_hand("fragility")
+    rows = rows[rows.epsilon.round(4) == 0.0314]
+    for method, attack, column in (("gradient", "topk", "topk"), ("integrated_gradients", "center", "center"),
+                                   ("deep_taylor", "topk", "spearman"), ("deeplift", "random_sign", "topk")):
+        expected = rows[(rows.method == method) & (rows.attack == attack)][column].mean()
+        assert value(f"photo.{column}.{attack}.{method}") == pytest.approx(expected)
+    flipped = rows[(rows.method == "deep_taylor") & (rows.attack == "random_sign")].found
+    assert value("photo.flipped.deep_taylor") == pytest.approx(100 * (1 - flipped.astype(float)).mean())
+    same = rows[(rows.method == "gradient") & (rows.attack == "random_sign") & (rows.image < 8)].topk.mean()
+    assert value("photo.same.random_sign.topk.deeplift") == pytest.approx(same)
+
+
+def test_the_cat():
+    rows = by_hand("portraits").query("photograph == 'chelsea'")
+    assert value("cat.sure.least") == pytest.approx(100 * rows.confidence_after.min())
+    assert value("cat.shift.least") == pytest.approx(rows[rows.attack == "center"].center.min())
+    assert value("cat.noise.most") == pytest.approx(rows[rows.attack == "random_sign"].topk.max())
+
+
+def test_small_photographs():
+    rows = by_hand("small")
+    chosen = rows[(rows.attack == "center") & (rows.method == "gradient") & (rows.epsilon == rows.epsilon.max())]
+    assert value("small.shift.center") == pytest.approx(chosen.center.mean())
+    network = by_hand("networks").query("network == 'cifar-cnn'")
+    assert value("small.accuracy") == pytest.approx(100 * network.accuracy.iloc[0])
+
+
+def test_complete_methods_have_all_their_cells():
+    table = pd.DataFrame({"method": ["a", "a", "b"], "attack": ["x", "y", "x"], "epsilon": [0.1, 0.1, 0.1]})
+    assert set(comparison.complete(table).method) == {"a"}
+    assert comparison.complete(pd.DataFrame()).empty
