@@ -6,6 +6,8 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 VERDICT_MARKS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not tested here": "–"}
+PAPERS = {"ghorbani2019": "Ghorbani et al. (2019)", "kindermans2019": "Kindermans et al. (2019)",
+          "hooker2019": "Hooker et al. (2019)", "kamath2024": "Kamath et al. (2024)"}
 FOLDED = 6      # lines from which a list shows only how many of its cells are for a claim
 
 
@@ -31,6 +33,18 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
              "the paper reports": lines(row.reported), "measured [95 % interval]": measured(row)}
             for row in ledger.itertuples()]
     return plain_table(pd.DataFrame(rows)).set_table_attributes('class="ledger"')
+
+
+def verdict_counts(ledger: pd.DataFrame) -> Styler:
+    """How many claims of each paper have each verdict; controls, which are no paper's, in a row of their own."""
+    control = ledger.statement.str.startswith("(Control)")
+    whose = ledger.paper.map(PAPERS).where(~control, "controls")
+    counts = pd.crosstab(whose, ledger.verdict).reindex(index=[*PAPERS.values(), "controls"],
+                                                        columns=list(VERDICT_MARKS), fill_value=0)
+    counts.loc["all papers"] = counts.drop("controls").sum()
+    counts = counts.reindex([*PAPERS.values(), "all papers", "controls"])
+    counts.columns = [f"{mark} {verdict}" for verdict, mark in VERDICT_MARKS.items()]
+    return plain_table(counts.rename_axis("").reset_index())
 
 
 def plain_table(table: pd.DataFrame) -> Styler:

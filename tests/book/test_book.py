@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
+from lab import catalogue
 from lab.core.folders import BOOK_HTML
 from tests.book import browser
 
@@ -46,6 +47,19 @@ def search_index() -> dict:
 
 
 # -- the files ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", catalogue.CHAPTERS)
+def test_numbers_lie_beside_their_page_and_its_statements_hold(name):
+    """In the run that the book was built from."""
+    report = json.loads((BOOK_HTML / "notebooks" / "numbers" / f"{name}.json").read_text())
+    assert set(report["numbers"]) == set(catalogue.chapter(name).numbers)
+    page = html(f"notebooks/{name}")
+    assert page.select(f"a[href$='/{name}.json']")
+    shown = [tag.text for tag in page.select("span.pasted-text")]
+    assert shown and set(shown) <= {about[part] for about in report["numbers"].values() for part in ("text", "interval")
+                                    } | {str(about["n"]) for about in report["numbers"].values()}
+    assert [one["says"] for one in report["statements"].values() if one["holds"] is False] == []
+
 
 def test_every_page_of_the_toc_is_there():
     assert [page for page in PAGES if not (BOOK_HTML / f"{page}.html").is_file()] == []

@@ -2,7 +2,10 @@
 
 import json
 import math
+import subprocess
+import sys
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +14,7 @@ from click.testing import CliRunner
 from lab import catalogue, why
 from lab.chapters.fragility import comparison
 from lab.cli import main
-from lab.core import numbers, profiles
+from lab.core import folders, numbers, profiles
 from lab.core.frames import select
 from lab.core.numbers import MISSING, Chapter, Number, difference, mean, sourced, statistic, written
 from lab.core.pages import NotRun, Page
@@ -157,11 +160,14 @@ def test_why_lists_a_chapter_and_refuses_unknown_names():
         assert result.exit_code == 1 and message in result.output
 
 
+def test_ruff_reads_code_and_notebooks():
+    rooms = ["fragility", "lab", "tests", "benchmarks", "notebooks"]
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", *rooms],
+                          cwd=folders.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_report_is_kept_with_the_notebook():
-    import nbformat
-
-    from lab.core import folders
-
     for name in catalogue.CHAPTERS:
         notebook = nbformat.read(folders.NOTEBOOKS / f"{name}.ipynb", as_version=4)
         report = json.loads(numbers.kept(notebook))

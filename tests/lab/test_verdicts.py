@@ -8,6 +8,7 @@ from lab import catalogue, verdicts
 from lab.core import results
 from lab.core.statistics import bootstrap
 from lab.core.store import Store
+from lab.drawing.tables import VERDICT_MARKS, verdict_counts
 from lab.verdicts import PARTLY, REFUTED, REPRODUCED, UNTESTED, evaluate
 
 
@@ -103,6 +104,23 @@ def test_the_ledger_without_records_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "published", lambda experiment: [])
     ledger = verdicts.ledger("quick", Store(tmp_path))
     assert set(ledger.verdict) == {UNTESTED} and ledger.reason.str.len().min() > 10
+
+
+def test_the_published_ledger_says_why_wherever_it_has_no_verdict():
+    ledger = verdicts.ledger("edition")
+    assert ledger.id.is_unique and set(ledger.verdict) <= set(VERDICT_MARKS)
+    untested = ledger.verdict == verdicts.UNTESTED
+    assert (ledger[untested].reason != "").all() and (ledger[~untested].interval != "").all() and (~untested).any()
+
+
+def test_controls_are_counted_apart_from_the_papers():
+    ledger = verdicts.ledger("edition")
+    counts = verdict_counts(ledger).data.set_index("")
+    control = ledger.statement.str.startswith("(Control)")
+    assert counts.loc["controls"].sum() == control.sum() > 0
+    assert counts.loc["all papers"].sum() == (~control).sum() == counts.iloc[:4].to_numpy().sum()
+    hooker = ledger[~control & (ledger.paper == "hooker2019")].verdict
+    assert counts.loc["Hooker et al. (2019)", "◐ partly"] == (hooker == verdicts.PARTLY).sum()
 
 
 def test_claims_are_complete_and_their_experiments_exist():
