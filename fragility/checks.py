@@ -188,16 +188,18 @@ def generator(source) -> torch.Generator | None:
 
 
 def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
-    """Return a reference image that broadcasts over `x`: a number, (c, h, w), (1, c, h, w) or x's shape."""
+    """Return a reference image that broadcasts over `x`: a number, a colour (c, 1, 1), (c, h, w), (1, c, h, w) or x's
+    shape."""
     try:
         tensor = plain(_tensor(value, x))
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape {tuple(x.shape[1:])} or "
                          f"{tuple(x.shape)}, not {value!r}.") from None
-    fits = tensor.ndim == 0 or tensor.shape in {x.shape[1:], (1, *x.shape[1:]), x.shape}
+    image, colour = x.shape[1:], (x.shape[1], *(1 for _ in x.shape[2:]))
+    fits = tensor.ndim == 0 or tensor.shape in {colour, image, (1, *image), x.shape}
     if not fits or some(~torch.isfinite(tensor)):
-        raise ValueError(f"The {name} must be a finite number or a finite tensor of shape "
-                         f"{tuple(x.shape[1:])} or {tuple(x.shape)}, but it has {tuple(tensor.shape)}.")
+        raise ValueError(f"The {name} must be a finite number or a finite tensor of shape {tuple(image)}, {colour} or "
+                         f"{tuple(x.shape)}, but it has {tuple(tensor.shape)}.")
     return tensor.expand_as(x[:1]) if tensor.ndim < x.ndim else tensor
 
 

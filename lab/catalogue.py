@@ -2,7 +2,7 @@
 
 from fragility import checks
 from lab.chapters.attacks import targeted, variants
-from lab.chapters.fragility import comparison, portraits
+from lab.chapters.fragility import comparison, portraits, unattacked
 from lab.chapters.fragility.statements import NUMBERS as FRAGILITY
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
@@ -14,7 +14,7 @@ from lab.core.store import canonical
 from lab.trained import natural, robust
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
-    natural.EXPERIMENT, comparison.EXPERIMENT, comparison.SMALL, patterns.EXPERIMENT, invariance.EXPERIMENT,
+    natural.EXPERIMENT, comparison.EXPERIMENT, comparison.SMALL, unattacked.EXPERIMENT, patterns.EXPERIMENT, invariance.EXPERIMENT,
     kittens.EXPERIMENT, references.EXPERIMENT, references.SHOWN, influences.EXPERIMENT, pairs.EXPERIMENT,
     directions.EXPERIMENT, dimension.EXPERIMENT, resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,

@@ -58,6 +58,7 @@ class Experiment:
     `reads` names the other experiments whose records its cells make or read; the store refuses any other.
     `serves(cell)` gives the cells that another experiment's cell reads of this one; without it these are its grid at
     the same profile. `trains` tells which cells train a network. A plan counts all of them.
+    `columns(cell)` gives columns of its rows in a frame that follow from its parameters.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Experiment:
     reads: tuple[str, ...] = ()
     serves: Callable[[dict], list[dict]] | None = None
     trains: Callable[[dict], bool] = lambda cell: False
+    columns: Callable[[dict], dict] = lambda cell: {}
 
     def pick(self, values: dict) -> Parameters:
         """The experiment's parameters out of a notebook's, which may hold others' too."""

@@ -1,6 +1,6 @@
 """Tidy frames of records, and selections of their rows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -8,23 +8,25 @@ import pandas as pd
 from lab.core.store import Record
 
 
-def frame(records: Iterable[Record]) -> pd.DataFrame:
+def frame(records: Iterable[Record], further: Callable[[dict], dict] = lambda cell: {}) -> pd.DataFrame:
     """One tidy frame of records, their parameters as columns, the key of its record in each row; empty without any.
 
-    What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
+    `further` gives columns that follow from a cell's parameters. What was measured hides a parameter of its name:
+    `precision` is LENS precision, where there is one.
     """
-    groups: dict[tuple, list[tuple[int, Record]]] = {}     # of the same columns and parameters: one table at once
+    groups: dict[tuple, list[tuple[int, dict, Record]]] = {}     # of the same columns and parameters: one table at once
     for place, record in enumerate(records):
-        names = tuple(name for name in record.parameters if name not in record.columns)
-        groups.setdefault((tuple(record.columns), names), []).append((place, record))
+        values = {**record.parameters, **further(record.parameters)}
+        names = tuple(name for name in values if name not in record.columns)
+        groups.setdefault((tuple(record.columns), names), []).append((place, values, record))
     parts, order = [], []
     for (columns, names), members in groups.items():
-        counts = [len(record.rows) for _, record in members]
-        part = pd.DataFrame([row for _, record in members for row in record.rows], columns=list(columns))
-        values = {name: [_plain(record.parameters[name]) for _, record in members] for name in names}
-        values["record"] = [record.key for _, record in members]
-        parts.append(part.assign(**{name: pd.Series(column).repeat(counts).array for name, column in values.items()}))
-        order.append(np.repeat([place for place, _ in members], counts))
+        counts = [len(record.rows) for *_, record in members]
+        part = pd.DataFrame([row for *_, record in members for row in record.rows], columns=list(columns))
+        extra = {name: [_plain(values[name]) for _, values, _ in members] for name in names}
+        extra["record"] = [record.key for *_, record in members]
+        parts.append(part.assign(**{name: pd.Series(column).repeat(counts).array for name, column in extra.items()}))
+        order.append(np.repeat([place for place, *_ in members], counts))
     if len(parts) < 2:
         return parts[0] if parts else pd.DataFrame()
     ordered = np.argsort(np.concatenate(order), kind="stable")

@@ -50,7 +50,7 @@ class Page:
 
     def _live(self, experiment: Experiment, cells: list[dict]) -> pd.DataFrame:
         if self.compute:
-            return frame(run_cells(experiment, cells, self.store))
+            return frame(run_cells(experiment, cells, self.store), experiment.columns)
         if self.store is None:
             raise NotRun("of the live run")
         table = results.known_of(experiment, cells, self.store.records(experiment.name)).table

@@ -174,7 +174,7 @@ def known_of(experiment: Experiment, cells: list[dict], records: list[Record]) -
     made = {canonical(one.parameters): one for one in records if one.about["version"] == experiment.version}
     names = dict.fromkeys(map(canonical, cells))
     found = {cell: made[cell] for cell in names if cell in made}
-    table = frame(found.values())
+    table = frame(found.values(), experiment.columns)
     table.attrs.update(done=len(found), cells=len(names))
     return Measured(table, frozenset(found))
 

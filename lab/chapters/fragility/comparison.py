@@ -14,7 +14,15 @@ from lab.core.parameters import PRECISIONS, Count, Epsilon, Parameters, Precisio
 from lab.core.store import Store
 from lab.material.data import DataSet
 from lab.trained import natural, subjects
-from lab.trained.maps import method_of, path_settings, pixel_maps, step_size
+from lab.trained.maps import (
+    Reference,
+    method_of,
+    path_settings,
+    pixel_maps,
+    reference_column,
+    references,
+    step_size,
+)
 
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
 ATTACKS = (*OBJECTIVES, "random_sign")
@@ -38,6 +46,7 @@ class Fragility(Parameters):
     path_steps: int = Field(ge=1)
     path_points: int = Field(ge=1)
     precision: Precision = "float32"
+    references: list[Reference] = Field(["black"], min_length=1)     # the first is the chapter's own, the rest controls
     seed: int = 0
 
     @model_validator(mode="after")
@@ -53,9 +62,10 @@ def cells(parameters: Fragility) -> list[dict]:
     for method, images in parameters.images.items():
         one = {**shared, "method": method, "images": images, "steps": parameters.steps[method]}
         one |= path_settings(parameters, method)
-        grid.append({**one, "attack": CONTROL, "epsilon": 0.0})
-        grid += [{**one, "attack": attack, "epsilon": epsilon}
-                 for attack in parameters.attacks for epsilon in parameters.epsilons]
+        for reference in references(method, parameters.references):
+            grid.append({**one, **reference, "attack": CONTROL, "epsilon": 0.0})
+            grid += [{**one, **reference, "attack": attack, "epsilon": epsilon}
+                     for attack in parameters.attacks for epsilon in parameters.epsilons]
     return grid
 
 
@@ -147,7 +157,8 @@ EXPERIMENT = Experiment(
     "fragility", 1, Fragility, cells, subjects.inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 64, "k": 50, "steps": 4,
             "seed": 0, "method": "gradient", "attack": "topk", "epsilon": 0.1},
-    canary_values={"topk": 0.6931, "spearman": 0.6712, "center": 0.2151}, notebook="fragility", reads=("networks",))
+    canary_values={"topk": 0.6931, "spearman": 0.6712, "center": 0.2151}, notebook="fragility", reads=("networks",),
+    columns=reference_column)
 
 
 class Small(Fragility):
@@ -174,4 +185,5 @@ SMALL = Experiment(
     "small", 1, Small, small_cells, subjects.inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "images": 16, "k": 50, "steps": 2, "seed": 0,
             "method": "deeplift", "attack": "center", "epsilon": 0.1},
-    canary_values={"topk": 0.966, "spearman": 0.713, "center": 0.137}, notebook="fragility", reads=("networks",))
+    canary_values={"topk": 0.966, "spearman": 0.713, "center": 0.137}, notebook="fragility", reads=("networks",),
+    columns=reference_column)

@@ -18,7 +18,8 @@ def attacked_cells(parameters: metric_comparison.Lens) -> list[dict]:
         return []
     chapter = comparison.EXPERIMENT.at(parameters.photographs)
     return [{**cell, "lens_k": parameters.photo_k, "window": parameters.photo_window}
-            for cell in comparison.cells(chapter) if cell["method"] in parameters.methods]
+            for cell in comparison.cells(chapter.model_copy(update={"references": ["black"]}))
+            if cell["method"] in parameters.methods]
 
 
 def attacked_inputs(cell: dict, store: Store) -> dict:
