@@ -124,6 +124,15 @@ def test_map_table_has_images_on_top_and_a_row_a_method():
     assert [texts(axis.texts) for axis in axes.flat] == [[], [], [], ["p"], [], [], ["q"], [], []]
 
 
+def test_verdicts_are_counted_by_paper_and_controls_apart():
+    ledger = pd.DataFrame({"paper": ["hooker2019", "hooker2019", "kamath2024"], "verdict": ["partly"] * 3,
+                           "statement": ["One.", "(Control) Two.", "Three."]})
+    counts = tables.verdict_counts(ledger).data.set_index("")
+    assert counts["◐ partly"].to_dict() == {
+        "Ghorbani et al. (2019)": 0, "Kindermans et al. (2019)": 0, "Hooker et al. (2019)": 1,
+        "Kamath et al. (2024)": 1, "all papers": 2, "controls": 1}
+
+
 def test_ledger_table_escapes_marks_and_folds():
     one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
            "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick", "chapter": "fragility",

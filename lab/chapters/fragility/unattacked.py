@@ -67,4 +67,5 @@ EXPERIMENT = Experiment(
     "unattacked", 1, Unattacked, cells, subjects.inputs, run, sketch,
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "epochs": 1, "k": 50, "seed": 0, "method": "deeplift",
             "reference": "mean", "sizes": [0.1]},
-    canary_values={"topk": 0.497, "spearman": 0.471, "center": 1.014}, notebook="fragility", reads=("networks",), columns=reference_column)
+    canary_values={"topk": 0.497, "spearman": 0.471, "center": 1.014}, notebook="fragility", reads=("networks",),
+    columns=reference_column)
