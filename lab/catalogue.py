@@ -16,7 +16,8 @@ from lab.trained import natural, robust
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     natural.EXPERIMENT, comparison.EXPERIMENT, comparison.SMALL, unattacked.EXPERIMENT,
     patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT, references.EXPERIMENT,
-    references.SHOWN, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT, resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
+    references.SHOWN, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT,
+    resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
