@@ -5,7 +5,8 @@ from html import escape
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-VERDICT_MARKS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not tested here": "–"}
+VERDICT_MARKS = {"holds": "✓", "contradicted": "✗", "mixed": "◐", "undecided": "?", "saturated": "=",
+                 "not tested here": "–"}
 PAPERS = {"ghorbani2019": "Ghorbani et al. (2019)", "kindermans2019": "Kindermans et al. (2019)",
           "hooker2019": "Hooker et al. (2019)", "kamath2024": "Kamath et al. (2024)"}
 FOLDED = 6      # lines from which a list shows only how many of its cells are for a claim
@@ -25,7 +26,7 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
         return f"<details><summary>{row.support}</summary>{lines(text)}</details>" if long else lines(text)
 
     def verdict(row) -> str:
-        counts = f"<br>{row.support}" if row.verdict == "partly" else ""
+        counts = f"<br>{row.support}" if row.verdict in ("mixed", "undecided") else ""
         return f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale{counts}"
 
     rows = [{"verdict": verdict(row),

@@ -125,28 +125,28 @@ def test_map_table_has_images_on_top_and_a_row_a_method():
 
 
 def test_verdicts_are_counted_by_paper_and_controls_apart():
-    ledger = pd.DataFrame({"paper": ["hooker2019", "hooker2019", "kamath2024"], "verdict": ["partly"] * 3,
+    ledger = pd.DataFrame({"paper": ["hooker2019", "hooker2019", "kamath2024"], "verdict": ["mixed"] * 3,
                            "statement": ["One.", "(Control) Two.", "Three."]})
     counts = tables.verdict_counts(ledger).data.set_index("")
-    assert counts["◐ partly"].to_dict() == {
+    assert counts["◐ mixed"].to_dict() == {
         "Ghorbani et al. (2019)": 0, "Kindermans et al. (2019)": 0, "Hooker et al. (2019)": 1,
         "Kamath et al. (2024)": 1, "all papers": 2, "controls": 1}
 
 
 def test_ledger_table_escapes_marks_and_folds():
     one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
-           "measured_with_interval": "x: 1 [0, 2]", "verdict": "reproduced", "scale": "quick", "chapter": "fragility",
+           "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
            "support": "1 cell: 1 for, 0 against"}
     many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
     ledger = tables.ledger_table(pd.DataFrame([one]))
     assert ledger.data.iloc[0].to_dict() == {
-        "verdict": "<b>✓ reproduced</b><br>quick scale",
+        "verdict": "<b>✓ holds</b><br>quick scale",
         "claim": "<b><a href='fragility.html'>p-1</a></b>, Fig. &lt;1&gt;<br>a &amp; b",
         "the paper reports": "<div>1</div><div>2</div>", "measured [95 % interval]": "<div>x: 1 [0, 2]</div>"}
     html = ledger.to_html()
-    assert "✓ reproduced" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
+    assert "✓ holds" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
     assert "1 cell" not in html and "<details>" not in html
-    assert "1 cell" in tables.ledger_table(pd.DataFrame([{**one, "verdict": "partly"}])).to_html()
+    assert "1 cell" in tables.ledger_table(pd.DataFrame([{**one, "verdict": "mixed"}])).to_html()
     folded = tables.ledger_table(pd.DataFrame([one, many])).to_html()
     assert folded.count("<details><summary>9 cells: 8 for, 0 against</summary><div>a</div>") == 1
 

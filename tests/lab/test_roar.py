@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from fragility import attribution, removal, training
 from fragility.passes import predict
-from lab import catalogue, verdicts
+from lab import catalogue, evidence, verdicts
 from lab.chapters.roar import figures as drawing
 from lab.chapters.roar import rankings, retraining, trainings
 from lab.cli import main
@@ -365,10 +365,10 @@ ORDER = {"column": "accuracy", "larger": {"estimator": "A"}, "smaller": {"estima
          "each": ["fraction"]}
 
 
-@pytest.mark.parametrize("gap, seeds, verdict", [(2, 3, verdicts.REPRODUCED), (-2, 3, verdicts.REFUTED),
-                                                 (2, 1, verdicts.PARTLY)])
+@pytest.mark.parametrize("gap, seeds, verdict", [(2, 3, evidence.HOLDS), (-2, 3, evidence.CONTRADICTED),
+                                                 (2, 1, evidence.UNDECIDED)])
 def test_verdicts_over_trainings(gap, seeds, verdict):
-    judged = verdicts.evaluate(ORDER, frame(gap, seeds))
+    judged = evidence.evaluate(ORDER, frame(gap, seeds))
     assert judged.verdict == verdict and f"n = {seeds}" in judged.measured_with_interval
 
 
@@ -381,29 +381,29 @@ def test_students_interval():
 
 def test_one_of_makes_a_cell_a_value_and_range_compares_spreads():
     test = {**ORDER, "larger": {}, "one_of": {"estimator": ["A", "B"]}}
-    assert verdicts.evaluate(test, frame(2)).measured.count(";") == 3
+    assert evidence.evaluate(test, frame(2)).measured.count(";") == 3
     spread = {"column": "accuracy", "larger": {"fraction": 0.9}, "smaller": {"fraction": 0.5, "estimator": ["B", "R"]},
               "of": "range", "over": "seed"}
-    assert verdicts.evaluate(spread, frame(7)).verdict == verdicts.REPRODUCED
-    assert verdicts.evaluate({**spread, "among": {"estimator": ["B", "R"]}}, frame(7)).verdict != verdicts.REPRODUCED
+    assert evidence.evaluate(spread, frame(7)).verdict == evidence.HOLDS
+    assert evidence.evaluate({**spread, "among": {"estimator": ["B", "R"]}}, frame(7)).verdict != evidence.HOLDS
 
 
 def test_trainings_are_counted_in_each_cell():
     few = frame(2)[lambda t: (t.fraction == 0.5) | (t.seed < 2)]
-    text = verdicts.evaluate(ORDER, few).measured_with_interval.split("; ")
+    text = evidence.evaluate(ORDER, few).measured_with_interval.split("; ")
     assert [part.rpartition(", ")[2] for part in text] == ["n = 3 seeds", "n = 2 seeds"]
-    assert verdicts.evaluate(ORDER, frame(2)).measured_with_interval.endswith("; n = 3 seeds")
+    assert evidence.evaluate(ORDER, frame(2)).measured_with_interval.endswith("; n = 3 seeds")
 
 
 def test_range_and_deviation_of_a_selection():
     spread = {"column": "accuracy", "where": {"fraction": 0.9}, "of": "range", "over": "seed", "below": 3}
-    assert verdicts.evaluate(spread, frame(2)).verdict == verdicts.REPRODUCED      # A lies 2 or 2.1 above the others
-    assert verdicts.evaluate(spread | {"below": 1}, frame(2)).verdict == verdicts.REFUTED
+    assert evidence.evaluate(spread, frame(2)).verdict == evidence.HOLDS      # A lies 2 or 2.1 above the others
+    assert evidence.evaluate(spread | {"below": 1}, frame(2)).verdict == evidence.CONTRADICTED
     between = {"column": "accuracy", "where": {}, "of": "deviation", "over": ["estimator", "fraction"], "below": 1.1}
-    judged = verdicts.evaluate(between, frame(2))      # seeds add 0, 1 and 2
-    assert judged.verdict == verdicts.REPRODUCED and judged.measured == "1"
+    judged = evidence.evaluate(between, frame(2))      # seeds add 0, 1 and 2
+    assert judged.verdict == evidence.HOLDS and judged.measured == "1"
     assert judged.measured_with_interval.endswith("; n = 6 groups of trainings")
-    assert verdicts.evaluate(between | {"below": 0.9}, frame(2)).verdict == verdicts.REFUTED
+    assert evidence.evaluate(between | {"below": 0.9}, frame(2)).verdict == evidence.CONTRADICTED
 
 
 def test_bounds_on_accuracies_are_the_papers():
@@ -425,5 +425,5 @@ def test_the_edition_holds_what_the_claims_look_at():
     for claim in verdicts.load():
         if claim.get("experiment") == "roar":
             ensembles = claim["test"].get("one_of", {}).get("estimator", [])
-            assert verdicts.evaluate(claim["test"], edition).verdict != verdicts.UNTESTED, claim["id"]
+            assert evidence.evaluate(claim["test"], edition).verdict != evidence.UNTESTED, claim["id"]
             assert set(ensembles) <= set(edition.estimator), claim["id"]

@@ -1,5 +1,7 @@
 """Verdicts: decided by intervals over images, and by nothing else."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from lab.core import results
 from lab.core.statistics import bootstrap
 from lab.core.store import Store
 from lab.drawing.tables import VERDICT_MARKS, verdict_counts
-from lab.verdicts import PARTLY, REFUTED, REPRODUCED, UNTESTED, evaluate
+from lab.evidence import CONTRADICTED, HOLDS, MIXED, SATURATED, UNDECIDED, UNTESTED, evaluate
 
 
 def frame(**means) -> pd.DataFrame:
@@ -23,10 +25,42 @@ BELOW = {"column": "topk", "where": {"attack": "random", "epsilon": "largest"}, 
 
 
 @pytest.mark.parametrize("means, verdict", [
-    ({"a_random": 0.1, "b_random": 0.2}, REPRODUCED), ({"a_random": 0.1, "b_random": 0.5}, PARTLY),
-    ({"a_random": 0.4, "b_random": 0.5}, REFUTED), ({"a_random": 0.3, "b_random": 0.3}, PARTLY)])
+    ({"a_random": 0.1, "b_random": 0.2}, HOLDS), ({"a_random": 0.1, "b_random": 0.5}, MIXED),
+    ({"a_random": 0.4, "b_random": 0.5}, CONTRADICTED), ({"a_random": 0.3, "b_random": 0.3}, UNDECIDED),
+    ({"a_random": 0.1, "b_random": 0.3}, UNDECIDED), ({"a_random": 0.4, "b_random": 0.3}, CONTRADICTED)])
 def test_a_bound(means, verdict):
     assert evaluate(BELOW, frame(**means)).verdict == verdict
+
+
+def test_an_open_cell_says_how_many_images_would_decide():
+    judged = evaluate(BELOW, frame(a_random=0.1, b_random=0.295))
+    assert judged.verdict == UNDECIDED and "; n = 50 images" in judged.measured_with_interval
+    wanted = re.search(r"b: .*open, about ([\d,]+) images would decide", judged.measured_with_interval)
+    table = frame(b_random=0.295)
+    expected = (2.8016 * table.topk.std() / (0.3 - table.topk.mean())) ** 2
+    assert int(wanted[1].replace(",", "")) == np.ceil(expected)
+    exactly = evaluate(BELOW, frame(a_random=0.3).assign(topk=lambda t: t.topk - t.topk.mean() + 0.3))
+    assert "more than 10,000 images would decide" in exactly.measured_with_interval
+
+
+def test_a_family_of_cells_is_held_to_one_level():
+    """Each of twelve cells would be clear by itself, at p = 0.03; together none is."""
+    names = [f"{letter}_random" for letter in "abcdefghijkl"]
+    table = frame(**dict.fromkeys(names, 0.0))
+    spread = table.topk.std() / 50**0.5
+    table["topk"] += 0.3 - 2.23 * spread - table.groupby("method").topk.transform("mean")
+    assert evaluate(BELOW, table[table.method == "a"]).verdict == HOLDS
+    assert evaluate(BELOW, table).support == "12 cells: 0 for, 0 against"
+
+
+def test_scores_at_their_end_on_both_sides_are_saturated():
+    test = {"column": "topk", "larger": {"attack": "random"}, "smaller": {"attack": "topk"}, "each": ["method"]}
+    table = pd.concat([frame(a_random=0, a_topk=0).assign(topk=1.0), frame(b_random=0.9, b_topk=0.1)])
+    judged = evaluate(test, table)
+    assert judged.verdict == UNDECIDED and "a: 0 [0, 0] (saturated)" in judged.measured_with_interval
+    assert evaluate(test, table[table.method == "a"]).verdict == SATURATED
+    # Equal differences of scores that vary are no saturation: a claimed margin is missed.
+    assert evaluate({**test, "margin": 0.1}, frame(a_random=0.5, a_topk=0.5)).verdict == CONTRADICTED
 
 
 def test_cells_for_and_against_are_counted_and_an_open_one_is_neither():
@@ -45,7 +79,7 @@ def test_a_column_may_be_the_difference_of_two():
     assert judged.measured == f"a: {(table.topk - 0.15).mean():.3g}"
 
 
-@pytest.mark.parametrize("gap, verdict", [(0.2, REPRODUCED), (-0.2, REFUTED), (0.0, REFUTED)])
+@pytest.mark.parametrize("gap, verdict", [(0.2, HOLDS), (-0.2, CONTRADICTED), (0.0, CONTRADICTED)])
 def test_an_ordering_with_a_margin(gap, verdict):
     test = {"column": "topk", "larger": {"attack": "random"}, "smaller": {"attack": "topk"}, "margin": 0.03}
     judged = evaluate(test, frame(a_topk=0.3, a_random=0.3 + gap))
@@ -53,7 +87,7 @@ def test_an_ordering_with_a_margin(gap, verdict):
     assert judged.measured == f"{gap:.3g}".replace("-0", "-0") or abs(float(judged.measured) - gap) < 1e-9
 
 
-@pytest.mark.parametrize("gap, verdict", [(0.005, REPRODUCED), (0.2, REFUTED)])
+@pytest.mark.parametrize("gap, verdict", [(0.005, HOLDS), (0.2, CONTRADICTED)])
 def test_an_equality(gap, verdict):
     test = {"column": "topk", "between": [{"attack": "random"}, {"attack": "topk"}], "within": 0.02}
     assert evaluate(test, frame(a_topk=0.3, a_random=0.3 + gap)).verdict == verdict
@@ -86,8 +120,8 @@ def test_a_scale_with_a_part_of_a_smaller_ones_records_is_passed_over(found, sca
 def test_one_value_on_the_wrong_side_breaks_a_rule_without_exceptions():
     rule = {"column": "topk", "where": {}, "of": "smallest", "above": 0.0}
     values = frame(a_random=0.5)
-    assert evaluate(rule, values).verdict == REPRODUCED
-    assert evaluate(rule, values.assign(topk=[*values.topk[:-1], -0.01])).verdict == REFUTED
+    assert evaluate(rule, values).verdict == HOLDS
+    assert evaluate(rule, values.assign(topk=[*values.topk[:-1], -0.01])).verdict == CONTRADICTED
 
 
 def test_places_are_those_of_the_whole_group():
@@ -109,7 +143,7 @@ def test_the_ledger_without_records_says_so(tmp_path, monkeypatch):
 def test_the_published_ledger_says_why_wherever_it_has_no_verdict():
     ledger = verdicts.ledger("edition")
     assert ledger.id.is_unique and set(ledger.verdict) <= set(VERDICT_MARKS)
-    untested = ledger.verdict == verdicts.UNTESTED
+    untested = ledger.verdict == UNTESTED
     assert (ledger[untested].reason != "").all() and (ledger[~untested].interval != "").all() and (~untested).any()
 
 
@@ -120,7 +154,7 @@ def test_controls_are_counted_apart_from_the_papers():
     assert counts.loc["controls"].sum() == control.sum() > 0
     assert counts.loc["all papers"].sum() == (~control).sum() == counts.iloc[:4].to_numpy().sum()
     hooker = ledger[~control & (ledger.paper == "hooker2019")].verdict
-    assert counts.loc["Hooker et al. (2019)", "◐ partly"] == (hooker == verdicts.PARTLY).sum()
+    assert counts.loc["Hooker et al. (2019)", "◐ mixed"] == (hooker == MIXED).sum()
 
 
 def test_claims_are_complete_and_their_experiments_exist():
@@ -140,4 +174,4 @@ def test_over_seeds_two_sides_are_paired_by_image_first():
             for seed in range(3) for image in images]
     test = {"column": "topk", "larger": {"training": "fine"}, "smaller": {"training": "pgd"}, "over": "seed"}
     judged = evaluate(test, pd.DataFrame(rows))
-    assert judged.measured == "0.05" and judged.verdict == REPRODUCED and "n = 3 seeds" in judged.measured_with_interval
+    assert judged.measured == "0.05" and judged.verdict == HOLDS and "n = 3 seeds" in judged.measured_with_interval
