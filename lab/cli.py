@@ -154,9 +154,13 @@ def verify(sample, minutes, tolerance):
 @main.command("claims")
 @PROFILE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--publish", "publishes", is_flag=True, help="Write the edition's verdicts to results/verdicts.json.")
 @sentences
-def show_claims(profile, as_json):
+def show_claims(profile, as_json, publishes):
     """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale."""
+    if publishes:
+        click.echo(f"The verdicts are in {verdicts.publish()}.")
+        return
     ledger = verdicts.ledger(profile)
     if as_json:
         click.echo(ledger.to_json(orient="records", indent=1, force_ascii=False))

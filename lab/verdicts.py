@@ -1,14 +1,17 @@
 """Claims of the papers and their verdicts: computed from records, never typed."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pandas as pd
 
 from lab import catalogue
 from lab.core import folders, results
 from lab.core.profiles import PROFILES, read_yaml
-from lab.core.store import Store
+from lab.core.store import Store, canonical
 from lab.evidence import UNTESTED, Verdict, evaluate
 
 
@@ -19,11 +22,14 @@ def load() -> list[dict]:
         lacking = {"id", "paper", "statement", "figure", "reported", "experiment", "test", "scale"} - claim.keys()
         if lacking and "untested" not in claim:
             raise ValueError(f"The claim {claim.get('id', claim)} lacks {', '.join(sorted(lacking))}.")
+        for change in claim.get("changes", []):
+            if not {"date", "before", "after", "why", "seen"} <= change.keys():
+                raise ValueError(f"A change of the claim {claim['id']} must have date, before, after, why and seen.")
     return claims
 
 
 def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
-    """One row a claim: id, paper, statement, figure, reported, and what :class:`Verdict` says of it."""
+    """One row a claim: id, paper, statement, figure, reported, changes of its test, and what :class:`Verdict` says."""
     store, rows = store or Store(), []
 
     @cache      # many claims look at the same records
@@ -34,8 +40,40 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
         judged = judge(claim, profile, known)
         shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported")}
         chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
-        rows.append({**shown, **judged._asdict(), "chapter": chapter or ""})
+        rows.append({**shown, **judged._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
     return pd.DataFrame(rows)
+
+
+def _changes(claim: dict) -> str:
+    """What was tested before, one change a line."""
+    return "; ".join(f"{one['date']}, {'after' if one['seen'] else 'before'} data were seen: from {one['before']} to "
+                     f"{one['after']}, since {one['why']}".replace(";", ",") for one in claim.get("changes", []))
+
+
+def test_digest(claim: dict) -> str:
+    """Twelve digits that tell a claim's test from any other."""
+    return hashlib.sha256(canonical(claim["test"]).encode()).hexdigest()[:12]
+
+
+def publish() -> Path:
+    """Write `results/verdicts.json`: the verdict on each claim at the edition scale, and the digest of its test.
+
+    ValueError where a test differs from the one that was published, and no entry of the claim's `changes` says so.
+    """
+    target = folders.RESULTS / "verdicts.json"
+    before = json.loads(target.read_text()) if target.is_file() else {}
+    rows = {}
+    for claim, judged in zip(load(), ledger("edition").itertuples(), strict=True):
+        digest = test_digest(claim) if "test" in claim else None
+        known = before.get(claim["id"], {}).get("test")
+        if known and digest != known and digest not in [one.get("test") for one in claim.get("changes", [])]:
+            raise ValueError(f"The test of {claim['id']} has changed since its verdict was published. Add an entry to "
+                             f"its `changes` in claims/: date, before, after, why, seen (whether data had been seen), "
+                             f"and test: {digest}.")
+        rows[claim["id"]] = {"test": digest, "verdict": judged.verdict, "scale": judged.scale,
+                             "support": judged.support, "measured": judged.measured_with_interval}
+    target.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    return target
 
 
 def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measured]) -> Verdict:

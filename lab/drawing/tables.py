@@ -29,8 +29,11 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
         counts = f"<br>{row.support}" if row.verdict in ("mixed", "undecided") else ""
         return f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale{counts}"
 
-    rows = [{"verdict": verdict(row),
-             "claim": f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}",
+    def claim(row) -> str:
+        history = row.changes and f"<details><summary>The test was changed</summary>{lines(row.changes)}</details>"
+        return f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}{history}"
+
+    rows = [{"verdict": verdict(row), "claim": claim(row),
              "the paper reports": lines(row.reported), "measured [95 % interval]": measured(row)}
             for row in ledger.itertuples()]
     return plain_table(pd.DataFrame(rows)).set_table_attributes('class="ledger"')

@@ -1,5 +1,6 @@
 """Verdicts: decided by intervals over images, and by nothing else."""
 
+import json
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lab import catalogue, verdicts
-from lab.core import results
+from lab.core import folders, results
 from lab.core.statistics import bootstrap
 from lab.core.store import Store
 from lab.drawing.tables import VERDICT_MARKS, verdict_counts
@@ -145,6 +146,33 @@ def test_the_published_ledger_says_why_wherever_it_has_no_verdict():
     assert ledger.id.is_unique and set(ledger.verdict) <= set(VERDICT_MARKS)
     untested = ledger.verdict == UNTESTED
     assert (ledger[untested].reason != "").all() and (ledger[~untested].interval != "").all() and (~untested).any()
+
+
+def test_published_verdicts_are_those_of_todays_tests_and_records():
+    """`python -m lab claims --publish` writes them; it asks for an entry where a test was changed."""
+    published = json.loads((folders.RESULTS / "verdicts.json").read_text())
+    digests = {one["id"]: verdicts.test_digest(one) if "test" in one else None for one in verdicts.load()}
+    assert {name: one["test"] for name, one in published.items()} == digests
+    ledger = verdicts.ledger("edition").set_index("id")
+    assert {name: one["verdict"] for name, one in published.items()} == ledger.verdict.to_dict()
+
+
+def test_a_changed_test_needs_an_entry(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "RESULTS", tmp_path)
+    claim = {"id": "x-1", "paper": "p", "statement": "s", "figure": "f", "reported": "r", "experiment": "kittens",
+             "test": {"column": "topk", "where": {}, "above": 0.0}, "scale": "quick"}
+    monkeypatch.setattr(verdicts, "load", lambda: [claim])
+    verdicts.publish()
+    claim["test"] = {**claim["test"], "above": 1.0}
+    with pytest.raises(ValueError, match="The test of x-1 has changed") as refused:
+        verdicts.publish()
+    digest = re.search(r"test: (\w{12})", str(refused.value))[1]
+    change = {"date": "2026-12-01", "before": "above 0", "after": "above 1", "why": "of a typo", "seen": True}
+    claim["changes"] = [{**change, "test": digest}]
+    verdicts.publish()
+    assert json.loads((tmp_path / "verdicts.json").read_text())["x-1"]["test"] == digest
+    assert verdicts.ledger("edition").changes[0] == ("2026-12-01, after data were seen: from above 0 to above 1, since "
+                                                     "of a typo")
 
 
 def test_controls_are_counted_apart_from_the_papers():
