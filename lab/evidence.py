@@ -39,10 +39,11 @@ class Verdict(NamedTuple):
     measured_with_interval: str = ""
     scale: str = ""
     support: str = ""
+    size: str = ""      #: Where the paper has numbers of these cells: how many lie in our intervals, and the others.
 
 
-def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
-    """Apply a test to a tidy frame of records.
+def evaluate(test: dict, table: pd.DataFrame, paper: dict[str, float] | None = None) -> Verdict:
+    """Apply a test to a tidy frame of records; `paper` has the paper's numbers of cells, by the cells' names.
 
     A test names a `column`, or a difference of two ("a - b"), and the cells it looks at; one interval is made for
     each value of `each`:
@@ -71,7 +72,7 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
                    _listed(cells, lambda cell: f"{cell.interval[0]:.3g} to {cell.interval[1]:.3g}"), "",
                    _with_counts(test, cells, sides),
                    support=f"{len(sides)} cell{'s' if len(sides) > 1 else ''}: "
-                           f"{sides.count(1)} for, {sides.count(-1)} against")
+                           f"{sides.count(1)} for, {sides.count(-1)} against", size=_size(cells, paper or {}))
 
 
 def _cells(test: dict, table: pd.DataFrame) -> list[Cell]:
@@ -119,6 +120,23 @@ def _direction(cells: list[Cell], sides: list[int]) -> str:
     if against and (against > len(sides) / 2 or not in_favour):
         return CONTRADICTED
     return MIXED if against else UNDECIDED
+
+
+def _size(cells: list[Cell], paper: dict[str, float]) -> str:
+    """How many of the paper's numbers lie in our intervals; of the others, how many times theirs ours are."""
+    named = {_name(cell): cell for cell in cells}
+    paper = {name: value for name, value in paper.items() if name in named}     # a smaller scale lacks some cells
+    outside = [f"{name}: {_factor(named[name].mean, value)}".removeprefix(": ") for name, value in paper.items()
+               if not named[name].interval[0] <= value <= named[name].interval[1]]
+    inside = f"{len(paper) - len(outside)} of {len(paper)} numbers of the paper in our interval"
+    return "; ".join([inside, *outside]) if paper else ""
+
+
+def _factor(ours: float, theirs: float) -> str:
+    """How ours compares to a number outside our interval; a factor says nothing of numbers about zero."""
+    if ours * theirs <= 0:
+        return f"ours {ours:.2g}, theirs {theirs:.2g}"
+    return f"ours {ours / theirs:.2g} times theirs"
 
 
 def _needed(test: dict, table: pd.DataFrame) -> pd.DataFrame:
@@ -193,5 +211,8 @@ def _with_counts(test: dict, cells: list[Cell], sides: list[int]) -> str:
 
 
 def _listed(cells: list[Cell], text: Callable[[Cell], str]) -> str:
-    return "; ".join((" ".join(map(str, cell.name)).replace("_", " ") + ": " if any(cell.name) else "") + text(cell)
-                     for cell in cells)
+    return "; ".join(f"{_name(cell)}: {text(cell)}".removeprefix(": ") for cell in cells)
+
+
+def _name(cell: Cell) -> str:
+    return " ".join(map(str, cell.name)).replace("_", " ")

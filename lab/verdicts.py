@@ -38,7 +38,7 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
 
     for claim in load():
         judged = judge(claim, profile, known)
-        shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported")}
+        shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported", "known")}
         chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
         rows.append({**shown, **judged._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
     return pd.DataFrame(rows)
@@ -91,7 +91,7 @@ def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measure
         table, found = measured[place]
         if any(found < smaller.found for smaller in measured[:place]):
             continue
-        verdict = evaluate(claim["test"], table) if len(table) else Verdict(UNTESTED)
+        verdict = evaluate(claim["test"], table, claim.get("numbers")) if len(table) else Verdict(UNTESTED)
         if verdict.verdict == UNTESTED:
             continue
         if PROFILES.index(scale) < PROFILES.index(claim["scale"]):

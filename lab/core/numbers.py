@@ -12,12 +12,11 @@ import pandas as pd
 
 from lab.core import folders, profiles
 from lab.core.pages import NotRun, Page
-from lab.core.statistics import bootstrap, student
+from lab.core.statistics import student
 from lab.core.store import canonical
 
 MISSING = "(not measured)"
 REPORT = "numbers"        # the name under which a notebook keeps all that is known of its numbers
-_INTERVALS = {"image": bootstrap, "seed": student}
 
 
 class Number(NamedTuple):
@@ -49,7 +48,7 @@ class Number(NamedTuple):
 
 
 def mean(rows: pd.DataFrame, column: str, *, over: str = "image", scale: float = 1.0) -> Number:
-    """Mean of a column with its 95 % interval: bootstrap over images, Student's over trainings (`over` "seed").
+    """Mean of a column with Student's 95 % interval, over images or over trainings (`over` "seed").
 
     Of several rows an image or training has, their mean counts. `scale` is 100 for a share in per cent. Missing
     where there are no rows.
@@ -57,7 +56,7 @@ def mean(rows: pd.DataFrame, column: str, *, over: str = "image", scale: float =
     if rows.empty:
         return Number(None, rows=rows)
     values = scale * rows.assign(value=rows[column].astype(float)).groupby(over).value.mean().dropna().to_numpy()
-    return _estimate(values, over, rows)
+    return _estimate(values, rows)
 
 
 def difference(first: pd.DataFrame, second: pd.DataFrame, column: str, *, over: str = "image",
@@ -67,14 +66,13 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, column: str, *, over: 
     if first.empty or second.empty:
         return Number(None, rows=rows)
     one, other = (side.assign(value=side[column].astype(float)).groupby(over).value.mean() for side in (first, second))
-    return _estimate(scale * (one - other).dropna().to_numpy(), over, rows)
+    return _estimate(scale * (one - other).dropna().to_numpy(), rows)
 
 
-def _estimate(values: np.ndarray, over: str, rows: pd.DataFrame) -> Number:
+def _estimate(values: np.ndarray, rows: pd.DataFrame) -> Number:
     if not len(values):
         return Number(None, rows=rows)
-    interval = _INTERVALS[over](values) if len(values) > 1 else None
-    return Number(float(values.mean()), len(values), interval, rows)
+    return Number(float(values.mean()), len(values), student(values) if len(values) > 1 else None, rows)
 
 
 def statistic(rows: pd.DataFrame, value: Callable[[pd.DataFrame], float | int | str]) -> Number:

@@ -9,6 +9,10 @@ VERDICT_MARKS = {"holds": "✓", "contradicted": "✗", "mixed": "◐", "undecid
                  "not tested here": "–"}
 PAPERS = {"ghorbani2019": "Ghorbani et al. (2019)", "kindermans2019": "Kindermans et al. (2019)",
           "hooker2019": "Hooker et al. (2019)", "kamath2024": "Kamath et al. (2024)"}
+#: How a reported number is known to us.
+KNOWN = {"text": "read in the paper", "table": "from a table of the paper", "code": "from the authors' code",
+         "digitised": "read off a figure", "second-hand": "second-hand", "recalled": "recalled, unchecked",
+         "construction": "follows from the definition", "none": ""}
 FOLDED = 6      # lines from which a list shows only how many of its cells are for a claim
 
 
@@ -34,7 +38,8 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
         return f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}{history}"
 
     rows = [{"verdict": verdict(row), "claim": claim(row),
-             "the paper reports": lines(row.reported), "measured [95 % interval]": measured(row)}
+             "the paper reports": lines(row.reported) + (row.known and f"<i>{KNOWN[row.known]}</i>"),
+             "measured [95 % interval]": measured(row) + (row.size and f"<i>{lines(row.size)}</i>")}
             for row in ledger.itertuples()]
     return plain_table(pd.DataFrame(rows)).set_table_attributes('class="ledger"')
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from lab.chapters.attacks import figures as attacks
-from lab.chapters.fragility.figures import against_paper, comparison, validity
+from lab.chapters.fragility.figures import against_paper, beside_paper, comparison, sizes, validity
 from lab.chapters.fragility.reported import reported_comparison
 from lab.core import folders
-from lab.core.statistics import bootstrap
+from lab.core.statistics import bootstrap, student
 from lab.drawing import maps, tables
 from lab.drawing.style import PALETTE
 
@@ -136,13 +136,14 @@ def test_verdicts_are_counted_by_paper_and_controls_apart():
 def test_ledger_table_escapes_marks_and_folds():
     one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
            "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
-           "changes": "", "support": "1 cell: 1 for, 0 against"}
+           "changes": "", "known": "digitised", "size": "", "support": "1 cell: 1 for, 0 against"}
     many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
     ledger = tables.ledger_table(pd.DataFrame([one]))
     assert ledger.data.iloc[0].to_dict() == {
         "verdict": "<b>✓ holds</b><br>quick scale",
         "claim": "<b><a href='fragility.html'>p-1</a></b>, Fig. &lt;1&gt;<br>a &amp; b",
-        "the paper reports": "<div>1</div><div>2</div>", "measured [95 % interval]": "<div>x: 1 [0, 2]</div>"}
+        "the paper reports": "<div>1</div><div>2</div><i>read off a figure</i>",
+        "measured [95 % interval]": "<div>x: 1 [0, 2]</div>"}
     html = ledger.to_html()
     assert "✓ holds" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
     assert "1 cell" not in html and "<details>" not in html
@@ -211,12 +212,31 @@ def test_means_at_the_largest_size_stand_beside_the_papers(table):
     cells = against_paper(ours, reported_comparison()).data
     assert cells["map"].tolist() == 3 * ["simple gradient"] + 3 * ["integrated gradients"]
     assert cells.attack.tolist() == 2 * ["top-k attack", "mass-centre attack", "random sign"]
-    low, high = bootstrap(0.7 + (np.arange(4) - 1.5) / 50)
+    low, high = student(0.7 + (np.arange(4) - 1.5) / 50)
     assert list(cells)[2:] == ["n", *(f"{name}: ours / paper" for name in ("overlap", "rank correlation",
                                                                            "shift (pixels)"))]
     assert cells.iloc[0, 2:].tolist() == [4, f"0.7 [{low:.3g}, {high:.3g}] / 0.005", "0.6 [0.6, 0.6] / 0.285",
                                           "0.56 [0.56, 0.56] / 22.6"]
     assert cells.iloc[4, 3] == f"0.7 [{low:.3g}, {high:.3g}] / 0.214" and low < 0.695
+
+
+def test_every_number_of_the_paper_stands_beside_ours():
+    reported = reported_comparison()
+    paper = reported["top1000_intersection"]["SimpleGradient"]["topk"]
+    rows = [{"method": "gradient", "attack": "topk", "epsilon": epsilon, "topk": theirs + gap + noise, "spearman": 2.0,
+             "center": -1.0 + noise}
+            for epsilon, theirs, gap in zip((0.1, 0.2, 0.3, 0.4), paper[1:], (0.0, 0.5, -0.5, 0.0))
+            for noise in np.linspace(-0.1, 0.1, 9)]
+    compared = beside_paper(pd.DataFrame(rows), reported)
+    assert compared[compared.metric == "topk"]["where"].tolist() == ["inside", "higher", "lower", "inside"]
+    assert compared[compared.metric == "topk"].paper.tolist() == paper[1:]
+    assert set(compared[compared.metric == "spearman"]["where"]) == {"higher"}
+    figure = sizes(compared)
+    assert [axis.get_title() for axis in figure.axes] == [
+        "2 of 4 inside, 1 ours lower, 1 higher", "0 of 4 inside, 0 ours lower, 4 higher",
+        "0 of 4 inside, 4 ours lower, 0 higher"]
+    filled, empty = figure.axes[0].containers[1], figure.axes[0].containers[0]
+    assert sorted(filled[0].get_xdata()) == sorted([paper[1], paper[4]]) and len(empty[0].get_xdata()) == 2
 
 
 def test_validity_draws_percent(table):

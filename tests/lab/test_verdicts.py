@@ -11,7 +11,7 @@ from lab import catalogue, verdicts
 from lab.core import folders, results
 from lab.core.statistics import bootstrap
 from lab.core.store import Store
-from lab.drawing.tables import VERDICT_MARKS, verdict_counts
+from lab.drawing.tables import KNOWN, VERDICT_MARKS, verdict_counts
 from lab.evidence import CONTRADICTED, HOLDS, MIXED, SATURATED, UNDECIDED, UNTESTED, evaluate
 
 
@@ -42,6 +42,16 @@ def test_an_open_cell_says_how_many_images_would_decide():
     assert int(wanted[1].replace(",", "")) == np.ceil(expected)
     exactly = evaluate(BELOW, frame(a_random=0.3).assign(topk=lambda t: t.topk - t.topk.mean() + 0.3))
     assert "more than 10,000 images would decide" in exactly.measured_with_interval
+
+
+def test_size_is_the_papers_number_against_our_interval():
+    table = frame(a_random=0.1, b_random=0.2, c_random=0.25)
+    near = table[table.method == "a"].topk.mean() + 0.001
+    judged = evaluate(BELOW, table, {"a": near, "b": 0.4, "c": -0.1, "d": 1.0})
+    ours = [table[table.method == name].topk.mean() for name in "bc"]
+    assert judged.size == (f"1 of 3 numbers of the paper in our interval; b: ours {ours[0] / 0.4:.2g} times theirs; "
+                           f"c: ours {ours[1]:.2g}, theirs -0.1")
+    assert evaluate(BELOW, table).size == ""
 
 
 def test_a_family_of_cells_is_held_to_one_level():
@@ -191,7 +201,7 @@ def test_claims_are_complete_and_their_experiments_exist():
     tested = [claim for claim in loaded if "untested" not in claim]
     assert all(claim["experiment"] in catalogue.EXPERIMENTS for claim in tested)
     kinds = [sum(kind in claim["test"] for kind in ("where", "larger", "between")) for claim in tested]
-    assert set(kinds) == {1}
+    assert set(kinds) == {1} and {claim.get("known", "none") for claim in loaded} <= set(KNOWN)
 
 
 def test_over_seeds_two_sides_are_paired_by_image_first():

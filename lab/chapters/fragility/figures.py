@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from lab.chapters.fragility.reported import WIDTH, curve
-from lab.core.statistics import bootstrap
+from lab.core.statistics import bootstrap, student
 from lab.drawing.style import ATTACK_STYLE, NAMES, epsilon_axis, legend_below
 from lab.drawing.tables import plain_table
 
@@ -64,12 +64,50 @@ def against_paper(table: pd.DataFrame, reported: dict) -> Styler:
     for (method, attack), part in table[table.epsilon == table.epsilon.max()].groupby(["method", "attack"], sort=False):
         paper = {metric: curve(reported, metric, method, attack)[-1]
                  for metric in headings}
-        low_high = {metric: bootstrap(part[metric].to_numpy(float)) for metric in headings}
+        low_high = {metric: student(part[metric].to_numpy(float)) for metric in headings}
         cells = {heading: f"{part[metric].mean():.3g} [{low_high[metric][0]:.3g}, {low_high[metric][1]:.3g}]"
                           f" / {paper[metric]:.3g}" for metric, heading in headings.items()}
         rows.append({"map": NAMES[method], "attack": NAMES[attack], "n": len(part),
                      **{f"{name}: ours / paper": value for name, value in cells.items()}})
     return plain_table(pd.DataFrame(rows))
+
+
+def beside_paper(table: pd.DataFrame, reported: dict) -> pd.DataFrame:
+    """Each number of the paper's picture beside our mean: metric, method, attack, epsilon, paper, ours, low, high, and
+    whether the paper's lies in our 95 % interval ("inside"), or ours is "lower" or "higher"."""
+    rows = []
+    for (method, attack), part in table[table.epsilon > 0].groupby(["method", "attack"], sort=False):
+        for place, (epsilon, cell) in enumerate(part.groupby("epsilon"), 1):
+            for metric in AXES:
+                theirs, values = curve(reported, metric, method, attack)[place], cell[metric].to_numpy(float)
+                low, high = student(values)
+                where = "inside" if low <= theirs <= high else "lower" if high < theirs else "higher"
+                rows.append({"metric": metric, "method": method, "attack": attack, "epsilon": epsilon, "paper": theirs,
+                             "ours": values.mean(), "low": low, "high": high, "where": where})
+    return pd.DataFrame(rows)
+
+
+def sizes(compared: pd.DataFrame) -> Figure:
+    """Ours over the paper's, a panel a metric, of :func:`beside_paper`; on the line they are equal. Filled marks are
+    numbers of the paper inside our 95 % interval."""
+    figure, axes = plt.subplots(1, len(AXES), figsize=(10.5, 4.0))
+    for (metric, label), axis in zip({**AXES, "center": "centre shift (pixels)"}.items(), axes):
+        part = compared[compared.metric == metric]
+        for attack, style in ATTACK_STYLE.items():
+            for inside, rows in part[part.attack == attack].groupby(part["where"] == "inside"):
+                axis.errorbar(rows.paper, rows.ours, [rows.ours - rows.low, rows.high - rows.ours], linestyle="none",
+                              color=style["color"], marker=style["marker"], markersize=5, elinewidth=0.8,
+                              markerfacecolor=style["color"] if inside else "none",
+                              label=NAMES[attack] + ("" if inside else ", not in our interval"))
+        ends = [min(part.paper.min(), part.low.min()), max(part.paper.max(), part.high.max())]
+        axis.plot(ends, ends, color="0.35", linewidth=0.8, linestyle="--", label="equal")
+        counts = part["where"].value_counts()
+        axis.set_title(f"{counts.get('inside', 0)} of {len(part)} inside, {counts.get('lower', 0)} ours lower, "
+                       f"{counts.get('higher', 0)} higher", fontsize=9)
+        axis.set_xlabel("the paper's")
+        axis.set_ylabel(f"ours, {label.format(k='k')}")
+    legend_below(figure, axes, 4)
+    return figure
 
 
 def _published_sizes(epsilons: Sequence[float], reported: dict) -> bool:

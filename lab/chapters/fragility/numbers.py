@@ -3,6 +3,7 @@
 import pandas as pd
 
 from lab.chapters.fragility import comparison, portraits
+from lab.chapters.fragility.figures import beside_paper
 from lab.chapters.fragility.reported import curve, reported_comparison
 from lab.core.frames import select
 from lab.core.numbers import Chapter, Number, mean, sourced, statistic
@@ -14,6 +15,7 @@ number = NUMBERS.number
 FIGURE = "claims/reported/ghorbani2019_fig3.json, digitised"
 ALL = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
 BLACK = ["none", "black"]
+WHERES = ["inside", "lower", "higher"]
 LIVE = ("gradient", "integrated_gradients")
 
 
@@ -187,6 +189,14 @@ def photo_cells(page: Page, count: str) -> Number:
     """Cells of the grid on photographs that are published, of all there are."""
     table = page.edition(comparison.EXPERIMENT)
     return Number(table.attrs.get(count), rows=table)
+
+
+@number("photo.sizes.{where}", where=("all", "inside", "lower", "higher"))
+def photo_sizes(page: Page, where: str) -> Number:
+    """Numbers of the paper's picture that lie in our 95 % interval on photographs, above it (ours lower), or below."""
+    table = select(page.edition(comparison.EXPERIMENT), reference=BLACK)
+    return statistic(table, lambda rows: int(
+        beside_paper(rows, reported_comparison())["where"].isin([where] if where != "all" else WHERES).sum()))
 
 
 @number("path.points")
