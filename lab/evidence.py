@@ -39,6 +39,7 @@ class Verdict(NamedTuple):
     measured_with_interval: str = ""
     scale: str = ""
     support: str = ""
+    caveat: str = ""    #: What the test cannot tell.
     size: str = ""      #: Where the paper has numbers of these cells: how many lie in our intervals, and the others.
 
 

@@ -12,7 +12,7 @@ from lab import catalogue
 from lab.core import folders, results
 from lab.core.profiles import PROFILES, read_yaml
 from lab.core.store import Store, canonical
-from lab.evidence import UNTESTED, Verdict, evaluate
+from lab.evidence import HOLDS, UNTESTED, Verdict, evaluate
 
 
 def load() -> list[dict]:
@@ -97,8 +97,20 @@ def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measure
         if PROFILES.index(scale) < PROFILES.index(claim["scale"]):
             reason = f"needs the {claim['scale']} scale; for comparison, at the {scale} scale: "
             return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval, scale=scale)
-        return verdict._replace(scale=scale, measured_with_interval=verdict.measured_with_interval + _so_far(table))
+        return verdict._replace(scale=scale, measured_with_interval=verdict.measured_with_interval + _so_far(table),
+                                caveat=_caveat(claim, table))
     return Verdict(UNTESTED, reason=f"no records of {experiment} at the {profile} scale hold it", scale=profile)
+
+
+def _caveat(claim: dict, table: pd.DataFrame) -> str:
+    """What the test cannot tell: in the claim's words, and as the same test of a placebo shows, which has to fail it."""
+    said = claim.get("caveat", "")
+    if "placebo" not in claim:
+        return said
+    changed = {name: value for name, value in claim["placebo"].items() if name != "of"}
+    placebo = evaluate({**claim["test"], **changed}, table)
+    tells = "so the test cannot tell" if placebo.verdict == HOLDS else "so it can tell, in part"
+    return f"{said}; ".removeprefix("; ") + f"the same test of {claim['placebo']['of']}: {placebo.support}, {tells}"
 
 
 def _so_far(table: pd.DataFrame) -> str:

@@ -35,7 +35,8 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
 
     def claim(row) -> str:
         history = row.changes and f"<details><summary>The test was changed</summary>{lines(row.changes)}</details>"
-        return f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}{history}"
+        caveat = row.caveat and f"<div><i>Caveat:</i> {escape(row.caveat)}.</div>"
+        return f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}{caveat}{history}"
 
     rows = [{"verdict": verdict(row), "claim": claim(row),
              "the paper reports": lines(row.reported) + (row.known and f"<i>{KNOWN[row.known]}</i>"),

@@ -136,7 +136,7 @@ def test_verdicts_are_counted_by_paper_and_controls_apart():
 def test_ledger_table_escapes_marks_and_folds():
     one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
            "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
-           "changes": "", "known": "digitised", "size": "", "support": "1 cell: 1 for, 0 against"}
+           "changes": "", "known": "digitised", "size": "", "caveat": "", "support": "1 cell: 1 for, 0 against"}
     many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
     ledger = tables.ledger_table(pd.DataFrame([one]))
     assert ledger.data.iloc[0].to_dict() == {

@@ -54,6 +54,17 @@ def test_size_is_the_papers_number_against_our_interval():
     assert evaluate(BELOW, table).size == ""
 
 
+@pytest.mark.parametrize("placebo, tells", [(0.1, "1 cell: 1 for, 0 against, so the test cannot tell"),
+                                            (0.5, "1 cell: 0 for, 1 against, so it can tell, in part")])
+def test_a_placebo_that_passes_the_test_shows_that_it_cannot_tell(placebo, tells):
+    table = frame(a_random=0.1, a_other=placebo)
+    table.attrs.update(done=1, cells=1)
+    claim = {"experiment": "", "test": BELOW, "scale": "quick", "caveat": "few images",
+             "placebo": {"of": "another image", "where": {"attack": "other"}}}
+    judged = verdicts.judge(claim, "quick", lambda experiment, scale: results.Measured(table, frozenset("a")))
+    assert judged.caveat == f"few images; the same test of another image: {tells}" and judged.verdict == HOLDS
+
+
 def test_a_family_of_cells_is_held_to_one_level():
     """Each of twelve cells would be clear by itself, at p = 0.03; together none is."""
     names = [f"{letter}_random" for letter in "abcdefghijkl"]
