@@ -103,7 +103,7 @@ def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measure
 
 
 def _caveat(claim: dict, table: pd.DataFrame) -> str:
-    """What the test cannot tell: in the claim's words, and as the same test of a placebo shows, which has to fail it."""
+    """What the test cannot tell, as the claim says, and as the same test of a placebo shows, which has to fail it."""
     said = claim.get("caveat", "")
     if "placebo" not in claim:
         return said
