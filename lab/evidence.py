@@ -25,7 +25,8 @@ class Cell(NamedTuple):
     n: int
     p: float            #: Of the side that the mean lies on: that it is not there.
     for_claim: bool     #: Whether that side is the claim's.
-    decides: float      #: How many images or seeds would decide, as things stand.
+    spread: float       #: Standard deviation over images or seeds.
+    distance: float     #: From the mean to the claim's bound.
     saturated: bool = False     #: Both sides have one and the same value in every unit: the score is at its end.
 
 
@@ -96,14 +97,13 @@ def _cell(name: tuple, test: dict, values: np.ndarray) -> Cell:
         margin = test["within"]
         distance, inside = abs(abs(mean) - margin), abs(mean) < margin
         p = equivalence(values, margin) if inside else two_sided(values, margin if mean > 0 else -margin)
-        return Cell(name, mean, student(values), len(values), p, inside,
-                    deciding(spread, distance, 2 * LEVEL if inside else LEVEL))
+        return Cell(name, mean, student(values), len(values), p, inside, spread, distance)
     bound = test.get("below", test.get("above", test.get("margin", 0.0)))
     toward = -1 if "below" in test else 1
     if test.get("of") == "smallest":        # a rule without exceptions: one value decides
-        return Cell(name, mean, (mean, mean), 1, 0.0, toward * (mean - bound) > 0, 1)
+        return Cell(name, mean, (mean, mean), 1, 0.0, toward * (mean - bound) > 0, 0.0, 1.0)
     return Cell(name, mean, student(values), len(values), two_sided(values, bound), toward * (mean - bound) > 0,
-                deciding(spread, abs(mean - bound)))
+                spread, abs(mean - bound))
 
 
 def _sides(cells: list[Cell]) -> list[int]:
@@ -203,7 +203,9 @@ def _with_counts(test: dict, cells: list[Cell], sides: list[int]) -> str:
         shown = f"{cell.mean:.3g} [{low:.3g}, {high:.3g}]" + ("" if alike else f", n = {cell.n} {unit}")
         if cell.saturated:
             return f"{shown} (saturated)"
-        wanted = f"about {cell.decides:,.0f}" if cell.decides <= _MOST else f"more than {_MOST:,}"
+        # At the level of the first of Holm's steps, and no fewer than there are: those did not decide.
+        enough = max(cell.n + 1, deciding(cell.spread, cell.distance, LEVEL / len(cells)))
+        wanted = f"about {enough:,.0f}" if enough <= _MOST else f"more than {_MOST:,}"
         return shown if side else f"{shown} (open, {wanted} {unit} would decide)"
 
     texts = iter([text(cell, side) for cell, side in zip(cells, sides)])

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import NamedTuple
@@ -34,6 +34,11 @@ def shrink(cell: dict, **most: int) -> tuple[dict, dict[str, float]]:
     """A sketch of the cell, each of the named numbers at most so large, and how many times larger the cell's are."""
     tiny = {**cell, **{name: min(limit, cell[name]) for name, limit in most.items()}}
     return tiny, {name: cell[name] / tiny[name] if tiny[name] else 1.0 for name in most}
+
+
+def distinct(cells: Iterable[dict]) -> list[dict]:
+    """The cells in order, each once: several grids of one experiment may share some."""
+    return list({canonical(cell): cell for cell in cells}.values())
 
 
 def repeatable(function: Callable) -> Callable:

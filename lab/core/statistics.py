@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
@@ -63,7 +63,13 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 def deciding(spread: float, distance: float, level: float = 0.05, power: float = 0.8) -> float:
     """How many values of this standard deviation tell a mean so far from a bound from it, with that power at a
-    two-sided level; without end where the mean lies on the bound."""
-    if distance == 0:
+    two-sided level of Student's test; without end where the mean lies on the bound, or no spread is known."""
+    if distance == 0 or not np.isfinite(spread):
         return np.inf
-    return float(np.ceil(max(2.0, ((ndtri(1 - level / 2) + ndtri(power)) * spread / distance) ** 2)))
+    count = 2.0
+    for _ in range(100):        # more values widen Student's distribution less
+        wanted = (stdtrit(count - 1, 1 - level / 2) + stdtrit(count - 1, power)) * spread / distance
+        if wanted**2 <= count:
+            return float(count)
+        count = max(count + 1, min(np.ceil(wanted**2), 1.5 * count))
+    return np.inf

@@ -38,8 +38,9 @@ def test_an_open_cell_says_how_many_images_would_decide():
     assert judged.verdict == UNDECIDED and "; n = 50 images" in judged.measured_with_interval
     wanted = re.search(r"b: .*open, about ([\d,]+) images would decide", judged.measured_with_interval)
     table = frame(b_random=0.295)
-    expected = (2.8016 * table.topk.std() / (0.3 - table.topk.mean())) ** 2
-    assert int(wanted[1].replace(",", "")) == np.ceil(expected)
+    both = 2.2414 + 0.8416       # quantiles of half of 5 % on two sides, and of a power of 80 %
+    expected = (both * table.topk.std() / (0.3 - table.topk.mean())) ** 2
+    assert int(wanted[1].replace(",", "")) == pytest.approx(expected, rel=0.002)
     exactly = evaluate(BELOW, frame(a_random=0.3).assign(topk=lambda t: t.topk - t.topk.mean() + 0.3))
     assert "more than 10,000 images would decide" in exactly.measured_with_interval
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fragility import attribution, removal
 from lab.chapters.roar import trainings
-from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for
+from lab.core.experiment import Experiment, Factor, Outcome, device, distinct, generator_for
 from lab.core.parameters import grids, one_of
 from lab.core.store import Store, canonical
 from lab.material import data
@@ -46,8 +46,8 @@ SHARED = (*trainings.RECIPE, "unit", "explained")
 
 
 def cells(parameters: Ranked) -> list[dict]:
-    return [family_cell(one.model_dump(), family) for one in grids(parameters)
-            for family in dict.fromkeys(FAMILY[name] for name in one.estimators)]
+    return distinct(family_cell(one.model_dump(), family) for one in grids(parameters)
+                    for family in dict.fromkeys(FAMILY[name] for name in one.estimators))
 
 
 def family_cell(values: dict, family: str) -> dict:

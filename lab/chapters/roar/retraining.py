@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fragility import attribution, removal, training
 from lab.chapters.roar import rankings, trainings
-from lab.core.experiment import Experiment, Factor, Outcome, generator_for
+from lab.core.experiment import Experiment, Factor, Outcome, distinct, generator_for
 from lab.core.parameters import Fraction, grids
 from lab.core.store import Store
 from lab.material import data
@@ -39,7 +39,7 @@ SHARED = (*rankings.SHARED, "path_steps", "ensemble_path_steps", "samples", "fil
 
 def cells(parameters: Roar) -> list[dict]:
     """Grouped by estimator, so that a chunk of cells needs few rankings."""
-    return [cell for one in grids(parameters) for cell in _grid(one)]
+    return distinct(cell for one in grids(parameters) for cell in _grid(one))
 
 
 def _grid(parameters: Roar) -> list[dict]:

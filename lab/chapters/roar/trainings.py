@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fragility import training
-from lab.core.experiment import Experiment, Factor, Outcome, device
+from lab.core.experiment import Experiment, Factor, Outcome, device, distinct
 from lab.core.parameters import Several, grids, one_of
 from lab.core.store import Store, fingerprint
 from lab.material import data, networks
@@ -59,8 +59,8 @@ class Sets(NamedTuple):
 
 
 def cells(parameters: Trainings) -> list[dict]:
-    return [{**one.model_dump(include=set(RECIPE)), "pipeline": pipeline, "seed": seed}
-            for one in grids(parameters) for pipeline in PIPELINES for seed in one.seeds]
+    return distinct({**one.model_dump(include=set(RECIPE)), "pipeline": pipeline, "seed": seed}
+                    for one in grids(parameters) for pipeline in PIPELINES for seed in one.seeds)
 
 
 def inputs(cell: dict, store: Store) -> dict:
