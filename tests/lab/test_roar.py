@@ -15,7 +15,7 @@ from fragility import attribution, removal, training
 from fragility.passes import predict
 from lab import catalogue, verdicts
 from lab.chapters.roar import figures as drawing
-from lab.chapters.roar import rankings, retraining, trainings
+from lab.chapters.roar import benchmarks, rankings, retraining, trainings
 from lab.cli import main
 from lab.core import folders, profiles
 from lab.core.running import collect
@@ -226,17 +226,9 @@ def test_agreement_of_benchmarks():
     one, other, against, blind = ({"kind": kind, "mode": mode} for kind in ("retrain", "road") for mode in
                                   ("remove", "keep"))
     table = pd.DataFrame(rows)
-    assert retraining.agreement(table, one, against) == pytest.approx((1, 1, 1))
-    assert retraining.agreement(table, one, other)[0] == pytest.approx(-1)      # keeping is good where accuracy stays
-    assert np.isnan(retraining.agreement(table, one, blind)).all()
-
-
-def test_trainings_are_compared_at_the_same_seed():
-    first, second = (pd.DataFrame({"seed": seeds, "accuracy": values})
-                     for seeds, values in (([2, 0, 1], [3.0, 1.0, 2.0]), ([0, 2], [0.5, 1.0])))
-    assert retraining.paired(first, second).tolist() == [2.0, 0.5]
-    with pytest.raises(ValueError):
-        retraining.paired(first, pd.concat([second, second]))
+    assert benchmarks.agreement(table, one, against) == pytest.approx((1, 1, 1))
+    assert benchmarks.agreement(table, one, other)[0] == pytest.approx(-1)      # keeping is good where accuracy stays
+    assert np.isnan(benchmarks.agreement(table, one, blind)).all()
 
 
 def test_guessing_is_drawn_for_every_data_set():
