@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from lab import catalogue
-from lab.chapters.roar import retraining, toy
+from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.core import folders, numbers
 from lab.core.numbers import MISSING
 from lab.core.pages import Page
+from lab.core.store import canonical
 
 PAGE = Page.at("roar", "quick", None)
 ROAR = catalogue.chapter("roar")
@@ -117,6 +118,25 @@ def test_what_is_not_published_is_not_measured():
     assert ROAR.describe("cifar.sobel.left", page)["text"] == MISSING
     assert ROAR.describe("clothes.sobel.change", page)["text"] == MISSING
     assert ROAR.describe("cifar.random.left", page)["text"] != MISSING
+
+
+def test_statements_wait_for_estimators_that_the_run_lacks():
+    """A run of two estimators, without filters, masks or kept shares, hands over what it has and fails no statement."""
+    page = Page("roar", PAGE.settings | {"filtered": [], "kept": []}, None, profile="own", compute=False)
+    rows = [{"data_set": "mnist-5k", "estimator": name, "kind": kind, "mode": "remove", "filter": "none",
+             "fraction": fraction, "seed": seed, "accuracy": 2 * seed + (50.0 if kind == "original" else 90.0),
+             "record": "key"}
+            for name in ("GRAD", "Random") for kind in ("retrain", "original", "road") for fraction in (0.5, 0.9)
+            for seed in (0, 1)]
+    measured = {retraining: pd.DataFrame(rows), toy: toy.accuracies(0, 1000).assign(seed=0, record="key")}
+    for experiment in (retraining, trainings, rankings, path_steps, toy):
+        one = experiment.EXPERIMENT
+        cells = one.cells(page.parameters(one))
+        page._frames["live", one.name, canonical(cells)] = measured.get(experiment, pd.DataFrame())
+    assert ROAR.describe("left.grad", page)["text"] == "91" and ROAR.describe("left.sobel", page)["text"] == MISSING
+    assert ROAR.describe("blur.max", page)["text"] == ROAR.describe("blurred", page)["text"] == MISSING
+    held = {name: numbers.holds(one, page) for name, one in ROAR.statements.items()}
+    assert held["masks_alone_give_the_class"] is held["good_maps_are_not_edges"] is None
 
 
 def test_the_text_has_the_problem_that_is_solved():

@@ -43,13 +43,15 @@ def agreement(table: pd.DataFrame, first: dict, second: dict, draws: int = 2000)
 
     `first` and `second` select the rows of a benchmark: values of the columns kind, mode and fraction. An
     estimator is better the less accuracy is left where its top is removed, the more where it is kept. NaN where a
-    benchmark cannot tell any two estimators apart.
+    benchmark does not tell any two estimators apart, or was not measured.
     """
     sides = []
     for chosen in (first, second):
         rows = table[(table["filter"] == "none") & np.logical_and.reduce([table[k] == v for k, v in chosen.items()])]
         sides.append((1 if chosen["mode"] == "keep" else -1) * rows.groupby("estimator").accuracy.mean())
     values = pd.concat(sides, axis=1, join="inner").to_numpy()
+    if len(values) < 2:
+        return (np.nan,) * 3
     picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
     with np.errstate(invalid="ignore"):
         measured, *drawn = _spearman(values[np.concatenate([[np.arange(len(values))], picks])])

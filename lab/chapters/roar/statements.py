@@ -1,42 +1,24 @@
 """What the text of the chapter on removal says of its numbers."""
 
-from lab.chapters.roar import published, rankings, retraining, toy, trainings
+from lab.chapters.roar import numbers, published, rankings, toy
 from lab.chapters.roar.figures import reported_roar
-from lab.chapters.roar.numbers import (
-    MASKS,
-    NUMBERS,
-    blur,
-    bottom_share,
-    edges,
-    guessed,
-    left,
-    left_at_first,
-    live,
-    masks,
-    original,
-    own,
-    road,
-    spread,
-    spread_looking,
-    toy_accuracy,
-)
-from lab.chapters.roar.published import DATA, FILTERED, edition
+from lab.chapters.roar.numbers import NUMBERS, live
+from lab.chapters.roar.published import FILTERED, edition
 from lab.core.frames import select
-from lab.core.pages import Page
+from lab.core.pages import NotRun, Page
 
 statement = NUMBERS.statement
 BASES = rankings.BASES
 ENSEMBLES = ("SG-SQ-GRAD", "VAR-GRAD")
 
 
-def _left(page: Page, *estimators: str) -> list[float]:
-    return [left(page, name).value for name in estimators]
-
-
-@statement
-def untouched_images_are_learnt(page: Page) -> bool:
-    """Networks of the live run get more than half of the untouched images right, with every seed."""
-    return select(own(page, trainings.EXPERIMENT), pipeline="direct").accuracy.min() > 50
+def _run(page: Page, *estimators: str, share: float | None = None, **where) -> dict[str, float]:
+    """Mean accuracy by estimator in the live run, at the largest share unless another is asked for; NotRun where it
+    lacks one of these."""
+    found = live(page, share, **where).groupby("estimator").accuracy.mean().to_dict()
+    if missing := set(estimators) - set(found):
+        raise NotRun(f"of estimators that the live run lacks: {', '.join(sorted(missing))}")
+    return found
 
 
 @statement
@@ -45,7 +27,7 @@ def a_new_fit_spares_what_is_useless(page: Page) -> bool:
     the seed; without one, the first useless input costs more than the new fit loses by all of them."""
     table = page.live(toy.EXPERIMENT)
     flat = select(table, ranking="worst", retrained=True, removed=toy.FEATURES - toy.INFORMATIVE)
-    return flat.accuracy.min() > 97 and toy_accuracy(page, "broken").value < flat.accuracy.mean() - 5
+    return flat.accuracy.min() > 97 and numbers.toy_accuracy(page, "broken").value < flat.accuracy.mean() - 5
 
 
 @statement
@@ -54,97 +36,92 @@ def redundant_inputs_are_not_seen(page: Page) -> bool:
     table = page.live(toy.EXPERIMENT)
     full = select(table, ranking="true", retrained=True, removed=0).accuracy.mean()
     none = select(table, removed=toy.FEATURES).accuracy
-    return toy_accuracy(page, "redundant").value > full - 1 and none.between(40, 60).all()
+    return numbers.toy_accuracy(page, "redundant").value > full - 1 and none.between(40, 60).all()
 
 
 @statement
 def training_again_restores_accuracy(page: Page) -> bool:
     """With most pixels removed at random, a network trained on such images is better than the explained one by more
     than 5 points; with the smallest share removed the two are within 5 points."""
-    gaps = [again.value - original(page, share).value for again, share in
-            ((left(page, "Random"), "widest"), (left_at_first(page, "Random"), "narrowest"))]
-    return gaps[0] > 5 > abs(gaps[1])
+    wide, narrow = (_run(page, "Random", share=share(page.settings["fractions"]))["Random"]
+                    - _run(page, "Random", share=share(page.settings["fractions"]), kind="original")["Random"]
+                    for share in (max, min))
+    return wide > 5 > abs(narrow)
 
 
 @statement
 def base_estimators_do_not_beat_random(page: Page) -> bool:
-    """At the largest share no base estimator leaves less than a random ranking, and SmoothGrad does not help."""
-    return min(_left(page, *BASES)) > left(page, "Random").value and left(page, "SG-GRAD").value > left(
-        page, "GRAD").value - 1
-
-
-@statement
-def integrated_gradients_beat_random_at_first(page: Page) -> bool:
-    """At the smallest share integrated gradients leave less than a random ranking."""
-    return left_at_first(page, "IG").value < left_at_first(page, "Random").value
+    """At the largest share no base estimator leaves less than a random ranking, and SmoothGrad does not help; at the
+    smallest integrated gradients leave less."""
+    wide = _run(page, *BASES, "SG-GRAD", "Random")
+    narrow = _run(page, "IG", "Random", share=min(page.settings["fractions"]))
+    return (min(wide[name] for name in BASES) > wide["Random"] and wide["SG-GRAD"] > wide["GRAD"] - 1
+            and narrow["IG"] < narrow["Random"])
 
 
 @statement
 def ensembles_do_not_beat_random_on_digits(page: Page) -> bool:
     """On these digits the squared and the variance ensemble leave more than a random ranking, and Sobel leaves least
     of all."""
-    return min(_left(page, *ENSEMBLES)) > left(page, "Random").value and _best(page) == "Sobel"
-
-
-def _best(page: Page) -> str:
-    return live(page).groupby("estimator").accuracy.mean().idxmin()
+    found = _run(page, *ENSEMBLES, "Sobel", "Random")
+    return min(found[name] for name in ENSEMBLES) > found["Random"] and min(found, key=found.get) == "Sobel"
 
 
 @statement
 def good_maps_are_not_edges(page: Page) -> bool:
     """Sobel's ranking shares less than a third of its top pixels with the gradient's and with VAR-GRAD's."""
-    return max(edges(page, name).value for name in ("GRAD", "VAR-GRAD")) < 33
+    _run(page, "GRAD", "VAR-GRAD")
+    return max(numbers.edges(page, name).value for name in ("GRAD", "VAR-GRAD")) < 33
 
 
 @statement
 def keeping_tells_estimators_apart_less(page: Page) -> bool:
     """Between the best and the worst estimator lie fewer points in KAR than in ROAR, with and without the rankings that
     look at no network."""
-    return all(one(page, "kar").value < one(page, "roar").value for one in (spread, spread_looking))
+    _run(page, "GRAD", *rankings.CONTROLS, mode="keep")
+    return all(one(page, "kar").value < one(page, "roar").value for one in (numbers.spread, numbers.spread_looking))
 
 
 @statement
 def masks_alone_give_the_class(page: Page) -> bool:
     """The masks of the gradient and of VAR-GRAD give as much as the degraded images, within a point, or more; those of
     a random ranking give nothing."""
-    return (all(masks(page, name).value > left(page, name).value - 1 for name in ("GRAD", "VAR-GRAD"))
-            and abs(masks(page, "Random").value - guessed(page).value) < 5)
+    telling = "GRAD", "VAR-GRAD"
+    alone, behind = _run(page, *telling, "Random", kind="masks"), _run(page, *telling)
+    return (all(alone[name] > behind[name] - 1 for name in telling)
+            and abs(alone["Random"] - numbers.guessed(page).value) < 5)
 
 
 @statement
 def the_best_score_goes_to_masks_that_say_least(page: Page) -> bool:
-    """The ranking that leaves least is the one whose masks say least, of those asked and but for the random ones."""
-    asked = [name for name in MASKS if name != "Random"]
-    return _best(page) == min(asked, key=lambda name: masks(page, name).value)
-
-
-@statement
-def sobel_leaves_the_bottom_rows(page: Page) -> bool:
-    """At least nine tenths of the pixels that Sobel leaves are in the last rows."""
-    return bottom_share(page).value > 90
+    """The ranking that leaves least is the one whose masks say least, of those asked and but for the random ones;
+    nine tenths of the pixels that Sobel leaves are in the last rows."""
+    alone, behind = _run(page, "Random", "Sobel", kind="masks"), _run(page, "Sobel")
+    del alone["Random"]
+    return min(behind, key=behind.get) == min(alone, key=alone.get) and numbers.bottom_share(page).value > 90
 
 
 @statement
 def imputation_prefers_a_ranking_that_looks_at_no_network(page: Page) -> bool:
     """ROAD leaves least of Sobel's ranking, and less of the squared ensemble's than of a random one, which is the
     highest of all."""
-    rows = live(page, kind="road").groupby("estimator").accuracy.mean()
-    ends = rows.idxmin(), rows.idxmax()
-    return ends == ("Sobel", "Random") and road(page, "SG-SQ-GRAD").value < rows["Random"] - 20
+    found = _run(page, "SG-SQ-GRAD", "Sobel", "Random", kind="road")
+    order = sorted(found, key=found.get)
+    return (order[0], order[-1]) == ("Sobel", "Random") and found["SG-SQ-GRAD"] < found["Random"] - 20
 
 
 @statement
 def no_filter_improves_the_score_of_digits(page: Page) -> bool:
     """In this run neither filter improves the score beyond chance."""
-    return all(not blur(page, kind).interval or blur(page, kind).interval[1] > 0 for kind in rankings.FILTERS)
+    changes = (numbers.blur(page, kind).interval for kind in rankings.FILTERS)
+    return all(interval is None or interval[1] > 0 for interval in changes)
 
 
 @statement
 def the_papers_base_estimators_do_not_beat_random(page: Page) -> bool:
     """In the paper, with nine tenths removed, every base estimator leaves more than a random ranking on all three data
     sets, and the squared and variance ensembles of the gradient leave less."""
-    rows = reported_roar().query("mode == 'ROAR' and percent == 90").pivot(
-        index="data_set", columns="estimator", values="accuracy")
+    rows = select(reported_roar(), mode="ROAR", percent=90).pivot_table("accuracy", "data_set", "estimator")
     return (all((rows[name] > rows.Random).all() for name in BASES)
             and all((rows[name] < rows.Random).all() for name in ENSEMBLES))
 
@@ -152,12 +129,10 @@ def the_papers_base_estimators_do_not_beat_random(page: Page) -> bool:
 @statement
 def sobel_is_worse_than_random_in_the_paper(page: Page) -> bool:
     """In the paper Sobel leaves more than a random ranking nearly everywhere: in at least 12 of 15 cells of ROAR."""
-    rows = reported_roar().query("mode == 'ROAR'").pivot(index=["data_set", "percent"], columns="estimator",
-                                                         values="accuracy")
+    rows = select(reported_roar(), mode="ROAR").pivot_table("accuracy", ["data_set", "percent"], "estimator")
     return len(rows) == 15 and (rows.Sobel > rows.Random).sum() >= 12
 
 
-# ----------------------------------------------------------------------------------------------- published records
 def _leaves(page: Page, data: str, **where) -> dict[str, float]:
     """Mean accuracy by estimator at the largest share."""
     return edition(page, data, **where).groupby("estimator").accuracy.mean().to_dict()
@@ -269,16 +244,3 @@ def short_paths_are_enough_on_clothes(page: Page) -> bool:
     the lowest."""
     found = {name: published.path(page, name).value for name in rankings.FAMILIES["SG-IG"]}
     return min(found.values()) > 0.98 and min(found, key=found.get) == "SG-IG"
-
-
-@statement
-def published_accuracies_are_whole(page: Page) -> bool:
-    """Every estimator of ROAR is published on both data sets with at least three trainings at every share."""
-    table = page.edition(retraining.EXPERIMENT)
-    for data, name in DATA.items():
-        rows = select(table, data_set=name, kind="retrain", mode="remove", filter="none")
-        counts = rows.groupby(["estimator", "fraction"]).seed.nunique()
-        estimators = published.COMMON + (published.CLOTHES if data == "clothes" else ())
-        if set(rows.estimator) != set(estimators) or counts.min() < 3 or len(counts) != 3 * len(estimators):
-            return False
-    return True
