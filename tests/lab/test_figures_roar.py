@@ -2,10 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from lab.chapters.roar import figures
+from lab.chapters.roar import figures, tables
 from lab.core.store import from_body
 from tests.lab.test_figures import band, closed, lies, line, shown, texts  # noqa: F401 (closed: a fixture)
 
@@ -31,6 +32,11 @@ def test_degraded_images_stand_in_rows_of_estimators():
     assert [axis.get_title() for axis in axes.flat] == ["", "88 %", "", "", "", "70 %"]
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["GRAD", "Random"]
     assert [axis.get_xlabel() for axis in axes.flat] == ["", "", "", "10 %", "50 %", "90 %"]
+
+
+def test_notes_are_means_of_what_was_measured():
+    rows = pd.DataFrame([*trained("GRAD", 0.5, 60, 71), *trained("GRAD", 0.9, 40), *trained("Random", 0.2, 10)])
+    assert figures.mean_notes(rows, [0.1, 0.5, 0.9]) == {("GRAD", 1): "65.5 %", ("GRAD", 2): "40.0 %"}
 
 
 def test_toy_curves_tell_fits_apart():
@@ -70,6 +76,46 @@ def test_removal_curves_start_at_the_untouched_images():
     assert set(texts(figure.legends[0].get_texts())) == {"GRAD", "Random", "guessing"}
 
 
+def cells(estimator, kind, *accuracies, mode="remove", filtering="none", fraction=0.9, data_set="mnist-5k"):
+    return [{"data_set": data_set, "estimator": estimator, "kind": kind, "mode": mode, "filter": filtering,
+             "fraction": fraction, "seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate(accuracies)]
+
+
+CONTROLS = pd.DataFrame({"data_set": ["mnist-5k", "mnist-5k", "cifar10"], "pipeline": ["direct", "resized", "direct"],
+                         "accuracy": [97.0, 90.0, 72.0]})
+
+
+def test_panels_are_of_a_data_set_and_a_group_that_was_measured():
+    rows = pd.DataFrame([*cells("GRAD", "retrain", 60), *cells("VAR-IG", "retrain", 50), *cells("GB", "road", 50),
+                         *cells("Random", "retrain", 40), *cells("SG-GB", "retrain", 30, data_set="cifar10")])
+    panels = figures.by_group(rows, CONTROLS)
+    assert {title: (list(table.estimator), control) for title, (table, control) in panels.items()} == {
+        "base, mnist-5k": (["GRAD", "Random"], 97.0), "squared, variance, mnist-5k": (["VAR-IG", "Random"], 97.0),
+        "SmoothGrad, cifar10": (["SG-GB"], 72.0)}
+    theirs = figures.reported_by_group()
+    assert list(theirs) == ["paper: base", "paper: SmoothGrad", "paper: squared, variance"]
+    table, control = theirs["paper: base"]
+    assert set(table.estimator) == {"GRAD", "IG", "GB", "Sobel", "Random"} and control == 76.68
+    assert set(table.data_set) == {"ImageNet"} and len(table) == 5 * 5
+
+
+def test_dots_of_masks_stand_beside_those_of_images():
+    rows = pd.DataFrame([*cells("GRAD", "masks", 90, 92), *cells("GRAD", "retrain", 95, 97),
+                         *cells("Random", "retrain", 40), *cells("GRAD", "retrain", 99, fraction=0.5)])
+    axis, = figures.mask_dots(rows, CONTROLS).axes
+    assert texts(axis.get_yticklabels()) == ["GRAD, mask alone", "GRAD, what ROAR sees"]
+    dots = [one for one in axis.get_lines() if one.get_marker() == "o"]
+    assert lies(dots[0], [90, 92], 0) and lies(dots[1], [95, 97], 1)
+    assert np.allclose(line(axis, "nothing replaced").get_xdata(), 97)
+
+
+def test_dots_of_filters():
+    rows = pd.DataFrame([*cells("GRAD", "retrain", 95, 97), *cells("GRAD", "retrain", 80, filtering="max"),
+                         *cells("IG", "retrain", 70)])
+    axis, = figures.filter_dots(rows, ["GRAD"], 97.0).axes
+    assert texts(axis.get_yticklabels()) == ["GRAD, as it is", "GRAD, 3 x 3 maximum"]
+
+
 def test_no_two_estimators_look_alike():
     names = [f"{kind}{base}" for kind in ("", "SQ-", "SG-", "SG-SQ-", "VAR-") for base in ("GRAD", "IG", "GB")]
     names += ["Sobel", "Random"]
@@ -100,7 +146,7 @@ def test_accuracies_stand_beside_the_papers():
                                                                        ("Random", "remove", 0.9, (80,)),
                                                                        ("SQ-GRAD", "remove", 0.25, (70, 71)))
                          for accuracy in accuracies])
-    cells = figures.accuracy_table(rows).data
+    cells = tables.accuracy_table(rows).data
     assert list(cells) == ["data", "estimator", "ROAR, 25 % removed", "ROAR, 90 % removed", "KAR, 10 % kept"]
     assert cells.iloc[0].tolist() == ["mnist-5k", "Random", "", "80.0 (1)<br>paper: 38.1, 68.4, 63.5",
                                       "91.0 ± 1.4 (2)<br>paper: 37.2, 68.1, 63.6"]
@@ -115,9 +161,29 @@ def test_trainings_on_untouched_images_are_summed_up():
 
     records = [record("direct", 97.0, 10.0), record("direct", 98.0, 14.0), record("retrain", 50.0, 99.0),
                record("direct", 70.0, 30.0, "cifar10"), record("direct", 72.0, 30.0, "cifar10")]
-    cells = figures.training_table(records).data
+    cells = tables.training_table(records).data
     assert list(cells) == ["data", "network", "images x epochs", "trainings", "test accuracy (%)", "time of one (s)",
                            "device"]
     assert cells.values.tolist() == [
         ["mnist-5k", "mnist-cnn", "4,000 x 2", 2, "97.50 ± 0.71", "12 ± 3", "CPU"],
         ["cifar10", "mnist-cnn", "4,000 x 2", 2, "71.00 ± 1.41", "30 ± 0", "CPU"]]
+
+
+def test_kinds_are_counted():
+    shown = tables.kinds_table(pd.DataFrame({"kind": ["retrain", "road", "retrain"]})).data
+    assert dict(zip(shown.kind, shown.cells)) == {"retrain": 2, "original": 0, "road": 1, "masks": 0, "fresh": 0}
+
+
+def test_benchmarks_of_an_estimator_stand_in_a_row():
+    rows = pd.DataFrame([*cells("Random", "retrain", 50, 52, 54), *cells("GRAD", "retrain", 40, 44),
+                         *cells("GRAD", "masks", 30), *cells("GRAD", "road", 20), *cells("Random", "road", 22),
+                         *cells("GRAD", "road", 60, fraction=0.5)])
+    shown = tables.benchmark_table(rows).data
+    assert shown.values.tolist() == [
+        ["mnist-5k", "GRAD", "42.0 ± 2.8 (2)", "−9.0 [−21.7 to +3.7]", "30.0 (1)", "20.0", "60.0"],
+        ["mnist-5k", "Random", "52.0 ± 2.0 (3)", "", "", "22.0", ""]]
+
+
+@pytest.mark.parametrize("name, share", [("mnist-5k", 10), ("ImageNet", 0.1), ("Birdsnap", 0.2)])
+def test_guessing_gets_one_class_right(name, share):
+    assert figures.guessing(name) == pytest.approx(share)

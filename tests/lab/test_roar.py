@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from fragility import attribution, removal, training
 from fragility.passes import predict
 from lab import catalogue, evidence, verdicts
+from lab.chapters.roar import benchmarks, rankings, retraining, tables, trainings
 from lab.chapters.roar import figures as drawing
-from lab.chapters.roar import rankings, retraining, trainings
 from lab.cli import main
 from lab.core import folders, profiles
 from lab.core.running import collect
@@ -226,17 +226,61 @@ def test_agreement_of_benchmarks():
     one, other, against, blind = ({"kind": kind, "mode": mode} for kind in ("retrain", "road") for mode in
                                   ("remove", "keep"))
     table = pd.DataFrame(rows)
-    assert retraining.agreement(table, one, against) == pytest.approx((1, 1, 1))
-    assert retraining.agreement(table, one, other)[0] == pytest.approx(-1)      # keeping is good where accuracy stays
-    assert np.isnan(retraining.agreement(table, one, blind)).all()
+    assert benchmarks.agreement(table, one, against) == pytest.approx((1, 1, 1))
+    assert benchmarks.agreement(table, one, other)[0] == pytest.approx(-1)      # keeping is good where accuracy stays
+    assert np.isnan(benchmarks.agreement(table, one, blind)).all()
 
 
-def test_trainings_are_compared_at_the_same_seed():
-    first, second = (pd.DataFrame({"seed": seeds, "accuracy": values})
-                     for seeds, values in (([2, 0, 1], [3.0, 1.0, 2.0]), ([0, 2], [0.5, 1.0])))
-    assert retraining.paired(first, second).tolist() == [2.0, 0.5]
-    with pytest.raises(ValueError):
-        retraining.paired(first, pd.concat([second, second]))
+def test_rows_at_a_share():
+    table = pd.DataFrame([{"estimator": name, "kind": kind, "mode": mode, "filter": filtering, "fraction": fraction}
+                          for name, kind, mode, filtering, fraction in (
+        ("A", "retrain", "remove", "none", 0.7), ("B", "retrain", "remove", "none", 0.5),
+        ("C", "retrain", "keep", "none", 0.3), ("D", "retrain", "keep", "none", 0.1),
+        ("E", "road", "remove", "none", 0.7), ("F", "retrain", "remove", "max", 0.7))])
+    chosen = {"A": {}, "B": {"share": 0.5}, "C": {"mode": "keep"}, "D": {"share": 0.9, "mode": "keep"},
+              "E": {"kind": "road"}, "F": {"filter": "max"}}
+    for name, where in chosen.items():      # without a share, the largest that is removed; the kept 0.3 lose as much
+        assert benchmarks.at_share(table, **where).estimator.tolist() == [name]
+    assert benchmarks.at_share(pd.DataFrame()).empty
+
+
+def test_untouched_images_of_one_seed_or_of_all():
+    table = pd.DataFrame({"data_set": ["a", "a", "a", "b"], "pipeline": ["direct", "direct", "resized", "direct"],
+                          "seed": [0, 1, 0, 0], "accuracy": [90.0, 94.0, 10.0, 50.0]})
+    assert benchmarks.untouched(table, "a") == 92 and benchmarks.untouched(table, "a", 1) == 94
+    assert np.isnan(benchmarks.untouched(table, "c")) and np.isnan(benchmarks.untouched(pd.DataFrame(), "a"))
+
+
+def test_agreements_beyond_chance_are_counted():
+    """Of six estimators all benchmarks but KAR order alike, and KAR the other way round."""
+    rows = [{"estimator": name, "filter": "none", "kind": kind, "mode": mode, "fraction": fraction, "accuracy": value}
+            for place, name in enumerate("ABCDEF") for kind in ("retrain", "road", "original")
+            for mode, fraction in (("remove", 0.8), ("remove", 0.5), ("keep", 0.2))
+            for value in [place if mode == "remove" or kind == "retrain" else -place]]
+    found = benchmarks.agreements(pd.DataFrame(rows))
+    assert {name: round(value) for name, (value, *_) in found.items()} == {
+        "ROAR and KAR": -1, "ROAR and ROAD": 1, "KAR and ROAD, kept": -1, "ROAD, removed and kept": 1,
+        "without training: mean fill and ROAD": 1}
+    assert benchmarks.beyond_chance(pd.DataFrame(rows)) == 5
+    constant = pd.DataFrame(rows).assign(accuracy=lambda table: table.accuracy.where(table.kind == "retrain", 1.0))
+    assert benchmarks.beyond_chance(constant) == 1      # where imputation tells nothing apart, ROAR and KAR are left
+
+
+def test_one_image_is_the_first_of_the_test_set_with_more_and_more_removed(store, grid):
+    asked = catalogue.experiment("roar").pick(SMALL)
+    rows = retraining.one_image(asked, [0.3, 0.5], store)
+    assert list(rows) == ["GRAD", "Random"]
+    cell = cells(estimator="GRAD", kind="retrain", mode="remove", fraction=0.5)[0]
+    assert torch.equal(rows["GRAD"][1], retraining.degraded(cell, "test", store)[0])
+    filled = retraining.replaced(retraining.picture_cell(asked, "GRAD", 0.3), "test", store)[0, 0]
+    assert filled.sum() == round(0.3 * 28 * 28) and rows["GRAD"][0][0][filled].unique().numel() == 1
+
+
+def test_pixels_in_the_last_rows():
+    spared = torch.zeros(2, 1, 4, 3, dtype=torch.bool)
+    spared[0, 0, 2:, :] = spared[1, 0, 3, :] = True
+    spared[1, 0, 0, :] = True                                # three of twelve are not in the last two rows
+    assert retraining.in_last_rows(spared) == (0.75, 2)
 
 
 def test_guessing_is_drawn_for_every_data_set():
@@ -247,7 +291,7 @@ def test_guessing_is_drawn_for_every_data_set():
 
 
 def test_the_table_stands_beside_the_paper(grid):
-    shown = drawing.accuracy_table(grid[(grid.kind == "retrain") & (grid["filter"] == "none")]).data
+    shown = tables.accuracy_table(grid[(grid.kind == "retrain") & (grid["filter"] == "none")]).data
     assert list(shown) == ["data", "estimator", "ROAR, 50 % removed", "ROAR, 90 % removed", "KAR, 10 % kept"]
     random = grid[(grid.kind == "retrain") & (grid.estimator == "Random") & (grid["mode"] == "keep")].accuracy
     here = f"{random.mean():.1f} ± {random.std():.1f} (2)"

@@ -1,20 +1,19 @@
 """What is left of the accuracy when the top of a ranking is removed or kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from pandas.io.formats.style import Styler
 from torch import Tensor
 
+from lab.chapters.roar import benchmarks
 from lab.core import folders
-from lab.core.store import Record
+from lab.core.frames import select
 from lab.drawing.maps import picture
 from lab.drawing.style import PALETTE, legend_below
-from lab.drawing.tables import plain_table
 from lab.material import data
 
 REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
@@ -27,6 +26,9 @@ _SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.25, 0), "VAR
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
 _GUESSING = {"color": "0.35", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
+FILTERS = {"none": "as it is", "gauss": "Gaussian blur, 1 pixel", "max": "3 x 3 maximum"}
+GROUPS = {"base": ["GRAD", "IG", "GB"], "SmoothGrad": ["SG-GRAD", "SG-IG", "SG-GB"],
+          "squared, variance": [f"{kind}-{name}" for kind in ("SG-SQ", "VAR") for name in ("GRAD", "IG", "GB")]}
 _TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
 
 
@@ -54,6 +56,12 @@ def degraded_images(rows: Mapping[str, Sequence[Tensor]], columns: Sequence[str]
     for axis, column in zip(axes[-1], columns):
         axis.set_xlabel(column)
     return figure
+
+
+def mean_notes(table: pd.DataFrame, shares: Sequence[float]) -> dict[tuple[str, int], str]:
+    """Notes for :func:`degraded_images`: the mean accuracy of an estimator's ROAR, at the shares that were measured."""
+    means = table.groupby(["estimator", "replaced"]).accuracy.mean()
+    return {(name, shares.index(share)): f"{mean:.1f} %" for (name, share), mean in means.items() if share in shares}
 
 
 def toy_curves(table: pd.DataFrame) -> Figure:
@@ -85,7 +93,7 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, publishe
     for axis, (title, (table, control)) in zip(axes.flat, panels.items()):
         for name in dict.fromkeys(table.estimator):
             _line(axis, table[table.estimator == name], name, control, title in published)
-        axis.axhline(_chance(table), label="guessing", **_GUESSING)
+        axis.axhline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
         axis.set_title(title)
         axis.set_xticks([0, 10, 30, 50, 70, 90])
     for axis in axes[:, 0]:
@@ -99,6 +107,26 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, publishe
     return figure
 
 
+def by_group(table: pd.DataFrame, controls: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, float]]:
+    """Panels of :func:`removal_curves`: ROAR of each data set and group of estimators that was measured, with both
+    controls; `controls` is the frame of the trainings on untouched images."""
+    return {f"{title}, {data_set}": (rows, benchmarks.untouched(controls, data_set))
+            for data_set in table.data_set.unique()
+            for title, rows in _grouped(benchmarks.retrained(table, data_set))}
+
+
+def reported_by_group() -> dict[str, tuple[pd.DataFrame, float]]:
+    """The same panels of the paper's means on ImageNet."""
+    table = select(reported_roar(), data_set="ImageNet", mode="ROAR")
+    return {f"paper: {title}": (rows, REPORTED_CLEAN["ImageNet"]) for title, rows in _grouped(table)}
+
+
+def _grouped(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    for title, members in GROUPS.items():
+        if table.estimator.isin(members).any():
+            yield title, select(table, estimator=[*members, *_CONTROLS])
+
+
 def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) -> None:
     style = _style(name)
     means = table.groupby("replaced").accuracy.mean()
@@ -108,8 +136,8 @@ def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) ->
               **style | ({"linestyle": ":"} if dotted and name not in _CONTROLS else {}))
 
 
-def _chance(table: pd.DataFrame) -> float:
-    name = table.data_set.iloc[0]
+def guessing(name: str) -> float:
+    """What guessing gets right on a data set, in per cent."""
     return 100 / (CLASSES[name] if name in CLASSES else len(data.load(name, "test").class_names))
 
 
@@ -132,7 +160,7 @@ def training_dots(table: pd.DataFrame, control: float, label: str = "test accura
         axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
         axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
     axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
-    axis.axvline(_chance(table), label="guessing", **_GUESSING)
+    axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
     axis.set_yticks(range(len(settings)), settings)
     axis.invert_yaxis()
     axis.set_xlabel(label)
@@ -141,39 +169,16 @@ def training_dots(table: pd.DataFrame, control: float, label: str = "test accura
     return figure
 
 
-def accuracy_table(table: pd.DataFrame) -> Styler:
-    """Accuracies of ROAR and KAR, an estimator of a data set a row, a share a column: mean ± standard deviation (number
-    of trainings) over those that [hooker2019, table 2] has at the same share."""
-    reported, rows = reported_roar(), []
-    columns = table[["mode", "fraction"]].drop_duplicates().sort_values(["mode", "fraction"], ascending=[False, True])
-    for (data_set, name), own in table.groupby(["data_set", "estimator"], sort=False):
-        row = {"data": data_set, "estimator": name}
-        for mode, fraction in columns.itertuples(index=False):
-            label, done = ("ROAR", "removed") if mode == "remove" else ("KAR", "kept")
-            theirs = reported[(reported.estimator == name) & (reported["mode"] == label)
-                              & np.isclose(reported.percent, 100 * fraction)].set_index("data_set").accuracy
-            ours = own[(own["mode"] == mode) & (own.fraction == fraction)].accuracy
-            row[f"{label}, {100 * fraction:.0f} % {done}"] = _beside(ours, theirs)
-        rows.append(row)
-    return plain_table(pd.DataFrame(rows))
+def mask_dots(table: pd.DataFrame, controls: pd.DataFrame) -> Figure:
+    """Trainings on masks alone and on the degraded images behind them, at the largest removed share of one data set."""
+    masks = benchmarks.at_share(table, kind="masks").assign(seen=", mask alone")
+    images = benchmarks.at_share(table, estimator=list(masks.estimator.unique())).assign(seen=", what ROAR sees")
+    rows = pd.concat([masks, images])
+    rows = rows.assign(setting=rows.estimator + rows.seen).sort_values("setting")
+    return training_dots(rows, benchmarks.untouched(controls, table.data_set.iloc[0]))
 
 
-def training_table(records: Sequence[Record]) -> Styler:
-    """What trainings on untouched images reach and how long they take, a network on a data set a row: mean ± standard
-    deviation over seeds."""
-    kinds = ["data_set", "network", "train_images", "epochs"]
-    single = pd.DataFrame([{**{name: r.parameters[name] for name in kinds}, "accuracy": r.table.accuracy[0],
-                            "seconds": r.about["seconds"], "device": r.about["device"]}
-                           for r in records if r.parameters["pipeline"] == "direct"])
-    return plain_table(pd.DataFrame([{
-        "data": data_set, "network": network, "images x epochs": f"{images:,} x {epochs}", "trainings": len(own),
-        "test accuracy (%)": f"{own.accuracy.mean():.2f} ± {own.accuracy.std():.2f}",
-        "time of one (s)": f"{own.seconds.mean():.0f} ± {own.seconds.std():.0f}", "device": own.device.iloc[0]}
-        for (data_set, network, images, epochs), own in single.groupby(kinds, sort=False)]))
-
-
-def _beside(ours: pd.Series, theirs: pd.Series) -> str:
-    spread = f" ± {ours.std():.1f}" if len(ours) > 1 else ""
-    here = f"{ours.mean():.1f}{spread} ({len(ours)})" if len(ours) else ""
-    paper = "paper: " + ", ".join(f"{theirs[name]:.1f}" for name in REPORTED_CLEAN) if len(theirs) else ""
-    return "<br>".join(part for part in (here, paper) if part)
+def filter_dots(table: pd.DataFrame, estimators: Sequence[str], control: float) -> Figure:
+    """Trainings on images degraded by maps as they are and after each filter, at the largest removed share."""
+    rows = benchmarks.at_share(table, filter=list(FILTERS), estimator=list(estimators))
+    return training_dots(rows.assign(setting=rows.estimator + ", " + rows["filter"].map(FILTERS)), control)

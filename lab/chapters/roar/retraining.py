@@ -1,6 +1,8 @@
 """Remove and retrain: what accuracy is left of each estimator's ranking [hooker2019], and its controls."""
 
-import numpy as np
+import math
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 from pydantic import Field
@@ -117,57 +119,23 @@ def fresh_masks(cell: dict, fill: Tensor) -> training.Augment:
     return augment
 
 
-def replaced_share(table: pd.DataFrame) -> pd.Series:
-    """Share of the image that is gone in each row: the fraction that is removed, or what is left of it that is kept."""
-    return table.fraction.where(table["mode"] == "remove", 1 - table.fraction).round(6)
+def picture_cell(parameters: Roar, estimator: str, fraction: float) -> dict:
+    """The cell of an estimator's ROAR with any share removed, measured or not."""
+    first = next(cell for cell in _grid(parameters) if cell["estimator"] == estimator)
+    return {**first, "mode": "remove", "fraction": fraction}
 
 
-def retrained(table: pd.DataFrame, data_set: str, mode: str = "remove") -> pd.DataFrame:
-    """The rows of ROAR, or of KAR for mode "keep", on one data set."""
-    return table[(table.data_set == data_set) & (table.kind == "retrain") & (table["mode"] == mode)
-                 & (table["filter"] == "none")]
+def one_image(parameters: Roar, shares: Sequence[float], store: Store) -> dict[str, list[Tensor]]:
+    """The first test image, uint8 (c, h, w), by estimator, with each share of its pixels removed."""
+    return {name: [degraded(picture_cell(parameters, name, share), "test", store, slice(0, 1))[0] for share in shares]
+            for name in parameters.estimators}
 
 
-def untouched(table: pd.DataFrame, data_set: str) -> float:
-    """Mean accuracy of the trainings on a data set's images as they are, from the frame of the 0 % control; NaN where
-    it has none."""
-    if table.empty:
-        return float("nan")
-    return float(table[(table.data_set == data_set) & (table.pipeline == "direct")].accuracy.mean())
-
-
-def paired(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
-    """Differences of accuracy between trainings of the same seed, which share initial weights and batches."""
-    both = first.merge(second, on="seed", validate="one_to_one")
-    return (both.accuracy_x - both.accuracy_y).to_numpy()
-
-
-def agreement(table: pd.DataFrame, first: dict, second: dict, draws: int = 2000) -> tuple[float, float, float]:
-    """Spearman's correlation of how two benchmarks order the estimators, and its 95 % bootstrap interval over them.
-
-    `first` and `second` select the rows of a benchmark: values of the columns kind, mode and fraction. An
-    estimator is better the less accuracy is left where its top is removed, the more where it is kept. NaN where a
-    benchmark cannot tell any two estimators apart.
-    """
-    sides = []
-    for chosen in (first, second):
-        rows = table[(table["filter"] == "none") & np.logical_and.reduce([table[k] == v for k, v in chosen.items()])]
-        sides.append((1 if chosen["mode"] == "keep" else -1) * rows.groupby("estimator").accuracy.mean())
-    values = pd.concat(sides, axis=1, join="inner").to_numpy()
-    picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
-    with np.errstate(invalid="ignore"):
-        measured, *drawn = _spearman(values[np.concatenate([[np.arange(len(values))], picks])])
-    low, high = np.nanquantile(drawn, [0.025, 0.975]) if measured == measured else (np.nan, np.nan)
-    return measured, float(low), float(high)
-
-
-def _spearman(pairs: np.ndarray) -> list[float]:
-    """Spearman's correlation of the two columns of each (n, 2) of a batch (draws, n, 2); NaN where one is constant."""
-    from scipy.stats import rankdata  # a second to import: only where it is needed
-
-    places = rankdata(pairs, axis=1)
-    places -= places.mean(1, keepdims=True)
-    return ((places[..., 0] * places[..., 1]).sum(1) / np.sqrt(np.square(places).sum(1).prod(1))).tolist()
+def in_last_rows(spared: Tensor) -> tuple[float, int]:
+    """Share of the pixels left, a mask (n, c, h, w), that lie in the lowest rows, and how many rows these are: as many
+    as the pixels left of the first image would fill."""
+    last = math.ceil(int(spared[0, 0].sum()) / spared.shape[-1])
+    return float(spared[..., -last:, :].sum() / spared.sum()), last
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

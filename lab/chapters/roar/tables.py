@@ -1,0 +1,98 @@
+"""Accuracies as tables: beside the paper's, of the controls, and what every benchmark leaves of an estimator."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from lab.chapters.roar import benchmarks, retraining
+from lab.chapters.roar.figures import REPORTED_CLEAN, reported_roar
+from lab.core.numbers import difference
+from lab.core.store import Record
+from lab.drawing.tables import plain_table
+
+
+def accuracy_table(table: pd.DataFrame) -> Styler:
+    """Accuracies of ROAR and KAR, an estimator of a data set a row, a share a column: mean ± standard deviation (number
+    of trainings) over those that [hooker2019, table 2] has at the same share."""
+    reported, rows = reported_roar(), []
+    columns = table[["mode", "fraction"]].drop_duplicates().sort_values(["mode", "fraction"], ascending=[False, True])
+    for (data_set, name), own in table.groupby(["data_set", "estimator"], sort=False):
+        row = {"data": data_set, "estimator": name}
+        for mode, fraction in columns.itertuples(index=False):
+            label, done = ("ROAR", "removed") if mode == "remove" else ("KAR", "kept")
+            theirs = reported[(reported.estimator == name) & (reported["mode"] == label)
+                              & np.isclose(reported.percent, 100 * fraction)].set_index("data_set").accuracy
+            ours = own[(own["mode"] == mode) & (own.fraction == fraction)].accuracy
+            row[f"{label}, {100 * fraction:.0f} % {done}"] = _beside(ours, theirs)
+        rows.append(row)
+    return plain_table(pd.DataFrame(rows))
+
+
+def training_table(records: Sequence[Record]) -> Styler:
+    """What trainings on untouched images reach and how long they take, a network on a data set a row: mean ± standard
+    deviation over seeds."""
+    kinds = ["data_set", "network", "train_images", "epochs"]
+    single = pd.DataFrame([{**{name: r.parameters[name] for name in kinds}, "accuracy": r.table.accuracy[0],
+                            "seconds": r.about["seconds"], "device": r.about["device"]}
+                           for r in records if r.parameters["pipeline"] == "direct"])
+    return plain_table(pd.DataFrame([{
+        "data": data_set, "network": network, "images x epochs": f"{images:,} x {epochs}", "trainings": len(own),
+        "test accuracy (%)": f"{own.accuracy.mean():.2f} ± {own.accuracy.std():.2f}",
+        "time of one (s)": f"{own.seconds.mean():.0f} ± {own.seconds.std():.0f}", "device": own.device.iloc[0]}
+        for (data_set, network, images, epochs), own in single.groupby(kinds, sort=False)]))
+
+
+def kinds_table(table: pd.DataFrame) -> Styler:
+    """What is done with the images of a cell, and how many cells of a grid do it."""
+    counts = table.kind.value_counts()
+    return plain_table(pd.DataFrame([{"kind": kind, "what is done": text, "cells": counts.get(kind, 0)}
+                                     for kind, text in retraining.KINDS.items()]))
+
+
+def agreement_table(table: pd.DataFrame) -> Styler:
+    """Rank correlations of pairs of benchmarks over the estimators of one data set, with their intervals."""
+    return plain_table(pd.DataFrame([{"benchmarks": name, "rank correlation": f"{value:.2f}",
+                                      "95 % interval": f"{low:.2f} to {high:.2f}"}
+                                     for name, (value, low, high) in benchmarks.agreements(table).items()]))
+
+
+def benchmark_table(table: pd.DataFrame) -> Styler:
+    """What every benchmark leaves of each estimator at the largest removed share, data set by data set, by ROAR.
+
+    Mean ± standard deviation (number of trainings), and the paired difference of ROAR from the random ranking with its
+    95 % interval over seeds; imputation also with half of the pixels removed. A benchmark without a training has one
+    network and no spread.
+    """
+    rows = []
+    for data_set, own in table.groupby("data_set", sort=False):
+        random = benchmarks.at_share(own, estimator="Random")
+        for name in benchmarks.at_share(own).groupby("estimator").accuracy.mean().sort_values().index:
+            roar, masks, road = (benchmarks.at_share(own, kind=kind, estimator=name)
+                                 for kind in ("retrain", "masks", "road"))
+            half = benchmarks.at_share(own, 0.5, kind="road", estimator=name)
+            rows.append({"data": data_set, "estimator": name, "ROAR (%)": _beside(roar.accuracy, ()),
+                         "minus Random": "" if name == "Random" else _paired(roar, random),
+                         "masks alone (%)": _beside(masks.accuracy, ()), "ROAD (%)": _mean(road.accuracy),
+                         "ROAD, half removed (%)": _mean(half.accuracy)})
+    return plain_table(pd.DataFrame(rows))
+
+
+def _mean(values: pd.Series) -> str:
+    return f"{values.mean():.1f}" if len(values) else ""
+
+
+def _paired(first: pd.DataFrame, second: pd.DataFrame) -> str:
+    number = difference(first, second, "accuracy", over="seed")
+    if number.interval is None:
+        return ""
+    low, high = number.interval
+    return f"{number.value:+.1f} [{low:+.1f} to {high:+.1f}]".replace("-", "−")
+
+
+def _beside(ours: pd.Series, theirs: pd.Series) -> str:
+    spread = f" ± {ours.std():.1f}" if len(ours) > 1 else ""
+    here = f"{ours.mean():.1f}{spread} ({len(ours)})" if len(ours) else ""
+    paper = "paper: " + ", ".join(f"{theirs[name]:.1f}" for name in REPORTED_CLEAN) if len(theirs) else ""
+    return "<br>".join(part for part in (here, paper) if part)
