@@ -1,0 +1,154 @@
+"""The claims of Ghorbani, Abid and Zou (2019), cell by cell (`claims/ghorbani.yaml`).
+
+All published maps of the experiments `fragility` and `small` start from no reference or from black, so that the
+claims' restriction to these leaves nothing out. Of one data set each, the largest size is one number.
+"""
+
+from tests.oracles.ledger import above, at_largest, below, found, frame, gap, per, sizes, within
+
+MAPS = ["gradient", "deeplift", "integrated_gradients"]
+
+
+def stays(attack, column, bound):
+    """1 to 4: what is left of each of the three maps at the largest size is below the bound."""
+    rows = at_largest(frame("fragility"))
+    rows = rows[rows.attack == attack]
+    return {method: below(per(rows[rows.method == method], column), bound) for method in MAPS}
+
+
+def at_a_quarter():
+    """5: each of the three maps under each of the two attacks at the second smallest size (of 1, 2, 4, 8 / 255)."""
+    rows = frame("fragility")
+    rows = rows[rows.epsilon == sizes(rows)[1]]
+    return {(method, attack): below(per(rows[(rows.method == method) & (rows.attack == attack)], "topk"), 0.25)
+            for method in MAPS for attack in ["topk", "center"]}
+
+
+def lower_than_random(experiment):
+    """6, 14: the rank correlation under random signs minus that under an attack exceeds 0.03."""
+    rows = at_largest(frame(experiment))
+    cells = {}
+    for method in MAPS:
+        of_method = rows[rows.method == method]
+        random = of_method[of_method.attack == "random_sign"]
+        for attack in ["topk", "center"]:
+            cells[method, attack] = above(gap(random, of_method[of_method.attack == attack], "spearman"), 0.03)
+    return cells
+
+
+def moves_farther():
+    """7: of the images, found or not, the centre moves farther under its own attack than under top-k."""
+    rows = at_largest(frame("fragility"))
+    rows = rows[rows.method.isin(MAPS)]
+    return {method: above(gap(of_method[of_method.attack == "center"], of_method[of_method.attack == "topk"], "center"))
+            for method, of_method in rows.groupby("method")}
+
+
+def moves_farther_on_cifar():
+    """14a: the same on CIFAR-10, of the images for which both attacks found something."""
+    rows = found(at_largest(frame("small")))
+    return {method: above(gap(of_method[of_method.attack == "center"], of_method[of_method.attack == "topk"], "center"))
+            for method, of_method in rows.groupby("method")}
+
+
+def integrated_gradients_harder(experiment, column, than):
+    """8, 8a, 14b: the top-k attack leaves more of integrated gradients than of the other map of the same image."""
+    rows = found(at_largest(frame(experiment)))
+    rows = rows[rows.attack == "topk"]
+    integrated = rows[rows.method == "integrated_gradients"]
+    return {method: above(gap(integrated, rows[rows.method == method], column)) for method in than}
+
+
+def influences(attack, place, column, compare, bound):
+    """9 to 11a: a column of the influences at a place among the sizes, of each network."""
+    rows = frame("influences")
+    rows = rows[(rows.attack == attack) & (rows.epsilon == sizes(rows)[place])]
+    return {network: compare(per(of_network, column), bound) for network, of_network in rows.groupby("network")}
+
+
+def confidence_stays():
+    """12: the change of confidence lies within 0.1, by map and attack."""
+    rows = at_largest(frame("fragility"))
+    return {(method, attack): within(per(rows[(rows.method == method) & (rows.attack == attack)],
+                                         "confidence_change"), 0.1)
+            for method in MAPS for attack in ["topk", "center"]}
+
+
+def small_images_more_robust():
+    """13: the rank correlation of the same images at 96 minus that at 227 pixels, random signs."""
+    rows = frame("resolution")
+    rows = rows[rows.attack == "random_sign"]
+    small, *_, large = sizes(rows, "side")
+    return {"": above(gap(rows[rows.side == small], rows[rows.side == large], "spearman"))}
+
+
+def moved_into_a_quarter():
+    """15: the share inside the quarter, an image's four quarters averaged."""
+    return {method: above(per(rows, "after"), 0.5) for method, rows in frame("targeted").groupby("method")}
+
+
+def deep_taylor(attack, bound):
+    """16, 16a."""
+    rows = at_largest(frame("fragility"))
+    return {"": below(per(rows[(rows.method == "deep_taylor") & (rows.attack == attack)], "topk"), bound)}
+
+
+def twin_works():
+    """17: one draw of random signs leaves more overlap than perturbations found on a softplus twin."""
+    rows = frame("variants")
+    random = rows[(rows.question == "random") & (rows.variant == "one draw")]
+    twins = rows[rows.question == "twin"]
+    return {beta: above(gap(random, twins[twins.variant == beta], "topk")) for beta in ["beta 1", "beta 5", "beta 20"]}
+
+
+def grows_with_dimension():
+    """18: single neurons, the relative change at 10,000 inputs minus that at 10, networks paired by their number."""
+    rows = frame("dimension")
+    rows = rows[(rows.width == 1) & (rows.perturbation == "sign")]
+    small, *_, large = sizes(rows, "dimension")
+    return {"": above(gap(rows[rows.dimension == large], rows[rows.dimension == small], "relative"))}
+
+
+def orthogonal():
+    """19: the angle of the two directions, of importance in one network and of influences in the other."""
+    rows = frame("directions")
+    rows = rows[rows.network.isin(["cifar-cnn", "squeezenet1_0"])]
+    return {cell: above(per(of_cell, "angle"), 80) for cell, of_cell in rows.groupby(["kind", "network"])}
+
+
+def orthogonal_at_random():
+    """19a: the same in random networks of 10, 100 and 1000 units at the largest dimension."""
+    rows = frame("dimension")
+    rows = rows[(rows.perturbation == "sign") & (rows.dimension == sizes(rows, "dimension")[-1])]
+    return {width: above(per(rows[rows.width == width], "angle"), 80) for width in [10, 100, 1000]}
+
+
+CLAIMS = {
+    "ghorbani-1": lambda: stays("random_sign", "topk", 0.3),
+    "ghorbani-2": lambda: stays("random_sign", "spearman", 0.7),
+    "ghorbani-3": lambda: stays("topk", "topk", 0.2),
+    "ghorbani-4": lambda: stays("center", "topk", 0.25),
+    "ghorbani-5": at_a_quarter,
+    "ghorbani-6": lambda: lower_than_random("fragility"),
+    "ghorbani-7": moves_farther,
+    "ghorbani-8": lambda: integrated_gradients_harder("fragility", "topk", ["gradient"]),
+    "ghorbani-8a": lambda: integrated_gradients_harder("fragility", "spearman", ["gradient"]),
+    "ghorbani-9": lambda: influences("gradient_sign", -2, "survivors", below, 2.5),
+    "ghorbani-9a": lambda: influences("gradient_sign", -2, "survivors", above, 1.5),
+    "ghorbani-9b": lambda: influences("gradient_sign", -2, "survivors_published", above, 1.5),
+    "ghorbani-10": lambda: influences("gradient_sign", -2, "spearman", below, 0.2),
+    "ghorbani-11": lambda: influences("random_sign", -1, "spearman", below, 0.95),
+    "ghorbani-11a": lambda: influences("random_sign", -1, "spearman", above, 0.6),
+    "ghorbani-12": confidence_stays,
+    "ghorbani-13": small_images_more_robust,
+    "ghorbani-14": lambda: lower_than_random("small"),
+    "ghorbani-14a": moves_farther_on_cifar,
+    "ghorbani-14b": lambda: integrated_gradients_harder("small", "topk", ["gradient", "deeplift"]),
+    "ghorbani-15": moved_into_a_quarter,
+    "ghorbani-16": lambda: deep_taylor("topk", 0.5),
+    "ghorbani-16a": lambda: deep_taylor("random_sign", 0.9),
+    "ghorbani-17": twin_works,
+    "ghorbani-18": grows_with_dimension,
+    "ghorbani-19": orthogonal,
+    "ghorbani-19a": orthogonal_at_random,
+}
