@@ -16,7 +16,7 @@ from fragility import checks
 from fragility.attribution.method import method
 from fragility.draws import normal_like
 from fragility.passes import Output, batches, explain, predict
-from fragility.rules.gates import PIECEWISE, smooth
+from fragility.rules.gates import PIECEWISE, smooth_rules
 from fragility.rules.twin import Twin
 
 WAYS = ("forward-over-reverse", "finite-difference")
@@ -24,7 +24,7 @@ WAYS = ("forward-over-reverse", "finite-difference")
 
 def smoothed(model, beta: float = 1.0) -> nn.Module:
     """The twin of a model whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
-    return Twin(model, smooth(checks.number("beta", beta, 0, exclusive=True)), strict=False, leaks=PIECEWISE)
+    return Twin(model, smooth_rules(checks.number("beta", beta, 0, exclusive=True)), strict=False, leaks=PIECEWISE)
 
 
 def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "forward-over-reverse",

@@ -26,7 +26,7 @@ from fragility.curvature import central_difference
 from fragility.draws import normal_like, stratified
 from fragility.passes import Output, explain, lowered
 from fragility.rules.convolutions import Frozen
-from fragility.rules.gates import PIECEWISE, bent, smooth
+from fragility.rules.gates import PIECEWISE, smooth_gates, smooth_rules
 from fragility.rules.twin import Twin
 
 FINITE = ("gradient", "times-input", "path", "mean", "mean-square", "variance")     # forms with finite differences
@@ -136,7 +136,7 @@ class DoubleBackprop:
     beta
         Sharpness of the smoothed functions, above zero: a larger one is closer to the network, but leaves less
         curvature to follow.
-    twin
+    smooth
         True: maps that are made of gradients, and those of a user's own method, are differentiated on the network's
         smooth twin, in which ReLUs and other piecewise linear functions are smoothed; methods with back-propagation
         rules are differentiated on the network itself, and only the derivatives of its ReLU gates are smoothed.
@@ -145,24 +145,25 @@ class DoubleBackprop:
 
     every = 1
 
-    def __init__(self, beta: float = 1.0, twin: bool = True):
-        self.beta, self.twin = checks.number("beta", beta, 0, exclusive=True), twin
+    def __init__(self, beta: float = 1.0, smooth: bool = True):
+        self.beta, self.smooth = checks.number("beta", beta, 0, exclusive=True), smooth
 
     def prepare(self, method: Known, epsilon: float, options: dict) -> None:
         self.kernel, self.options, self.name = method.kernel, options, method.name
         self.draws_inside = "generator" in method.names
-        self.bent = self.twin and not method.has_rules
-        self.gates = (lambda: bent(self.beta)) if self.twin and method.has_rules else nullcontext
+        self.on_smooth_twin = self.smooth and not method.has_rules
+        self.gates = (lambda: smooth_gates(self.beta)) if self.smooth and method.has_rules else nullcontext
 
     def draw(self, x: Tensor, generator) -> None:
         """Nothing: a method that draws takes the attack's generator itself."""
 
     def __call__(self, model, x: Tensor, output: Output, loss, maps, draws) -> Tensor:
-        twin = Twin(model, smooth(self.beta), strict=False, leaks=PIECEWISE) if self.bent else model
+        if self.on_smooth_twin:
+            model = Twin(model, smooth_rules(self.beta), strict=False, leaks=PIECEWISE)
         # Fused attention has no second derivative; the same sum written out has.
         with torch.enable_grad(), Frozen(), sdpa_kernel(SDPBackend.MATH), self.gates():
             x = x.detach().requires_grad_()
-            maps = self.kernel(twin, x, output, **self.options)
+            maps = self.kernel(model, x, output, **self.options)
             if not maps.requires_grad:
                 raise ValueError(f"The maps of {self.name} carry no derivative, so they cannot be attacked; a callable "
                                  "method must keep the autograd graph.")

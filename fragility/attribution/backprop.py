@@ -20,7 +20,8 @@ def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) 
     Works on unmodified models, also with functional, in-place and re-used ReLUs and ReLU6. Any other
     nonlinearity is refused by a ValueError that names it. Other errors and parameters as for :func:`gradient`.
     """
-    return explain(Twin(model, {"relu": gated(True)}, who="guided_backprop", advice=_ADVICE), x, target, chunk)[0]
+    guided = Twin(model, {"relu": gated(use_forward_gate=True)}, who="guided_backprop", advice=_ADVICE)
+    return explain(guided, x, target, chunk)[0]
 
 
 @method(rules=True)
@@ -31,4 +32,5 @@ def deconvnet(model, x: Tensor, target=None, *, chunk: int | None = None) -> Ten
 
     Max-pooling routes to the winner. Parameters and errors as for :func:`guided_backprop`.
     """
-    return explain(Twin(model, {"relu": gated(False)}, who="deconvnet", advice=_ADVICE), x, target, chunk)[0]
+    ungated = Twin(model, {"relu": gated(use_forward_gate=False)}, who="deconvnet", advice=_ADVICE)
+    return explain(ungated, x, target, chunk)[0]

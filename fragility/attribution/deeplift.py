@@ -7,7 +7,7 @@ from fragility import checks
 from fragility.attribution.carry import Carry, Recorded, Through, Witness, quotient
 from fragility.attribution.method import method
 from fragility.passes import explain, in_chunks
-from fragility.rules.gates import on, relu
+from fragility.rules.gates import is_active, relu
 from fragility.rules.operations import groups_of, max_pool, normalise
 from fragility.rules.twin import Twin
 
@@ -22,7 +22,7 @@ def _rescale(witness: Witness, reference: Recorded) -> dict:
 
         def ratio(now):
             a = relu(now, top)
-            return quotient(a - relu(before, top), now - before, on(a, top).to(a.dtype))
+            return quotient(a - relu(before, top), now - before, is_active(a, top).to(a.dtype))
         return Carry.apply(relu(z, top), z, witness.factor(z, ratio))
 
     def rescale_elementwise(z, function):
@@ -32,7 +32,7 @@ def _rescale(witness: Witness, reference: Recorded) -> dict:
             change = now - before
             # Where values hardly differ, the quotient is rounding noise, and the derivative is just as good.
             close = change.abs() <= torch.finfo(z.dtype).eps ** 0.5 * (1 + before.abs())
-            return torch.where(close, function.slope(now), (function.value(now) - function.value(before))
+            return torch.where(close, function.derivative(now), (function.value(now) - function.value(before))
                                / torch.where(close, 1.0, change))
         return Carry.apply(function.value(z), z, witness.factor(z, ratio))
 

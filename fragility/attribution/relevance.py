@@ -32,7 +32,7 @@ def _shared_rules(witness: Witness) -> dict:
         value = function.value(z)
 
         def share(now):
-            return quotient(function.value(now), now, function.slope(now))
+            return quotient(function.value(now), now, function.derivative(now))
         return Carry.apply(value, z, witness.factor(z, share))
 
     def product(a, b):

@@ -13,9 +13,9 @@ class Elementwise(NamedTuple):
 
     name: str
     value: Callable[[Tensor], Tensor]
-    bent: Callable[[Tensor, float], Tensor] | None = None     #: Smooth version, by a sharpness; None if it is smooth.
+    smooth_value: Callable[[Tensor, float], Tensor] | None = None   #: Smoothed, by a sharpness; None if it is smooth.
 
-    def slope(self, z: Tensor) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         """Derivative at each value, without a graph."""
         with torch.enable_grad():
             leaf = z.detach().requires_grad_()
