@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.carry import Carry
 from fragility.attribution.method import method
+from fragility.attribution.multipliers import ProxyBackward
 from fragility.passes import batches, explain, forward, in_chunks
 from fragility.rules.gates import relu
 from fragility.rules.operations import conv2d, linear
@@ -135,48 +135,50 @@ class _Moments:
 
     def __init__(self, weight: Tensor, estimator: str):
         self.weight, self.estimator = weight, estimator
-        self.count, self.y, self.on, self.on_y, self.on_x, self.on_xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+        self.count, self.y = 0, 0.0
+        self.active, self.active_y, self.active_x, self.active_xy = 0.0, 0.0, 0.0, 0.0
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        on = torch.ones_like(y) if self.estimator == "linear" else (y > 0).double()
+        active = torch.ones_like(y) if self.estimator == "linear" else (y > 0).double()
         self.count += y.shape[1]
         self.y += y.sum(1)
-        self.on += on.sum(1)
-        self.on_y += (on * y).sum(1)
-        self.on_x += on.mT @ x
-        self.on_xy += (on * y).mT @ x
+        self.active += active.sum(1)
+        self.active_y += (active * y).sum(1)
+        self.active_x += active.mT @ x
+        self.active_xy += (active * y).mT @ x
 
     def pattern(self) -> Tensor:
-        on = self.on.clamp_min(1)
-        mean_y = self.y / self.count if self.estimator == "relu" else self.on_y / on
-        w = self.weight.double().flatten(1).unflatten(0, self.on.shape)
-        together, apart = self.on_xy / on[..., None], self.on_x * (mean_y / on)[..., None]
-        scale = (w * (together - apart)).sum(-1)
-        # A neuron that is never on, or whose samples are all alike, leaves nothing but rounding here.
-        void = scale.abs() <= 1e-12 * (w.abs() * (together.abs() + apart.abs())).sum(-1)
-        fitted = torch.where(void[..., None], 0.0, (together - apart) / torch.where(void, 1.0, scale)[..., None])
+        active = self.active.clamp_min(1)
+        mean_y = self.y / self.count if self.estimator == "relu" else self.active_y / active
+        w = self.weight.double().flatten(1).unflatten(0, self.active.shape)
+        mean_xy, product_of_means = self.active_xy / active[..., None], self.active_x * (mean_y / active)[..., None]
+        covariance = mean_xy - product_of_means
+        scale = (w * covariance).sum(-1)
+        # A neuron that is never active, or whose samples are all alike, leaves nothing but rounding here.
+        void = scale.abs() <= 1e-12 * (w.abs() * (mean_xy.abs() + product_of_means.abs())).sum(-1)
+        fitted = torch.where(void[..., None], 0.0, covariance / torch.where(void, 1.0, scale)[..., None])
         return fitted.reshape(self.weight.shape).to(self.weight.dtype)
 
 
-def _projected(position: "_Position", mix: Callable[[Tensor, Tensor], Tensor]) -> dict:
+def _projected(queue: "_PatternQueue", mix: Callable[[Tensor, Tensor], Tensor]) -> dict:
     """Rules that send signals back through mix(weight, pattern) instead of the weight."""
     def rule_of(layer: Callable):
         def rule(z, weight, bias, *rest):
-            proxy = layer(z, mix(weight, position.following(weight)), None, *rest)
-            return Carry.apply(layer(z, weight, bias, *rest), proxy, proxy.new_ones(()))
+            proxy = layer(z, mix(weight, queue.next_for(weight)), None, *rest)
+            return ProxyBackward.apply(layer(z, weight, bias, *rest), proxy, proxy.new_ones(()))
         return rule
     return {"relu": relu, "batch_norm": _refuse_batch_norm,
             **{name: rule_of(layer) for name, layer in WEIGHTED.items()}}
 
 
-class _Position:
-    """Hands out the patterns in the order of the calls."""
+class _PatternQueue:
+    """Hands out the patterns in the order of the model's weighted calls."""
 
     def __init__(self, patterns: Sequence[Tensor]):
-        self.left: Iterator[Tensor] = iter(patterns)
+        self.remaining: Iterator[Tensor] = iter(patterns)
 
-    def following(self, weight: Tensor) -> Tensor:
-        pattern = next(self.left, None)
+    def next_for(self, weight: Tensor) -> Tensor:
+        pattern = next(self.remaining, None)
         if pattern is None or pattern.shape != weight.shape:
             seen = "none is left" if pattern is None else f"the next one has {tuple(pattern.shape)}"
             raise ValueError(f"The patterns do not fit the model: a layer has a weight of shape {tuple(weight.shape)}, "
@@ -184,7 +186,7 @@ class _Position:
         return pattern.to(weight)
 
     def finish(self) -> None:
-        if next(self.left, None) is not None:
+        if next(self.remaining, None) is not None:
             raise ValueError("The patterns do not fit the model: there are more of them than the model has weighted "
                              "calls. Fit them with fit_patterns on this model.")
 
@@ -196,10 +198,10 @@ def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable
         raise ValueError("patterns must be a list of tensors, as fit_patterns gives it for this model.")
 
     def run(rows: slice) -> tuple[Tensor, Tensor]:
-        position = _Position(patterns)
-        twin = Twin(model, _projected(position, mix), who="a map of patterns", advice=_ADVICE)
+        queue = _PatternQueue(patterns)
+        twin = Twin(model, _projected(queue, mix), who="a map of patterns", advice=_ADVICE)
         signal, scores = explain(twin, x[rows], output[rows], len(x))
-        position.finish()
+        queue.finish()
         return signal, scores
     maps, logits = zip(*in_chunks(run, x, chunk))
     return torch.cat(maps), torch.cat(logits)
