@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fragility import checks
 from fragility.attribution.integrated import mean_gradient
-from fragility.attribution.method import Known
+from fragility.attribution.method import MethodInfo
 from fragility.attribution.pixel import normalised
 from fragility.curvature import central_difference
 from fragility.draws import normal_like, stratified
@@ -47,20 +47,21 @@ class FiniteDifference:
     points
         Number of random path points (integrated gradients) or noise draws (noise ensembles) per step, at least 1;
         they are drawn anew at each step.
-    every
-        Maps of paths and ensembles are scored in full at every `every`-th step and at the last one; other maps are
-        scored at every step.
+    score_every
+        Maps of paths and ensembles are scored in full once in so many steps and at the last one; other maps are scored
+        at every step.
     precision
         None, or torch.bfloat16 or torch.float16: the gradients of the direction are computed under autocast, which is
         twice as fast where the processor supports that type. Only the signs of the direction count, so the attack is
         just as strong; scores, labels and the maps they come from keep the precision of x.
     """
 
-    def __init__(self, points: int = 2, every: int = 5, precision: torch.dtype | None = None):
-        self.points, self.every = checks.whole("points", points, 1), checks.whole("every", every, 1)
+    def __init__(self, points: int = 2, score_every: int = 5, precision: torch.dtype | None = None):
+        self.points = checks.whole("points", points, 1)
+        self.score_every = checks.whole("score_every", score_every, 1)
         self.precision = checks.precision(precision)
 
-    def prepare(self, method: Known, epsilon: float, options: dict) -> None:
+    def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
         self.form, self.options = method.form_of(options), options
         if self.form not in FINITE:
             raise ValueError(f"curvature='finite-difference' covers maps that are made of gradients, and {method.name} "
@@ -70,7 +71,7 @@ class FiniteDifference:
         self.step = max(4 / 255, epsilon / 2)
         self.sampled = self.form not in ("gradient", "times-input")
         if not self.sampled:
-            self.every = 1
+            self.score_every = 1
 
     def draw(self, x: Tensor, generator) -> Tensor | None:
         """The random path points or noise of a step for the whole batch, (points, n, …); None for other maps."""
@@ -123,9 +124,9 @@ class FiniteDifference:
 
     def _variance(self, model, x, output, loss, maps, noise) -> Tensor:
         noisy, gradients = self._noisy(model, x, output, noise)
-        apart = gradients - gradients.mean(0)
-        v = map_gradient(loss, apart.square().mean(0))
-        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, apart))
+        centred = gradients - gradients.mean(0)
+        v = map_gradient(loss, centred.square().mean(0))
+        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, centred))
 
 
 class DoubleBackprop:
@@ -143,12 +144,12 @@ class DoubleBackprop:
         False: nothing is smoothed, as for relevance methods in the published code.
     """
 
-    every = 1
+    score_every = 1
 
     def __init__(self, beta: float = 1.0, smooth: bool = True):
         self.beta, self.smooth = checks.number("beta", beta, 0, exclusive=True), smooth
 
-    def prepare(self, method: Known, epsilon: float, options: dict) -> None:
+    def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
         self.kernel, self.options, self.name = method.kernel, options, method.name
         self.draws_inside = "generator" in method.names
         self.on_smooth_twin = self.smooth and not method.has_rules

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.method import kernel_of, known, method
+from fragility.attribution.method import kernel_of, method, method_info
 from fragility.draws import normal_like
 from fragility.passes import lowered, recomputed, repeats
 
@@ -100,8 +100,8 @@ def _moment(name: str, form: str, text: str):
 
 
 def _of_gradients(base: str | Callable) -> bool:
-    about = known(base)
-    return about.form_of(about.options) == "gradient"
+    info = method_info(base)
+    return info.form_of(info.options) == "gradient"
 
 
 smoothgrad = _moment("smoothgrad", "mean", "Mean of noisy maps [smilkov2017]")

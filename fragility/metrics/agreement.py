@@ -93,7 +93,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     a, b = checks.map_pair(a, b)
     a, b = _nonconstant(a, "a"), _nonconstant(b, "b")
     if not a.is_cpu:
-        return tau(a, b)
+        return kendall_tau_b(a, b)
     from scipy.stats import kendalltau  # nearly a second to import: only where it is needed
 
     wide = (part.float() if part.dtype == torch.bfloat16 else part for part in (a, b))     # NumPy has no bfloat16
@@ -101,7 +101,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
                         dtype=torch.float64)
 
 
-def tau(a: Tensor, b: Tensor) -> Tensor:
+def kendall_tau_b(a: Tensor, b: Tensor) -> Tensor:
     r"""Kendall's tau-b (n,) of rows (n, p), float64, in O(p log^2 p) and without leaving the device.
 
     .. math:: \tau_b = \frac{n_0 - n_a - n_b + n_{ab} - 2 n_d}{\sqrt{(n_0 - n_a)(n_0 - n_b)}}
@@ -132,10 +132,10 @@ def center_shift(a: Tensor, b: Tensor) -> Tensor:
         if checks.some(bad):
             raise ValueError(f"A centre of mass needs a non-negative map that is not zero everywhere; {name} "
                              f"has none in {checks.listing(bad)}. Use attribution.pixel_map first.")
-    return (center(a) - center(b)).norm(dim=1)
+    return (center_of_mass(a) - center_of_mass(b)).norm(dim=1)
 
 
-def center(a: Tensor) -> Tensor:
+def center_of_mass(a: Tensor) -> Tensor:
     """Centre of mass (n, 2) in pixels, row and column, of maps (n, h, w). Unchecked, for kernels."""
     a = a / a.sum((1, 2), keepdim=True).clamp_min(torch.finfo(a.dtype).tiny)
     rows, columns = (torch.arange(size, dtype=a.dtype, device=a.device) for size in a.shape[1:])
@@ -199,6 +199,6 @@ def _inversions(ranks: Tensor) -> Tensor:
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation (n,) of rows, centred in place."""
+    """Pearson's correlation (n,) of the rows of a and b."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
