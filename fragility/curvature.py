@@ -17,14 +17,15 @@ from fragility.attribution.method import method
 from fragility.draws import normal_like
 from fragility.passes import Output, batches, explain, predict
 from fragility.rules.gates import PIECEWISE, smooth_rules
-from fragility.rules.twin import Twin
+from fragility.rules.model import RuleModel
 
 WAYS = ("forward-over-reverse", "finite-difference")
 
 
 def smoothed(model, beta: float = 1.0) -> nn.Module:
-    """The twin of a model whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
-    return Twin(model, smooth_rules(checks.number("beta", beta, 0, exclusive=True)), strict=False, leaks=PIECEWISE)
+    """The smooth twin of a model, whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
+    rules = smooth_rules(checks.number("beta", beta, 0, exclusive=True))
+    return RuleModel(model, rules, strict=False, forbidden_nodes=PIECEWISE)
 
 
 def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "forward-over-reverse",
@@ -124,12 +125,12 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
 
     v = _unit(normal_like(x, generator))
     for _ in range(iterations):
-        turned = product(product(v))
-        zero = turned.abs().amax((1, 2, 3)) == 0
+        product_twice = product(product(v))
+        zero = product_twice.abs().amax((1, 2, 3)) == 0
         if checks.some(zero):
             raise ValueError(f"The Hessian is zero for {checks.listing(zero)}; a network of ReLUs needs its smooth "
                              "twin, curvature.smoothed(model).")
-        v = _unit(turned)
+        v = _unit(product_twice)
     image = product(v)
     size = _length(image)
     # v may mix the eigenvectors of +size and -size; each sum below holds only one, and the longer is more accurate.

@@ -13,7 +13,7 @@ from fragility import checks
 from fragility.layout import fresh
 from fragility.rules.convolutions import Strided
 from fragility.rules.guard import Guarded
-from fragility.rules.twin import Twin
+from fragility.rules.model import RuleModel
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
@@ -105,7 +105,7 @@ def default_chunk(x: Tensor) -> int:
 
 def forward(model, x: Tensor) -> Tensor:
     """Logits (n, classes) of a copy of x, which the model may write into; of a single logit z, those of two classes."""
-    if not isinstance(model, Twin):     # a twin makes its own copy
+    if not isinstance(model, RuleModel):     # a model with rules makes its own copy
         x = fresh(model, x)
     elif x.ndim == 4:
         x = fresh(model.innermost, x)
@@ -134,9 +134,9 @@ def lowered(device: torch.device, precision: torch.dtype | None):
 def recomputed(function, model, x: Tensor, *rest) -> Tensor:
     """function(model, x, …); where x requires a gradient, its graph is recomputed in the backward pass, not stored.
 
-    A twin is excepted, since its rules cannot follow a pass that is run twice.
+    A model with rules is excepted, since these cannot follow a pass that is run twice.
     """
-    if not (x.requires_grad and torch.is_grad_enabled()) or isinstance(model, Twin):
+    if not (x.requires_grad and torch.is_grad_enabled()) or isinstance(model, RuleModel):
         return function(model, x, *rest)
     return checkpoint(function, model, x, *rest, use_reentrant=False)
 
@@ -163,7 +163,7 @@ def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple
         return gradient, scores if differentiable else scores.detach()
 
     with torch.enable_grad(), Guarded() if differentiable else Strided():
-        if isinstance(model, Twin):     # its rules may have gone half-way
+        if isinstance(model, RuleModel):     # its rules may have gone half-way
             gradients, logits = zip(*(run(rows) for rows in batches(len(x), x, chunk)))
         else:
             gradients, logits = zip(*in_chunks(run, x, chunk))

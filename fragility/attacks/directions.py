@@ -27,7 +27,7 @@ from fragility.draws import normal_like, stratified
 from fragility.passes import Output, explain, lowered
 from fragility.rules.convolutions import Frozen
 from fragility.rules.gates import PIECEWISE, smooth_gates, smooth_rules
-from fragility.rules.twin import Twin
+from fragility.rules.model import RuleModel
 
 FINITE = ("gradient", "times-input", "path", "mean", "mean-square", "variance")     # forms with finite differences
 
@@ -160,7 +160,7 @@ class DoubleBackprop:
 
     def __call__(self, model, x: Tensor, output: Output, loss, maps, draws) -> Tensor:
         if self.on_smooth_twin:
-            model = Twin(model, smooth_rules(self.beta), strict=False, leaks=PIECEWISE)
+            model = RuleModel(model, smooth_rules(self.beta), strict=False, forbidden_nodes=PIECEWISE)
         # Fused attention has no second derivative; the same sum written out has.
         with torch.enable_grad(), Frozen(), sdpa_kernel(SDPBackend.MATH), self.gates():
             x = x.detach().requires_grad_()

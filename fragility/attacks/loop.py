@@ -72,7 +72,7 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     ------
     ValueError
         Bad input, an option that the method does not have, a method that `curvature` does not cover, a model
-        outside the rules of :class:`fragility.rules.twin.Twin`, or a map whose direction is zero for every image.
+        outside the rules of :class:`fragility.rules.model.RuleModel`, or a map whose direction is zero for every image.
     """
     checks.model(model)
     checks.images(x, unit_range=True)

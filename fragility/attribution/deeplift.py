@@ -8,8 +8,8 @@ from fragility.attribution.method import method
 from fragility.attribution.multipliers import CustomBackward, Factors, ProxyBackward, RecordedInputs, quotient
 from fragility.passes import explain, in_chunks
 from fragility.rules.gates import is_active, relu
+from fragility.rules.model import RuleModel
 from fragility.rules.operations import groups_of, max_pool, normalise
-from fragility.rules.twin import Twin
 
 _RESCALED = {"relu": relu, "max_pool": max_pool, "elementwise": lambda z, function: function.value(z),
              "product": torch.mul, "normalise": normalise}
@@ -110,8 +110,8 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
 
     def run(rows: slice) -> Tensor:
         reference = RecordedInputs(model, start[rows] if len(start) > 1 else start, _RESCALED)
-        twin = Twin(model, _rescale(Factors(model, x[rows], _RESCALED), reference), who="deeplift")
-        multipliers, logits = explain(twin, x[rows], target[rows], len(x))
+        rule_model = RuleModel(model, _rescale(Factors(model, x[rows], _RESCALED), reference), who="deeplift")
+        multipliers, logits = explain(rule_model, x[rows], target[rows], len(x))
         maps = (x - start)[rows] * multipliers
         _refuse_incomplete(maps, target[rows].pick(logits), target[rows].pick(reference.logits.expand_as(logits)))
         return maps

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fragility.passes import forward
 from fragility.rules.gates import relu
-from fragility.rules.twin import Twin
+from fragility.rules.model import RuleModel
 
 
 class ProxyBackward(torch.autograd.Function):
@@ -64,7 +64,7 @@ class RecordedInputs:
         self.inputs, self.position = [], 0
         # ReLUs need a rule even where they are not recorded, or they would be recorded as element-wise functions.
         table = {"relu": relu} | {name: self._record(run) for name, run in operations.items()}
-        self.logits = forward(Twin(model, table, strict=False, tries=True), x).detach()
+        self.logits = forward(RuleModel(model, table, strict=False, probe_unlisted=True), x).detach()
 
     def _record(self, operation: Callable) -> Callable:
         def rule(z, *rest):

@@ -16,8 +16,8 @@ from fragility.attribution.method import method
 from fragility.attribution.multipliers import ProxyBackward
 from fragility.passes import batches, explain, forward, in_chunks
 from fragility.rules.gates import relu
+from fragility.rules.model import RuleModel
 from fragility.rules.operations import conv2d, linear
-from fragility.rules.twin import Twin
 
 ESTIMATORS = ("relu", "linear", "conditional")
 WEIGHTED = {"conv2d": conv2d, "linear": linear}      # the layers that patterns are defined for
@@ -89,7 +89,7 @@ def _visit(model, x: Tensor, see: Callable) -> None:
         return rule
 
     table = {name: watch(name) for name in WEIGHTED}
-    forward(Twin(model, {**table, "batch_norm": _refuse_batch_norm}, strict=False), x)
+    forward(RuleModel(model, {**table, "batch_norm": _refuse_batch_norm}, strict=False), x)
 
 
 _ADVICE = "patterns are defined for ReLU, max-pooling, conv2d and linear layers; use a method without patterns"
@@ -199,8 +199,8 @@ def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable
 
     def run(rows: slice) -> tuple[Tensor, Tensor]:
         queue = _PatternQueue(patterns)
-        twin = Twin(model, _projected(queue, mix), who="a map of patterns", advice=_ADVICE)
-        signal, scores = explain(twin, x[rows], output[rows], len(x))
+        rule_model = RuleModel(model, _projected(queue, mix), who="a map of patterns", advice=_ADVICE)
+        signal, scores = explain(rule_model, x[rows], output[rows], len(x))
         queue.finish()
         return signal, scores
     maps, logits = zip(*in_chunks(run, x, chunk))

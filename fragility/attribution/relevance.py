@@ -12,8 +12,8 @@ from fragility.attribution.multipliers import CustomBackward, Factors, ProxyBack
 from fragility.passes import Output, explain, forward, in_chunks
 from fragility.rules.first import first_weighted
 from fragility.rules.gates import relu
+from fragility.rules.model import RuleModel
 from fragility.rules.operations import WEIGHTED, groups_of, normalise
-from fragility.rules.twin import Twin
 
 _RECORDED = {**WEIGHTED, "elementwise": lambda z, function: function.value(z), "product": torch.mul,
              "normalise": normalise, "linear map": lambda z, function: function(z),
@@ -142,8 +142,8 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     distance = x - checks.baseline(root, x, name="root")
     if rule == "z":
         def plain(rows: slice) -> Tensor:
-            twin = Twin(model, _shared_rules(Factors(model, x[rows], _SHARED)), who="lrp", advice=_ADVICE)
-            return explain(twin, x[rows], target[rows], len(x))[0]
+            rule_model = RuleModel(model, _shared_rules(Factors(model, x[rows], _SHARED)), who="lrp", advice=_ADVICE)
+            return explain(rule_model, x[rows], target[rows], len(x))[0]
         return distance * torch.cat(in_chunks(plain, x, chunk))
     if rule == "z+" and checks.some(distance != x):
         raise ValueError("rule='z+' measures from zero; root goes with rule='z' or 'epsilon'.")
@@ -155,7 +155,8 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     def run(rows: slice) -> Tensor:
         factors = Factors(model, x[rows], _RECORDED)
         table = _stabilised(factors, epsilon) if rule == "epsilon" else _Positive(factors, first).table()
-        return distance[rows] * explain(Twin(model, table, who="lrp", advice=_ADVICE), x[rows], target[rows], len(x))[0]
+        rule_model = RuleModel(model, table, who="lrp", advice=_ADVICE)
+        return distance[rows] * explain(rule_model, x[rows], target[rows], len(x))[0]
     return torch.cat(in_chunks(run, x, chunk))
 
 
@@ -197,6 +198,7 @@ def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) 
                     - layer(torch.maximum(*ends), weight.clamp_max(0)))
 
         rules = _Positive(Factors(model, x if differentiable else x.detach(), _RECORDED), first)
-        scores = target.pick(forward(Twin(model, rules.table(), who="deep_taylor", advice=_ADVICE), leaves[0])).sum()
+        rule_model = RuleModel(model, rules.table(), who="deep_taylor", advice=_ADVICE)
+        scores = target.pick(forward(rule_model, leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
     return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))
