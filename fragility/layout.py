@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fragility.checks import unwrapped
-from fragility.rules.guard import Guarded
+from fragility.rules.guard import EvalModeGuard
 
 ALIKE = 1e-4     # largest difference of outputs in two layouts, as a share of the largest output: rounding, and no more
 
@@ -50,7 +50,7 @@ def _takes_channels_last(model, x: Tensor) -> bool:
 @torch.no_grad()
 def _alike(model, x: Tensor) -> bool:
     try:
-        with Guarded():
+        with EvalModeGuard():
             one, other = (unwrapped(model(copy)) for copy in (x.clone(memory_format=torch.contiguous_format),
                                                             channels_last(x)))
         return one.shape == other.shape and bool((one - other).abs().max() <= ALIKE * one.abs().max())

@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from fragility import checks
 from fragility.layout import fresh
-from fragility.rules.convolutions import Strided
-from fragility.rules.guard import Guarded
+from fragility.rules.convolutions import FastStridedBackward
+from fragility.rules.guard import EvalModeGuard
 from fragility.rules.model import RuleModel
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
@@ -122,7 +122,7 @@ def forward(model, x: Tensor) -> Tensor:
 @torch.no_grad()
 def logits_of(model, x: Tensor, chunk: int | None = None) -> Tensor:
     """Logits (n, classes) of a batch, chunk by chunk, without a graph."""
-    with Guarded():
+    with EvalModeGuard():
         return torch.cat(in_chunks(lambda rows: forward(model, x[rows]), x, chunk))
 
 
@@ -162,7 +162,7 @@ def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple
         gradient, = torch.autograd.grad(total, part, create_graph=differentiable)
         return gradient, scores if differentiable else scores.detach()
 
-    with torch.enable_grad(), Guarded() if differentiable else Strided():
+    with torch.enable_grad(), EvalModeGuard() if differentiable else FastStridedBackward():
         if isinstance(model, RuleModel):     # its rules may have gone half-way
             gradients, logits = zip(*(run(rows) for rows in batches(len(x), x, chunk)))
         else:

@@ -25,7 +25,7 @@ from fragility.attribution.pixel import normalised
 from fragility.curvature import central_difference
 from fragility.draws import normal_like, stratified
 from fragility.passes import Output, explain, lowered
-from fragility.rules.convolutions import Frozen
+from fragility.rules.convolutions import InputGradientOnly
 from fragility.rules.gates import PIECEWISE, smooth_gates, smooth_rules
 from fragility.rules.model import RuleModel
 
@@ -162,7 +162,7 @@ class DoubleBackprop:
         if self.on_smooth_twin:
             model = RuleModel(model, smooth_rules(self.beta), strict=False, forbidden_nodes=PIECEWISE)
         # Fused attention has no second derivative; the same sum written out has.
-        with torch.enable_grad(), Frozen(), sdpa_kernel(SDPBackend.MATH), self.gates():
+        with torch.enable_grad(), InputGradientOnly(), sdpa_kernel(SDPBackend.MATH), self.gates():
             x = x.detach().requires_grad_()
             maps = self.kernel(model, x, output, **self.options)
             if not maps.requires_grad:

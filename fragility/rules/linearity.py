@@ -17,11 +17,11 @@ LINEAR = {
 }
 # Linear as long as only one factor depends on x; of a quotient only the numerator may.
 _BILINEAR = {"Mul", "Div", "Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm", "Convolution", "MkldnnConvolution",
-             "CudnnConvolution", "FrozenConvolution"}
+             "CudnnConvolution", "InputGradientConvolution"}
 _WINNER_TAKES_ALL = {"MaxPool2DWithIndices", "AdaptiveMaxPool2D", "MaxPool3DWithIndices", "AdaptiveMaxPool3D"}
 ALLOWED = LINEAR | _BILINEAR | _WINNER_TAKES_ALL
 # Nodes that an operation leaves in the graph where no rule took it. With a rule for it in the table, they are refused.
-_CONVOLUTIONS = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "FrozenConvolution"}
+_CONVOLUTIONS = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "InputGradientConvolution"}
 NODES_BY_OPERATION = {"relu": {"Relu", "Threshold", "Clamp", "ClampMin"},
                       "max_pool": _WINNER_TAKES_ALL, "batch_norm": {"NativeBatchNorm", "CudnnBatchNorm"},
                       "conv2d": _CONVOLUTIONS, "linear": {"Mm", "Bmm", "Addmm", "Baddbmm", "Addbmm"}}

@@ -17,7 +17,7 @@ from torch.overrides import resolve_name
 
 from fragility.checks import unwrapped
 from fragility.rules.elementwise import Elementwise
-from fragility.rules.guard import Guarded
+from fragility.rules.guard import EvalModeGuard
 from fragility.rules.linearity import (
     ALLOWED,
     NODES_BY_OPERATION,
@@ -46,7 +46,7 @@ _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros"
 _SHAPED_LIKE = {"expand_as", "view_as", "reshape_as", "type_as"}
 
 
-class RuleMode(Guarded):
+class RuleMode(EvalModeGuard):
     """Hand each named operation to its rule; refuse operations that hide a dependence on x.
 
     `accepted_nodes` collects the autograd nodes that rules create, which are accepted whatever they are, and those of

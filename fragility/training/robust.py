@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fragility import checks
 from fragility.passes import batches, lowered, predict
-from fragility.rules.convolutions import Frozen
+from fragility.rules.convolutions import InputGradientOnly
 from fragility.training.loop import Loss, as_float, check_examples
 
 
@@ -116,7 +116,7 @@ def maximise_in_ball(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, ge
     model.eval()
     try:
         for _ in range(ball.steps):
-            with torch.enable_grad(), Frozen():
+            with torch.enable_grad(), InputGradientOnly():
                 adversarial.requires_grad_()
                 gradient, = torch.autograd.grad(inner_objective(model, x, adversarial, labels).sum(), adversarial)
             adversarial = torch.clamp(adversarial.detach() + ball.step_size * gradient.sign(), low, high)
