@@ -24,7 +24,7 @@ WAYS = ("forward-over-reverse", "finite-difference")
 
 def smoothed(model, beta: float = 1.0) -> nn.Module:
     """The smooth twin of a model, whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
-    rules = smooth_rules(checks.number("beta", beta, 0, exclusive=True))
+    rules = smooth_rules(checks.real("beta", beta, 0, exclusive=True))
     return RuleModel(model, rules, strict=False, forbidden_nodes=PIECEWISE)
 
 
@@ -56,7 +56,7 @@ def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "for
     the shape of x, for an unknown way, and for a step that is not above zero.
     """
     checks.choice("way", way, WAYS)
-    checks.number("step", step, 0, exclusive=True)
+    checks.real("step", step, 0, exclusive=True)
     checks.images(v, name="v")
     if not isinstance(x, Tensor) or v.shape != x.shape:
         raise ValueError(f"v must have the shape of x, but it has {tuple(v.shape)}.")
@@ -114,10 +114,10 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
     -----
     Other parameters as for :func:`hessian_product`.
     """
-    checks.whole("iterations", iterations, 1)
+    checks.integer("iterations", iterations, 1)
     checks.model(model)
     checks.generator(generator)
-    x = checks.plain(checks.images(x))
+    x = checks.for_autograd(checks.images(x))
     target = predict(model, x, chunk) if target is None else target
 
     def product(v):
@@ -127,8 +127,8 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
     for _ in range(iterations):
         product_twice = product(product(v))
         zero = product_twice.abs().amax((1, 2, 3)) == 0
-        if checks.some(zero):
-            raise ValueError(f"The Hessian is zero for {checks.listing(zero)}; a network of ReLUs needs its smooth "
+        if checks.any_true(zero):
+            raise ValueError(f"The Hessian is zero for {checks.image_list(zero)}; a network of ReLUs needs its smooth "
                              "twin, curvature.smoothed(model).")
         v = _unit(product_twice)
     image = product(v)
@@ -146,8 +146,8 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
         raise ValueError("An angle needs two batches of directions of the same shape (n, …).")
     a, b = (checks.finite(side, name).flatten(1).double() for side, name in ((a, "a"), (b, "b")))
     sizes = a.norm(dim=1) * b.norm(dim=1)
-    if checks.some(sizes == 0):
-        raise ValueError(f"A direction that is zero everywhere has no angle: {checks.listing(sizes == 0)}.")
+    if checks.any_true(sizes == 0):
+        raise ValueError(f"A direction that is zero everywhere has no angle: {checks.image_list(sizes == 0)}.")
     return torch.rad2deg(torch.arccos(((a * b).sum(1).abs() / sizes).clamp_max(1)))
 
 

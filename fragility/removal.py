@@ -60,7 +60,7 @@ def degrade(x: Tensor, scores: Tensor, fraction: float, *, mode: str = "remove",
     checks.images(x, spaces=True)
     checks.choice("mode", mode, MODES)
     checks.choice("unit", unit, UNITS)
-    checks.number("noise", noise, 0)
+    checks.real("noise", noise, 0)
     value = _fill(fill, x)
     if value is None and unit == "value":
         raise ValueError("fill 'noisy-linear' imputes whole pixels; use it with unit='pixel'.")
@@ -110,7 +110,7 @@ def top_mask(scores: Tensor, fraction: float, unit: str = "pixel") -> Tensor:
 
 def _top(scores: Tensor, fraction: float) -> Tensor:
     """The mask of :func:`top_mask` for scores (n, …), one for each entry that may be replaced."""
-    share = Fraction(repr(checks.number("fraction", fraction, 0, 1)))
+    share = Fraction(repr(checks.real("fraction", fraction, 0, 1)))
     k = math.floor(share * scores[0].numel() + Fraction(1, 2))
     return topk_mask(scores, k) if k else torch.zeros_like(scores, dtype=torch.bool)
 
@@ -181,7 +181,7 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
         x is not a batch of finite float images, `missing` is not a boolean mask that fits x, or noise is negative.
     """
     checks.images(x)
-    checks.number("noise", noise, 0)
+    checks.real("noise", noise, 0)
     checks.generator(generator)
     if not isinstance(missing, Tensor) or missing.dtype != torch.bool or missing.shape != (len(x), *x.shape[2:]):
         raise ValueError(f"missing must be a boolean tensor of shape {(len(x), *x.shape[2:])}, one entry a pixel.")

@@ -66,7 +66,7 @@ class Compensated(nn.Module):
         if change.ndim == 2:
             return change[0]
         flat = change[0].flatten(0, -2).T if shifted.name == "linear" else change[0].flatten(1)
-        return change[0] if checks.some(flat != flat[:, :1]) else flat[:, 0]
+        return change[0] if checks.any_true(flat != flat[:, :1]) else flat[:, 0]
 
 
 def compensate(model, m) -> Compensated:
@@ -142,7 +142,7 @@ def invariance(model: nn.Module, x: Tensor, m, *, method: str | Callable = "grad
     checks.model(model)
     twin, shifted = compensate(model, m), x + checks.shift(m, x)
     difference = agreement(model, twin, x, m)
-    if checks.some(difference > 1e-9):
+    if checks.any_true(difference > 1e-9):
         raise ValueError(f"The shifted network differs by {difference.max():.2g} in its logits, so its maps cannot be "
                          "compared.")
     target = logits_of(model, x).argmax(1) if target is None else target

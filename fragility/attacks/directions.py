@@ -57,8 +57,8 @@ class FiniteDifference:
     """
 
     def __init__(self, points: int = 2, score_every: int = 5, precision: torch.dtype | None = None):
-        self.points = checks.whole("points", points, 1)
-        self.score_every = checks.whole("score_every", score_every, 1)
+        self.points = checks.integer("points", points, 1)
+        self.score_every = checks.integer("score_every", score_every, 1)
         self.precision = checks.precision(precision)
 
     def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
@@ -147,7 +147,7 @@ class DoubleBackprop:
     score_every = 1
 
     def __init__(self, beta: float = 1.0, smooth: bool = True):
-        self.beta, self.smooth = checks.number("beta", beta, 0, exclusive=True), smooth
+        self.beta, self.smooth = checks.real("beta", beta, 0, exclusive=True), smooth
 
     def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
         self.kernel, self.options, self.name = method.kernel, options, method.name

@@ -76,10 +76,10 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     """
     checks.model(model)
     checks.images(x, unit_range=True)
-    checks.number("epsilon", epsilon, 0, 1, exclusive=True)
-    checks.whole("steps", steps, 1)
+    checks.real("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.integer("steps", steps, 1)
     if step_size is not None:
-        checks.number("step_size", step_size, 0, 1, exclusive=True)
+        checks.real("step_size", step_size, 0, 1, exclusive=True)
     if isinstance(objective, type) or not hasattr(objective, "prepare"):
         raise ValueError(f"objective must be TopK(k), LensTopK(k, window), MassCenter() or Target(mask), "
                          f"not {objective!r}.")
@@ -87,13 +87,14 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
         raise ValueError("select must be a function (clean maps, maps) -> (n,), larger for more change, "
                          f"not {select!r}.")
     if chunk is not None:
-        checks.whole("chunk", chunk, 1)
+        checks.integer("chunk", chunk, 1)
     info = method_info(method)
     options = _options(info, dict(method_args or {}), checks.generator(generator))
     direction = _curvature(curvature, info, options)
     direction.prepare(info, epsilon, options)
     with torch.inference_mode(False), torch.no_grad():
-        loop = _Attack(model, checks.plain(x.detach()), info, options, objective, direction, select, generator, chunk)
+        x = checks.for_autograd(x.detach())
+        loop = _Attack(model, x, info, options, objective, direction, select, generator, chunk)
         return loop.run(epsilon, steps, step_size or max(epsilon / 16, epsilon / steps))
 
 
@@ -161,10 +162,10 @@ class _Attack:
         nonzero = self.nonzero & _is_nonzero(pixels)
         if self.select is None:
             return torch.where(nonzero, self.objective.score(pixels), -torch.inf)
-        if not checks.some(~nonzero):
+        if not checks.any_true(~nonzero):
             return self.select(self.clean, pixels).to(pixels)
         scores = torch.full(nonzero.shape, -torch.inf, dtype=pixels.dtype, device=pixels.device)
-        if checks.some(nonzero):
+        if checks.any_true(nonzero):
             scores[nonzero] = self.select(self.clean[nonzero], pixels[nonzero]).to(scores)
         return scores
 
@@ -204,8 +205,8 @@ class _Attack:
     def _refuse_flat(self, gradient: Tensor) -> None:
         """Raise ValueError where the direction is zero for every image: not moving would look like robustness."""
         flat = ~((gradient != 0).flatten(1).any(1) & self.nonzero).any()
-        if checks.some(flat):
-            zero = "" if self.nonzero.all() else f" (and the map is zero in {checks.listing(~self.nonzero)})"
+        if checks.any_true(flat):
+            zero = "" if self.nonzero.all() else f" (and the map is zero in {checks.image_list(~self.nonzero)})"
             raise ValueError(f"The map of {self.method.name} does not change with the image as far as "
                              f"{type(self.direction).__name__} can tell: its direction is zero for every "
                              f"image{zero}, so no attack of this kind can move it. That says nothing of its "

@@ -28,10 +28,10 @@ class TopK:
     """
 
     def __init__(self, k: int):
-        self.k = checks.whole("k", k, 1)
+        self.k = checks.integer("k", k, 1)
 
     def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
-        checks.whole("k", self.k, 1, clean[0].numel() - 1)
+        checks.integer("k", self.k, 1, clean[0].numel() - 1)
         top = topk_mask(clean, self.k)
 
         def score(maps, rows=slice(None)):
@@ -50,15 +50,15 @@ class LensTopK:
     """
 
     def __init__(self, k: int, window: int):
-        self.k, self.window = checks.whole("k", k, 1), checks.whole("window", window, 0)
+        self.k, self.window = checks.integer("k", k, 1), checks.integer("window", window, 0)
 
     def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
-        checks.whole("k", self.k, 1, clean[0].numel() - 1)
+        checks.integer("k", self.k, 1, clean[0].numel() - 1)
         near = dilate(topk_mask(clean, self.k), self.window)
         covered = near.flatten(1).all(1)
-        if checks.some(covered):
+        if checks.any_true(covered):
             raise ValueError(f"LensTopK(k={self.k}, window={self.window}) covers the whole map in "
-                             f"{checks.listing(covered)} and leaves nowhere to push to; use a smaller k or window.")
+                             f"{checks.image_list(covered)} and leaves nowhere to push to; use a smaller k or window.")
 
         def score(maps, rows=slice(None)):
             return -(maps * near[rows]).sum((1, 2))
@@ -94,7 +94,7 @@ class Target:
     def __init__(self, mask: Tensor):
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim not in (2, 3):
             raise ValueError("The mask must be a boolean tensor (h, w) or (n, h, w).")
-        if checks.some(~mask.flatten(-2).any(-1) | mask.flatten(-2).all(-1)):
+        if checks.any_true(~mask.flatten(-2).any(-1) | mask.flatten(-2).all(-1)):
             raise ValueError("The mask must mark some pixels, but not all, of every image.")
         self.mask = mask
 
@@ -102,7 +102,7 @@ class Target:
         if self.mask.shape not in {clean.shape, clean.shape[1:]}:
             raise ValueError(f"The mask has the shape {tuple(self.mask.shape)}, but the maps have "
                              f"{tuple(clean.shape)}.")
-        mask = checks.plain(self.mask.to(clean.device)).expand_as(clean)
+        mask = checks.for_autograd(self.mask.to(clean.device)).expand_as(clean)
 
         def score(maps, rows=slice(None)):
             return (maps * mask[rows]).sum((1, 2))

@@ -18,7 +18,7 @@ def random_sign(x: Tensor, *, epsilon: float, generator: torch.Generator | None 
     Whether the label changes is not checked. (The code of [ghorbani2019] uses :func:`random_walk` in its place.)
     """
     checks.images(x, unit_range=True)
-    checks.number("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.real("epsilon", epsilon, 0, 1, exclusive=True)
     checks.generator(generator)
     return (x + epsilon * signs_like(x, generator)).clamp(0, 1)
 

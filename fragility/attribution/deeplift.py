@@ -122,7 +122,7 @@ def _refuse_incomplete(maps: Tensor, at_x: Tensor, at_start: Tensor) -> None:
     """Raise ValueError where rounding errors have spoiled the map: it does not sum to the change of the logit."""
     error = (maps.detach().flatten(1).double().sum(1) - (at_x - at_start).detach().double()).abs()
     wrong = error > 0.1 * torch.maximum((at_x - at_start).abs(), at_x.abs()).detach()
-    if checks.some(wrong):
-        raise ValueError(f"DeepLIFT's map does not sum to the change of the logit in {checks.listing(wrong)}: near "
+    if checks.any_true(wrong):
+        raise ValueError(f"DeepLIFT's map does not sum to the change of the logit in {checks.image_list(wrong)}: near "
                          "this baseline the network blows up rounding errors, as a norm of a constant image does. Use "
                          "another baseline, such as the mean image, or float64.")

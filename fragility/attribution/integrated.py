@@ -31,7 +31,7 @@ def integrated_gradients(model, x: Tensor, target=None, *, baseline=0.0, steps: 
     Memory holds at most `chunk` path points, whatever `steps` is, even where x.requires_grad: each chunk is then
     recomputed in the backward pass. Other parameters and errors as for :func:`gradient`.
     """
-    checks.whole("steps", steps, 1)
+    checks.integer("steps", steps, 1)
     start = checks.baseline(baseline, x)
     target = target.fixed(model, x, chunk)
     points = (torch.arange(steps, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device) + 0.5) / steps

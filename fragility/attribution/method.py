@@ -37,9 +37,9 @@ def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dic
         checks.model(model)
         checks.images(x, spaces=True)
         if options.get("chunk") is not None:
-            checks.whole("chunk", options["chunk"], 1)
+            checks.integer("chunk", options["chunk"], 1)
         with torch.inference_mode(False):
-            x = checks.plain(x)
+            x = checks.for_autograd(x)
             maps = kernel(model, x, Output(target, len(x), x.device), **options)
         for part in maps if isinstance(maps, tuple) else (maps,):
             checks.finite(part, "The map")

@@ -59,10 +59,10 @@ def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int |
         Bad images, an unknown estimator, or batch norm, for which patterns are not defined.
     """
     checks.model(model)
-    images = checks.plain(checks.images(images, name="images"))
+    images = checks.for_autograd(checks.images(images, name="images"))
     checks.choice("estimator", estimator, ESTIMATORS)
     if chunk is not None:
-        checks.whole("chunk", chunk, 1)
+        checks.integer("chunk", chunk, 1)
     moments = []
     _visit(model, images[:1], lambda place, name, weight, *call: moments.append(_Moments(weight, estimator)))
     if not moments:

@@ -101,7 +101,7 @@ class _Positive:
 
     def _batch_norm(self, z, mean, var, weight, bias, eps):
         value = F.batch_norm(z, mean, var, weight, bias, eps=eps)
-        if weight is not None and self.past_first and checks.some(weight < 0):
+        if weight is not None and self.past_first and checks.any_true(weight < 0):
             raise ValueError("A batch norm scales by a negative number, which the z+ rule cannot pass "
                              "relevance through; use attribution.lrp with rule='z' or 'epsilon'.")
 
@@ -138,14 +138,14 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     :func:`guided_backprop`.
     """
     checks.choice("rule", rule, ("z", "epsilon", "z+"))
-    checks.number("epsilon", epsilon, 0, exclusive=True)
+    checks.real("epsilon", epsilon, 0, exclusive=True)
     distance = x - checks.baseline(root, x, name="root")
     if rule == "z":
         def plain(rows: slice) -> Tensor:
             rule_model = RuleModel(model, _shared_rules(Factors(model, x[rows], _SHARED)), who="lrp", advice=_ADVICE)
             return explain(rule_model, x[rows], target[rows], len(x))[0]
         return distance * torch.cat(in_chunks(plain, x, chunk))
-    if rule == "z+" and checks.some(distance != x):
+    if rule == "z+" and checks.any_true(distance != x):
         raise ValueError("rule='z+' measures from zero; root goes with rule='z' or 'epsilon'.")
     zero = first_weighted(model, torch.zeros_like(x[:1])).arguments[0].detach() if rule == "z+" else None
 
@@ -179,7 +179,7 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
     Other parameters, units and errors as for :func:`lrp`.
     """
     low, high = checks.baseline(low, x), checks.baseline(high, x)
-    if checks.some(low > high):
+    if checks.any_true(low > high):
         raise ValueError("low must not be above high anywhere.")
     return torch.cat(in_chunks(lambda rows: _box_relevance(model, x[rows], target[rows], low.expand_as(x)[rows],
                                                            high.expand_as(x)[rows]), x, chunk))

@@ -52,7 +52,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     The class is predicted on the clean x. Mean and variance are updated together (Welford), so the
     variance does not suffer from cancellation. Other parameters as for :func:`gradient`.
     """
-    checks.whole("samples", samples, 1)
+    checks.integer("samples", samples, 1)
     checks.generator(generator)
     checks.precision(precision)
     sigma = _level(sigma, x)
@@ -81,8 +81,8 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
 def _level(sigma: float | Tensor, x: Tensor) -> Tensor | float:
     """The noise level, broadcastable over images."""
     if not isinstance(sigma, Tensor):
-        return checks.number("sigma", sigma, 0)
-    if sigma.shape != x.shape[:1] or checks.some(~torch.isfinite(sigma) | (sigma < 0)):
+        return checks.real("sigma", sigma, 0)
+    if sigma.shape != x.shape[:1] or checks.any_true(~torch.isfinite(sigma) | (sigma < 0)):
         raise ValueError(f"sigma must be a number of at least 0 or a finite tensor of such, of shape ({len(x)},).")
     return sigma.to(x).view(-1, *[1] * (x.ndim - 1))
 

@@ -42,7 +42,7 @@ def influence_sign(extract: Callable[[Tensor], Tensor], head: Head, train: tuple
     ValueError
         Bad input, features without a graph that leads to the images, or a Hessian that is not positive definite.
     """
-    checks.number("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.real("epsilon", epsilon, 0, 1, exclusive=True)
     checks.images(x, unit_range=True)
     return (x - epsilon * influence_gradient(extract, head, train, x, top=top, chunk=chunk).sign()).clamp(0, 1)
 
@@ -55,9 +55,9 @@ def influence_gradient(extract: Callable[[Tensor], Tensor], head: Head, train: t
     """
     checks.model(extract)
     checks.images(x)
-    checks.whole("top", top, 1, len(train[0]))
+    checks.integer("top", top, 1, len(train[0]))
     if chunk is not None:
-        checks.whole("chunk", chunk, 1)
+        checks.integer("chunk", chunk, 1)
     lower = factor(hessian(head, *train))
     examples = gradients(head, *train)
     return torch.cat([_gradient(extract, head, lower, examples, x[rows], top) for rows in batches(len(x), x, chunk)])

@@ -50,12 +50,12 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, batc
     ValueError
         Images of another type, shape or range, labels that do not fit, or a number out of range.
     """
-    checks.whole("epochs", epochs, 1)
+    checks.integer("epochs", epochs, 1)
     checks.choice("recipe", recipe, RECIPES)
-    checks.number("learning_rate", learning_rate, 0, exclusive=True)
-    checks.number("label_smoothing", label_smoothing, 0, 1)
+    checks.real("learning_rate", learning_rate, 0, exclusive=True)
+    checks.real("label_smoothing", label_smoothing, 0, 1)
     check_examples(copy.deepcopy(model).eval(), images, labels)
-    checks.whole("batch_size", batch_size, 1, len(images))
+    checks.integer("batch_size", batch_size, 1, len(images))
     device = next(model.parameters()).device
     images, labels = images.to(device), labels.to(device)
     smoothed = partial(_smoothed, label_smoothing)

@@ -30,9 +30,9 @@ class Ball(NamedTuple):
 
     def checked(self) -> "Ball":
         """The same ball; ValueError where a number is out of range."""
-        checks.number("epsilon", self.epsilon, 0, 1, exclusive=True)
-        checks.whole("steps", self.steps, 1)
-        checks.number("step_size", self.step_size, 0, 1, exclusive=True)
+        checks.real("epsilon", self.epsilon, 0, 1, exclusive=True)
+        checks.integer("steps", self.steps, 1)
+        checks.real("step_size", self.step_size, 0, 1, exclusive=True)
         return self
 
 
@@ -56,7 +56,7 @@ def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, poin
     the attack before it; `precision`, torch.bfloat16 or torch.float16, computes both under autocast. Otherwise
     as :func:`pgd`.
     """
-    checks.number("weight", weight, 0)
+    checks.real("weight", weight, 0)
     _check(points, attack_points)
 
     def total(model, x, adversarial, labels):
@@ -74,7 +74,7 @@ def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, po
     Since the attributions sum to l(x') - l(x), this is their regulariser with the size function sum + beta
     times the 1-norm; beta = 0 is :func:`pgd`. Other parameters as for :func:`ig_norm`.
     """
-    checks.number("beta", beta, 0)
+    checks.real("beta", beta, 0)
     _check(points, attack_points)
 
     def total(points: int):
@@ -162,5 +162,5 @@ def _attribution_norm(model: nn.Module, x: Tensor, adversarial: Tensor, labels: 
 
 
 def _check(points: int, attack_points: int) -> None:
-    checks.whole("points", points, 1)
-    checks.whole("attack_points", attack_points, 1)
+    checks.integer("points", points, 1)
+    checks.integer("attack_points", attack_points, 1)
