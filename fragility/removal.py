@@ -169,6 +169,11 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
     generator
         Source of the noise; without one, none is added. One draw covers the whole batch.
 
+    Returns
+    -------
+    Tensor
+        New images of x's shape and dtype on x's device; pixels that are not missing are unchanged to the bit.
+
     Notes
     -----
     In reading order a pixel has no neighbour farther than one row and one pixel, so the symmetric, positive
