@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from fragility import checks
 from fragility.attribution.method import method
 from fragility.draws import normal_like
-from fragility.passes import Output, batches, explain, predict
+from fragility.passes import Targets, batches, explain, predict
 from fragility.rules.gates import PIECEWISE, smooth_rules
 from fragility.rules.model import RuleModel
 
@@ -64,26 +64,26 @@ def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "for
 
 
 @method
-def _product(model, x: Tensor, output, *, v: Tensor, way: str, step: float, chunk: int | None = None) -> Tensor:
-    output = output.fixed(model, x, chunk)
+def _product(model, x: Tensor, targets, *, v: Tensor, way: str, step: float, chunk: int | None = None) -> Tensor:
+    targets = targets.resolved(model, x, chunk)
     kernel = _exact if way == WAYS[0] else central_difference
-    return torch.cat([kernel(model, x[rows].detach(), v[rows].detach(), output[rows], step)
+    return torch.cat([kernel(model, x[rows].detach(), v[rows].detach(), targets[rows], step)
                       for rows in batches(len(x), x, chunk)])
 
 
-def _exact(model, x: Tensor, v: Tensor, output: Output, step: float) -> Tensor:
+def _exact(model, x: Tensor, v: Tensor, targets: Targets, step: float) -> Tensor:
     with warnings.catch_warnings(), torch.enable_grad(), forward_ad.dual_level():
         warnings.filterwarnings("ignore", "`torch.jit.script` is", FutureWarning)     # torch warns of itself
         moving = forward_ad.make_dual(x.requires_grad_(), v)
-        tangent = forward_ad.unpack_dual(explain(model, moving, output, len(x))[0]).tangent
+        tangent = forward_ad.unpack_dual(explain(model, moving, targets, len(x))[0]).tangent
         return torch.zeros_like(x) if tangent is None else tangent.detach()
 
 
-def central_difference(model, x: Tensor, v: Tensor, output: Output, step: float) -> Tensor:
+def central_difference(model, x: Tensor, v: Tensor, targets: Targets, step: float) -> Tensor:
     """H v (n, c, h, w) by two gradients, a step of max-norm `step` along v to either side. Unchecked, for kernels."""
     size = v.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(v.dtype).tiny)
     offset = v * (step / size)
-    ahead, behind = explain(model, torch.cat([x + offset, x - offset]), Output.join([output, output]))[0].chunk(2)
+    ahead, behind = explain(model, torch.cat([x + offset, x - offset]), Targets.join([targets, targets]))[0].chunk(2)
     return (ahead - behind) * (size / (2 * step))
 
 

@@ -24,7 +24,7 @@ from fragility.attribution.method import MethodInfo
 from fragility.attribution.pixel import normalised
 from fragility.curvature import central_difference
 from fragility.draws import normal_like, stratified
-from fragility.passes import Output, explain, lowered
+from fragility.passes import Targets, explain, lowered
 from fragility.rules.convolutions import InputGradientOnly
 from fragility.rules.gates import PIECEWISE, smooth_gates, smooth_rules
 from fragility.rules.model import RuleModel
@@ -79,54 +79,54 @@ class FiniteDifference:
             return stratified(self.points, x, generator)
         return torch.stack([normal_like(x, generator) for _ in range(self.points)]) if self.sampled else None
 
-    def __call__(self, model, x: Tensor, output: Output, loss, maps: Tensor | None, draws: Tensor | None) -> Tensor:
+    def __call__(self, model, x: Tensor, targets: Targets, loss, maps: Tensor | None, draws: Tensor | None) -> Tensor:
         with lowered(x.device, self.precision):
-            return getattr(self, f"_{self.form.replace('-', '_')}")(model, x, output, loss, maps, draws)
+            return getattr(self, f"_{self.form.replace('-', '_')}")(model, x, targets, loss, maps, draws)
 
-    def _product(self, model, x: Tensor, output: Output, v: Tensor) -> Tensor:
-        return central_difference(model, x, v, output, self.step)
+    def _product(self, model, x: Tensor, targets: Targets, v: Tensor) -> Tensor:
+        return central_difference(model, x, v, targets, self.step)
 
-    def _gradient(self, model, x, output, loss, maps, draws) -> Tensor:
-        return self._product(model, x, output, map_gradient(loss, maps))
+    def _gradient(self, model, x, targets, loss, maps, draws) -> Tensor:
+        return self._product(model, x, targets, map_gradient(loss, maps))
 
-    def _times_input(self, model, x, output, loss, maps, draws) -> Tensor:
+    def _times_input(self, model, x, targets, loss, maps, draws) -> Tensor:
         distance = x - checks.baseline(self.options.get("root", 0.0), x, name="root")
-        v, gradient = map_gradient(loss, maps), explain(model, x, output, len(x))[0]
-        return v * gradient + self._product(model, x, output, v * distance)
+        v, gradient = map_gradient(loss, maps), explain(model, x, targets, len(x))[0]
+        return v * gradient + self._product(model, x, targets, v * distance)
 
-    def _path(self, model, x, output, loss, maps, points) -> Tensor:
+    def _path(self, model, x, targets, loss, maps, points) -> Tensor:
         start = checks.baseline(self.options.get("baseline", 0.0), x).expand_as(x)
-        mean = mean_gradient(model, x, output, start, points)
+        mean = mean_gradient(model, x, targets, start, points)
         v = map_gradient(loss, (x - start) * mean)
         direction = v * mean
         for t in points:
             t = t.view(-1, *[1] * (x.ndim - 1))
-            direction += t * self._product(model, torch.lerp(start, x, t), output, v * (x - start)) / len(points)
+            direction += t * self._product(model, torch.lerp(start, x, t), targets, v * (x - start)) / len(points)
         return direction
 
-    def _noisy(self, model, x: Tensor, output: Output, noise: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _noisy(self, model, x: Tensor, targets: Targets, noise: Tensor) -> tuple[list[Tensor], Tensor]:
         """Noisy images and the gradient of each, (points, n, …)."""
         sigma, each = self.options.get("sigma", 0.15), tuple(range(1, x.ndim))
         sigma = sigma.to(x).view(-1, *[1] * (x.ndim - 1)) if isinstance(sigma, Tensor) else sigma
         scale = sigma * (x.amax(each, keepdim=True) - x.amin(each, keepdim=True))
         noisy = [x + scale * one for one in noise]
-        return noisy, torch.stack([explain(model, one, output, len(x))[0] for one in noisy])
+        return noisy, torch.stack([explain(model, one, targets, len(x))[0] for one in noisy])
 
-    def _mean(self, model, x, output, loss, maps, noise) -> Tensor:
-        noisy, gradients = self._noisy(model, x, output, noise)
+    def _mean(self, model, x, targets, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, targets, noise)
         v = map_gradient(loss, gradients.mean(0))
-        return sum(self._product(model, one, output, v) for one in noisy)
+        return sum(self._product(model, one, targets, v) for one in noisy)
 
-    def _mean_square(self, model, x, output, loss, maps, noise) -> Tensor:
-        noisy, gradients = self._noisy(model, x, output, noise)
+    def _mean_square(self, model, x, targets, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, targets, noise)
         v = map_gradient(loss, gradients.square().mean(0))
-        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, gradients))
+        return sum(self._product(model, one, targets, v * g) for one, g in zip(noisy, gradients))
 
-    def _variance(self, model, x, output, loss, maps, noise) -> Tensor:
-        noisy, gradients = self._noisy(model, x, output, noise)
+    def _variance(self, model, x, targets, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, targets, noise)
         centred = gradients - gradients.mean(0)
         v = map_gradient(loss, centred.square().mean(0))
-        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, centred))
+        return sum(self._product(model, one, targets, v * g) for one, g in zip(noisy, centred))
 
 
 class DoubleBackprop:
@@ -158,13 +158,13 @@ class DoubleBackprop:
     def draw(self, x: Tensor, generator) -> None:
         """Nothing: a method that draws takes the attack's generator itself."""
 
-    def __call__(self, model, x: Tensor, output: Output, loss, maps, draws) -> Tensor:
+    def __call__(self, model, x: Tensor, targets: Targets, loss, maps, draws) -> Tensor:
         if self.on_smooth_twin:
             model = RuleModel(model, smooth_rules(self.beta), strict=False, forbidden_nodes=PIECEWISE)
         # Fused attention has no second derivative; the same sum written out has.
         with torch.enable_grad(), InputGradientOnly(), sdpa_kernel(SDPBackend.MATH), self.gates():
             x = x.detach().requires_grad_()
-            maps = self.kernel(model, x, output, **self.options)
+            maps = self.kernel(model, x, targets, **self.options)
             if not maps.requires_grad:
                 raise ValueError(f"The maps of {self.name} carry no derivative, so they cannot be attacked; a callable "
                                  "method must keep the autograd graph.")

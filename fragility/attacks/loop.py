@@ -10,7 +10,7 @@ from fragility import checks
 from fragility.attacks.directions import CURVATURES, FINITE, DoubleBackprop, FiniteDifference
 from fragility.attribution.method import MethodInfo, method_info
 from fragility.attribution.pixel import normalised
-from fragility.passes import Output, batches, explain, logits_of, predict
+from fragility.passes import Targets, batches, explain, logits_of, predict
 
 
 class Attacked(NamedTuple):
@@ -133,7 +133,7 @@ class _Attack:
         # A method that draws inside its direction draws for the whole batch, so there the chunk cannot bound it.
         whole = chunk is None or getattr(direction, "draws_inside", False)
         self.rows = [slice(None)] if whole else list(batches(len(x), x, chunk))
-        self.output = Output(predict(model, x, chunk), len(x), x.device)
+        self.targets = Targets(predict(model, x, chunk), len(x), x.device)
         self.is_gradient = method.form_of(options) == "gradient"
         clean, _ = self.evaluate(x)
         self.maps = checks.finite(clean, "The map of x")
@@ -145,16 +145,16 @@ class _Attack:
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Signed maps, and whether the network still gives the clean label."""
         if self.is_gradient:   # its pass has the logits already
-            maps, logits = explain(self.model, x, self.output, self.chunk)
+            maps, logits = explain(self.model, x, self.targets, self.chunk)
         else:
             maps, logits = self._maps(x).detach(), logits_of(self.model, x, self.chunk)
-        return maps, logits.argmax(1) == self.output.classes
+        return maps, logits.argmax(1) == self.targets.classes
 
     @torch.enable_grad()        # a user's own method may differentiate as it likes
     def _maps(self, x: Tensor) -> Tensor:
         if "chunk" in self.method.names:
-            return self.method.kernel(self.model, x, self.output, **{"chunk": self.chunk, **self.options})
-        return torch.cat([self.method.kernel(self.model, x[rows], self.output[rows], **self.options)
+            return self.method.kernel(self.model, x, self.targets, **{"chunk": self.chunk, **self.options})
+        return torch.cat([self.method.kernel(self.model, x[rows], self.targets[rows], **self.options)
                           for rows in self.rows])
 
     def score(self, pixels: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class _Attack:
         for rows in self.rows:
             loss = lambda pixels, rows=rows: self.objective.loss(pixels, rows)
             drawn = None if draws is None else draws[:, rows]
-            parts.append(self.direction(self.model, x[rows], self.output[rows], loss, maps[rows], drawn))
+            parts.append(self.direction(self.model, x[rows], self.targets[rows], loss, maps[rows], drawn))
         return torch.cat(parts)
 
     def run(self, epsilon: float, steps: int, step_size: float) -> Attacked:

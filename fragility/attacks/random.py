@@ -54,7 +54,7 @@ class _RandomSign:
     def draw(self, x: Tensor, generator) -> Tensor:
         return signs_like(x, generator)[None]
 
-    def __call__(self, model, x: Tensor, output, loss, maps, draws: Tensor) -> Tensor:
+    def __call__(self, model, x: Tensor, targets, loss, maps, draws: Tensor) -> Tensor:
         return draws[0]
 
 

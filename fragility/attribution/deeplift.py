@@ -106,14 +106,15 @@ def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None =
     Other parameters and errors as for :func:`guided_backprop`.
     """
     start = checks.baseline(baseline, x)
-    target = target.fixed(model, x, chunk)
+    targets = target.resolved(model, x, chunk)
 
     def run(rows: slice) -> Tensor:
         reference = RecordedInputs(model, start[rows] if len(start) > 1 else start, _RESCALED)
         rule_model = RuleModel(model, _rescale(Factors(model, x[rows], _RESCALED), reference), who="deeplift")
-        multipliers, logits = explain(rule_model, x[rows], target[rows], len(x))
+        multipliers, logits = explain(rule_model, x[rows], targets[rows], len(x))
         maps = (x - start)[rows] * multipliers
-        _refuse_incomplete(maps, target[rows].pick(logits), target[rows].pick(reference.logits.expand_as(logits)))
+        at_x, at_start = (targets[rows].explained_logits(z) for z in (logits, reference.logits.expand_as(logits)))
+        _refuse_incomplete(maps, at_x, at_start)
         return maps
     return torch.cat(in_chunks(run, x, chunk))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 import torch
 
 from fragility import checks
-from fragility.passes import Output
+from fragility.passes import Targets
 
 P, Maps = ParamSpec("P"), TypeVar("Maps")
 
@@ -40,7 +40,7 @@ def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dic
             checks.integer("chunk", options["chunk"], 1)
         with torch.inference_mode(False):
             x = checks.for_autograd(x)
-            maps = kernel(model, x, Output(target, len(x), x.device), **options)
+            maps = kernel(model, x, Targets(target, len(x), x.device), **options)
         for part in maps if isinstance(maps, tuple) else (maps,):
             checks.finite(part, "The map")
         return maps
@@ -53,7 +53,7 @@ def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dic
 class MethodInfo(NamedTuple):
     """A callable that makes maps, described for attacks and ensembles."""
 
-    kernel: Callable            #: (model, x, output, **options), without the checks.
+    kernel: Callable            #: (model, x, targets, **options), without the checks.
     name: str
     options: dict               #: Options that a `functools.partial` has set.
     names: tuple[str, ...]      #: Names of all its options.
@@ -74,7 +74,7 @@ def method_info(function: str | Callable) -> MethodInfo:
     names = tuple(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
     of_ours = hasattr(function, "form_of")
     kernel = function.__wrapped__ if of_ours else (
-        lambda model, x, output, **more: function(model, x, output.classes, **more))
+        lambda model, x, targets, **more: function(model, x, targets.classes, **more))
     return MethodInfo(kernel, getattr(function, "__name__", repr(function)), options, names,
                       accepts_any_option=len(names) < len(parameters),
                       form_of=function.form_of if of_ours else lambda options: None,
@@ -82,7 +82,7 @@ def method_info(function: str | Callable) -> MethodInfo:
 
 
 def kernel_of(function: str | Callable) -> Callable:
-    """The unchecked kernel (model, x, output, …) of a method, of a partial of one, or of a user's own."""
+    """The unchecked kernel (model, x, targets, …) of a method, of a partial of one, or of a user's own."""
     info = method_info(function)
     return functools.partial(info.kernel, **info.options) if info.options else info.kernel
 

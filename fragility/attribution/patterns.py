@@ -73,8 +73,8 @@ def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int |
     return [one.pattern() for one in moments]
 
 
-def _visit(model, x: Tensor, see: Callable) -> None:
-    """Call see(place, name, weight, input, output, other arguments) at every weighted call on x, in forward order.
+def _visit(model, x: Tensor, callback: Callable) -> None:
+    """Call callback(place, name, weight, input, output, other arguments) at every weighted call on x, in forward order.
 
     At once, since an in-place ReLU may overwrite the output later.
     """
@@ -84,7 +84,7 @@ def _visit(model, x: Tensor, see: Callable) -> None:
         def rule(z, weight, bias, *rest):
             y = WEIGHTED[name](z, weight, bias, *rest)
             with torch.no_grad():
-                see(next(places), name, weight.detach(), z.detach(), y.detach(), rest)
+                callback(next(places), name, weight.detach(), z.detach(), y.detach(), rest)
             return y
         return rule
 
@@ -191,7 +191,7 @@ class _PatternQueue:
                              "calls. Fit them with fit_patterns on this model.")
 
 
-def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable,
+def _signals(model, x: Tensor, targets, patterns: Sequence[Tensor], mix: Callable,
              chunk: int | None) -> tuple[Tensor, Tensor]:
     """Signals (n, c, h, w) that reach the input when 1 starts at the explained logit, and the logits."""
     if not isinstance(patterns, (list, tuple)) or not all(isinstance(one, Tensor) for one in patterns):
@@ -200,7 +200,7 @@ def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable
     def run(rows: slice) -> tuple[Tensor, Tensor]:
         queue = _PatternQueue(patterns)
         rule_model = RuleModel(model, _projected(queue, mix), who="a map of patterns", advice=_ADVICE)
-        signal, scores = explain(rule_model, x[rows], output[rows], len(x))
+        signal, scores = explain(rule_model, x[rows], targets[rows], len(x))
         queue.finish()
         return signal, scores
     maps, logits = zip(*in_chunks(run, x, chunk))
@@ -240,4 +240,4 @@ def pattern_attribution(model, x: Tensor, target=None, *, patterns: Sequence[Ten
         # A single logit: weights and patterns of class 0 both have the other sign, so their product has not.
         classes = logits.argmax(1) if target.classes is None else target.classes
         signals = torch.where((classes == 0).view(-1, *[1] * (x.ndim - 1)), -signals, signals)
-    return signals * target.pick(logits)[:, None, None, None]
+    return signals * target.explained_logits(logits)[:, None, None, None]

@@ -9,7 +9,7 @@ from torch import Tensor
 from fragility import checks
 from fragility.attribution.method import method
 from fragility.attribution.multipliers import CustomBackward, Factors, ProxyBackward, quotient
-from fragility.passes import Output, explain, forward, in_chunks
+from fragility.passes import Targets, explain, forward, in_chunks
 from fragility.rules.first import first_weighted
 from fragility.rules.gates import relu
 from fragility.rules.model import RuleModel
@@ -185,7 +185,7 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
                                                            high.expand_as(x)[rows]), x, chunk))
 
 
-def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) -> Tensor:
+def _box_relevance(model, x: Tensor, targets: Targets, low: Tensor, high: Tensor) -> Tensor:
     """z^B relevance: the first layer's proxy is linear in x, low and high, and each gets its own share."""
     differentiable = x.requires_grad and torch.is_grad_enabled()
     with torch.enable_grad():
@@ -199,6 +199,6 @@ def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) 
 
         rules = _Positive(Factors(model, x if differentiable else x.detach(), _RECORDED), first)
         rule_model = RuleModel(model, rules.table(), who="deep_taylor", advice=_ADVICE)
-        scores = target.pick(forward(rule_model, leaves[0])).sum()
+        scores = targets.explained_logits(forward(rule_model, leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
     return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))

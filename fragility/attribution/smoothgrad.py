@@ -57,7 +57,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     checks.precision(precision)
     sigma = _level(sigma, x)
     kernel = kernel_of(base)
-    target = target.fixed(model, x, chunk)
+    targets = target.resolved(model, x, chunk)
     each = tuple(range(1, x.ndim))
     scale = sigma * (x.amax(each, keepdim=True) - x.amin(each, keepdim=True))
     wide = torch.promote_types(x.dtype, torch.float32)
@@ -69,7 +69,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
                 noise, drawn = scale * normal_like(x, generator), j
             noisy.append(x[rows] + noise[rows])
         with lowered(x.device, precision):
-            maps = recomputed(kernel, model, torch.cat(noisy), target.join([target[rows] for _, rows in segments]))
+            maps = recomputed(kernel, model, torch.cat(noisy), targets.join([targets[rows] for _, rows in segments]))
         for (j, rows), part in zip(segments, maps.to(wide).split([len(n) for n in noisy])):
             step = part - mean[rows]
             mean[rows] += step / (j + 1)
