@@ -26,7 +26,7 @@ def channels_last(x: Tensor) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format).squeeze(1).unsqueeze(-1).movedim(-1, 1)
 
 
-_KNOWN = WeakKeyDictionary()        # model -> {size of an image: whether it takes channels-last}
+_TAKES_CHANNELS_LAST = WeakKeyDictionary()        # model -> {size of an image: whether it takes channels-last}
 
 
 def _takes_channels_last(model, x: Tensor) -> bool:
@@ -38,13 +38,13 @@ def _takes_channels_last(model, x: Tensor) -> bool:
     if isinstance(model, (MethodType, BuiltinMethodType)):
         return False
     try:
-        known = _KNOWN.setdefault(model, {})
+        takes_channels_last = _TAKES_CHANNELS_LAST.setdefault(model, {})
     except TypeError:
         return False
     size = (*x.shape[1:], x.dtype)
-    if size not in known:
-        known[size] = _alike(model, x.detach())
-    return known[size]
+    if size not in takes_channels_last:
+        takes_channels_last[size] = _alike(model, x.detach())
+    return takes_channels_last[size]
 
 
 @torch.no_grad()

@@ -213,10 +213,10 @@ def _linear_algebra() -> ThreadpoolController:
 def _solution(x: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     """Values (gaps, c) of the missing pixels of some images in reading order, by one band system for all."""
     n, c, h, w = x.shape
-    known = _around(x * ~gaps[:, None]).swapaxes(0, 1).reshape(c, -1)[:, np.flatnonzero(gaps)]
+    right_side = _around(x * ~gaps[:, None]).swapaxes(0, 1).reshape(c, -1)[:, np.flatnonzero(gaps)]
     band = _band(gaps)
     band[:, 0] = np.broadcast_to(_around(np.ones((h, w))), gaps.shape)[gaps]
-    return solveh_banded(band.T, known.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False)
+    return solveh_banded(band.T, right_side.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False)
 
 
 def _around(x: np.ndarray) -> np.ndarray:

@@ -72,9 +72,9 @@ def _gradient(extract, head, lower: Tensor, examples: Tensor, x: Tensor, top: in
             raise ValueError("extract must return features that keep the autograd graph of the images, so that the "
                              "attack can follow it back to the pixels.")
         labels = logits(head, features.detach()).argmax(1)
-        own = gradients(head, features, labels)                                   # (n, p)
+        gradient = gradients(head, features, labels)                                        # (n, p)
         with torch.no_grad():
-            shares = torch.cholesky_solve(own.mT, lower).mT @ examples.mT                   # (n, training examples)
+            shares = torch.cholesky_solve(gradient.mT, lower).mT @ examples.mT              # (n, training examples)
             strongest = examples[shares.topk(top).indices].sum(1)
             pull = torch.cholesky_solve(strongest.mT, lower).mT
-        return torch.autograd.grad((own * pull).sum(), x)[0]
+        return torch.autograd.grad((gradient * pull).sum(), x)[0]

@@ -75,13 +75,13 @@ def fit_head(features: Tensor, labels: Tensor, *, loss: str = "cross-entropy", l
 
 def _line_search(head: Head, step: Tensor, gradient: Tensor, features: Tensor, labels: Tensor) -> Head:
     """Halve the step until the objective falls; at the limit of precision, the step as it is."""
-    now, length = _objective(head, features, labels), 1.0
-    if (step * gradient).sum() < 1e-12 * now:     # what the step can gain is lost in rounding
+    value, length = _objective(head, features, labels), 1.0
+    if (step * gradient).sum() < 1e-12 * value:     # what the step can gain is lost in rounding
         return head._replace(weight=head.weight - step)
     for _ in range(30):
-        moved = head._replace(weight=head.weight - length * step)
-        if _objective(moved, features, labels) <= now - 1e-4 * length * (step * gradient).sum():
-            return moved
+        candidate = head._replace(weight=head.weight - length * step)
+        if _objective(candidate, features, labels) <= value - 1e-4 * length * (step * gradient).sum():
+            return candidate
         length /= 2
     return head._replace(weight=head.weight - step)
 

@@ -142,7 +142,7 @@ class _Probe:
         self.generator = torch.Generator().manual_seed(0)
 
     @torch.no_grad()
-    def at(self, values: list[Tensor]) -> Tensor:
+    def call_with(self, values: list[Tensor]) -> Tensor:
         def place(one):
             if isinstance(one, (tuple, list)):
                 return type(one)(map(place, one))
@@ -155,11 +155,12 @@ class _Probe:
     def is_linear(self) -> bool:
         tolerance = _TOLERANCE.get(self.operands[0].dtype, 1e-2)
         try:
-            zero = self.at([torch.zeros_like(one) for one in self.operands])
+            zero = self.call_with([torch.zeros_like(one) for one in self.operands])
             for size in (1e-2, 1.0, 1e2):
                 u, v = self.random_values(size), self.random_values(size)
-                of_u, of_v = (self.at(one) - zero for one in (u, v))
-                of_sum, scaled = self.at([a + b for a, b in zip(u, v)]) - zero, self.at([-2.5 * a for a in u]) - zero
+                of_u, of_v = (self.call_with(one) - zero for one in (u, v))
+                of_sum = self.call_with([a + b for a, b in zip(u, v)]) - zero
+                scaled = self.call_with([-2.5 * a for a in u]) - zero
                 bound = tolerance * max(of_sum.abs().max().item(), zero.abs().max().item(), size * 1e-3)
                 if not ((of_sum - (of_u + of_v)).abs().max() <= bound
                         and (scaled + 2.5 * of_u).abs().max() <= bound):
@@ -176,8 +177,8 @@ class _Probe:
         half_changed = value.clone()
         half_changed.view(-1)[::2] += 1       # half of the values change; as for the other half, nothing may
         try:
-            unchanged = self.at([value])
-            swapped, changed = self.at([value.flatten()[order].view_as(value)]), self.at([half_changed])
+            unchanged = self.call_with([value])
+            swapped, changed = self.call_with([value.flatten()[order].view_as(value)]), self.call_with([half_changed])
         except (RuntimeError, TypeError, ValueError, IndexError):
             return False
         if unchanged.shape != value.shape or unchanged.isnan().all():
