@@ -42,8 +42,9 @@ class Subject:
         return Run(seconds, overlap.item(), held[0].found.item())
 
     def ours(self, steps):
-        # The full path is looked at once in ten steps and at the end; the published attack looks at every step.
-        return self.attack(attacks.FiniteDifference(points=RANDOM_POINTS, every=10, precision=self.precision), steps)
+        # The full path is scored once in ten steps and at the end; the published attack scores it at every step.
+        curvature = attacks.FiniteDifference(points=RANDOM_POINTS, score_every=10, precision=self.precision)
+        return self.attack(curvature, steps)
 
     def published(self, steps, chunk):
         return self.attack(attacks.DoubleBackprop(beta=1.0), steps, chunk=chunk)

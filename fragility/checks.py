@@ -14,7 +14,7 @@ SPACES = {3: "(n, c, l)", 4: IMAGE_SHAPE, 5: "(n, c, d, h, w)"}
 MAP_SHAPE = "(n, h, w)"
 
 
-def whole(name: str, value, low: int, high: int | None = None) -> int:
+def integer(name: str, value, low: int, high: int | None = None) -> int:
     """Return `value` if it is a whole number in [low, high], else raise ValueError."""
     top = "" if high is None else f" and at most {high:,}"
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -23,7 +23,7 @@ def whole(name: str, value, low: int, high: int | None = None) -> int:
     return int(value)
 
 
-def number(name: str, value, low: float, high: float = math.inf, *, exclusive: bool = False) -> float:
+def real(name: str, value, low: float, high: float = math.inf, *, exclusive: bool = False) -> float:
     """Return `value` if it is a finite number in [low, high] (above `low` where `exclusive`)."""
     is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value < low or value > high or (exclusive and value == low):
@@ -55,7 +55,7 @@ def images(x, *, unit_range: bool = False, name: str = "x", spaces: bool = False
     allowed = SPACES if spaces else {4: IMAGE_SHAPE}
     dims = x.ndim if isinstance(x, Tensor) and x.ndim in allowed else 4
     _float_batch(x, dims, " or ".join(allowed.values()), name, hint="Divide uint8 images by 255 first.")
-    if unit_range and some((x < 0) | (x > 1)):
+    if unit_range and any_true((x < 0) | (x > 1)):
         low, high = x.min().item(), x.max().item()
         raise ValueError(f"{name} must lie in [0, 1], but it spans [{low:.4g}, {high:.4g}]; normalise inside the "
                          "model, not before it: fragility.Normalised(model, mean, std) does.")
@@ -92,14 +92,14 @@ def _float_batch(x, dims: int, shape: str, name: str, hint: str) -> None:
 def finite(x: Tensor, name: str) -> Tensor:
     """Return `x` if it holds no NaN and no infinity, else raise ValueError naming the images."""
     # A sum is finite unless a value is not, or it overflows; it reads the values once and writes nothing.
-    if some(~x.sum().isfinite()) and some(~torch.isfinite(x)):
+    if any_true(~x.sum().isfinite()) and any_true(~torch.isfinite(x)):
         bad = (~torch.isfinite(x)).flatten(1).any(1)
-        raise ValueError(f"{name} must be finite, but it holds NaN or infinity in {listing(bad)}.")
+        raise ValueError(f"{name} must be finite, but it holds NaN or infinity in {image_list(bad)}.")
     return x
 
 
-def some(mask: Tensor) -> bool:
-    """Whether any entry is true. Checks that read a tensor's values use it, since they must wait for a GPU."""
+def any_true(mask: Tensor) -> bool:
+    """Whether any entry is true. Every check of a tensor's values goes through here, since it must wait for a GPU."""
     return bool(mask.any())
 
 
@@ -109,7 +109,7 @@ def bounds(classes: Tensor) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def listing(bad: Tensor) -> str:
+def image_list(bad: Tensor) -> str:
     """Name the images of a (n,) mask in words: 'image 3' or 'images 0, 4, 5 and 7 more'."""
     numbers = bad.nonzero().flatten().tolist()
     shown = ", ".join(map(str, numbers[:5]))
@@ -154,7 +154,7 @@ def logits(output, n: int) -> Tensor:
     scores = unwrapped(output)
     if scores.ndim != 2 or len(scores) != n or not scores.shape[1] or not scores.is_floating_point():
         shape = tuple(scores.shape)
-        hint = {1: " A single logit an image is a decision at zero where it has the shape (n, 1).",
+        hint = {1: f" If the sign of one logit decides between two classes, return it with the shape ({n}, 1).",
                 4: " It looks like a map of classes, as of segmentation: average or pick the places to explain."}
         raise ValueError(f"The model must return logits of shape (n, classes) = ({n}, …), but it gave {shape} "
                          f"{scores.dtype}; wrap it in a function that returns what is to be explained."
@@ -171,10 +171,10 @@ def targets(target, n: int, device) -> Tensor | None:
     if not isinstance(target, Tensor) or target.dtype != torch.int64 or target.shape != (n,):
         seen = f"{target.dtype} {tuple(target.shape)}" if isinstance(target, Tensor) else repr(target)
         raise ValueError(f"target must be None, a whole number or an int64 tensor of shape ({n},), not {seen}.")
-    return plain(target.to(device))
+    return for_autograd(target.to(device))
 
 
-def plain(tensor: Tensor) -> Tensor:
+def for_autograd(tensor: Tensor) -> Tensor:
     """The tensor itself, or, if it was made in inference mode, a copy that autograd may save."""
     return tensor.clone() if tensor.is_inference() else tensor
 
@@ -191,13 +191,13 @@ def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
     """Return a reference image that broadcasts over `x`: a number, a colour (c, 1, 1), (c, h, w), (1, c, h, w) or x's
     shape."""
     try:
-        tensor = plain(_tensor(value, x))
+        tensor = for_autograd(_tensor(value, x))
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape {tuple(x.shape[1:])} or "
                          f"{tuple(x.shape)}, not {value!r}.") from None
     image, colour = x.shape[1:], (x.shape[1], *(1 for _ in x.shape[2:]))
     fits = tensor.ndim == 0 or tensor.shape in {colour, image, (1, *image), x.shape}
-    if not fits or some(~torch.isfinite(tensor)):
+    if not fits or any_true(~torch.isfinite(tensor)):
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape {tuple(image)}, {colour} or "
                          f"{tuple(x.shape)}, but it has {tuple(tensor.shape)}.")
     return tensor.expand_as(x[:1]) if tensor.ndim < x.ndim else tensor
@@ -213,10 +213,10 @@ def _tensor(value, x: Tensor) -> Tensor:
 def shift(m, x: Tensor) -> Tensor:
     """Return the shift m of all images as (1, c, h, w): a number, or a tensor that broadcasts over one image."""
     try:
-        tensor = plain(_tensor(m, x))
+        tensor = for_autograd(_tensor(m, x))
         tensor = tensor[0] if tensor.ndim == x.ndim and len(tensor) == 1 else tensor
-        whole = tensor.expand(x.shape[1:])[None]
+        expanded = tensor.expand(x.shape[1:])[None]
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"The shift m must be one for all images: a finite number, or a finite tensor that broadcasts "
                          f"to {tuple(x.shape[1:])}, not {getattr(m, 'shape', repr(m))}.") from None
-    return finite(whole, "The shift m")
+    return finite(expanded, "The shift m")

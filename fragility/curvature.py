@@ -15,16 +15,17 @@ from torch.autograd import forward_ad
 from fragility import checks
 from fragility.attribution.method import method
 from fragility.draws import normal_like
-from fragility.passes import Output, batches, explain, predict
-from fragility.rules.gates import PIECEWISE, smooth
-from fragility.rules.twin import Twin
+from fragility.passes import Targets, batches, explain, predict
+from fragility.rules.gates import PIECEWISE, smooth_rules
+from fragility.rules.model import RuleModel
 
 WAYS = ("forward-over-reverse", "finite-difference")
 
 
 def smoothed(model, beta: float = 1.0) -> nn.Module:
-    """The twin of a model whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
-    return Twin(model, smooth(checks.number("beta", beta, 0, exclusive=True)), strict=False, leaks=PIECEWISE)
+    """The smooth twin of a model, whose ReLUs are log(1 + exp(beta z)) / beta; same weights, `beta` above zero."""
+    rules = smooth_rules(checks.real("beta", beta, 0, exclusive=True))
+    return RuleModel(model, rules, strict=False, forbidden_nodes=PIECEWISE)
 
 
 def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "forward-over-reverse",
@@ -55,7 +56,7 @@ def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "for
     the shape of x, for an unknown way, and for a step that is not above zero.
     """
     checks.choice("way", way, WAYS)
-    checks.number("step", step, 0, exclusive=True)
+    checks.real("step", step, 0, exclusive=True)
     checks.images(v, name="v")
     if not isinstance(x, Tensor) or v.shape != x.shape:
         raise ValueError(f"v must have the shape of x, but it has {tuple(v.shape)}.")
@@ -63,26 +64,26 @@ def hessian_product(model, x: Tensor, v: Tensor, target=None, *, way: str = "for
 
 
 @method
-def _product(model, x: Tensor, output, *, v: Tensor, way: str, step: float, chunk: int | None = None) -> Tensor:
-    output = output.fixed(model, x, chunk)
+def _product(model, x: Tensor, targets, *, v: Tensor, way: str, step: float, chunk: int | None = None) -> Tensor:
+    targets = targets.resolved(model, x, chunk)
     kernel = _exact if way == WAYS[0] else central_difference
-    return torch.cat([kernel(model, x[rows].detach(), v[rows].detach(), output[rows], step)
+    return torch.cat([kernel(model, x[rows].detach(), v[rows].detach(), targets[rows], step)
                       for rows in batches(len(x), x, chunk)])
 
 
-def _exact(model, x: Tensor, v: Tensor, output: Output, step: float) -> Tensor:
+def _exact(model, x: Tensor, v: Tensor, targets: Targets, step: float) -> Tensor:
     with warnings.catch_warnings(), torch.enable_grad(), forward_ad.dual_level():
         warnings.filterwarnings("ignore", "`torch.jit.script` is", FutureWarning)     # torch warns of itself
         moving = forward_ad.make_dual(x.requires_grad_(), v)
-        tangent = forward_ad.unpack_dual(explain(model, moving, output, len(x))[0]).tangent
+        tangent = forward_ad.unpack_dual(explain(model, moving, targets, len(x))[0]).tangent
         return torch.zeros_like(x) if tangent is None else tangent.detach()
 
 
-def central_difference(model, x: Tensor, v: Tensor, output: Output, step: float) -> Tensor:
+def central_difference(model, x: Tensor, v: Tensor, targets: Targets, step: float) -> Tensor:
     """H v (n, c, h, w) by two gradients, a step of max-norm `step` along v to either side. Unchecked, for kernels."""
     size = v.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(v.dtype).tiny)
     offset = v * (step / size)
-    ahead, behind = explain(model, torch.cat([x + offset, x - offset]), Output.join([output, output]))[0].chunk(2)
+    ahead, behind = explain(model, torch.cat([x + offset, x - offset]), Targets.join([targets, targets]))[0].chunk(2)
     return (ahead - behind) * (size / (2 * step))
 
 
@@ -113,10 +114,10 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
     -----
     Other parameters as for :func:`hessian_product`.
     """
-    checks.whole("iterations", iterations, 1)
+    checks.integer("iterations", iterations, 1)
     checks.model(model)
     checks.generator(generator)
-    x = checks.plain(checks.images(x))
+    x = checks.for_autograd(checks.images(x))
     target = predict(model, x, chunk) if target is None else target
 
     def product(v):
@@ -124,12 +125,12 @@ def dominant_direction(model, x: Tensor, target=None, *, iterations: int = 30, w
 
     v = _unit(normal_like(x, generator))
     for _ in range(iterations):
-        turned = product(product(v))
-        zero = turned.abs().amax((1, 2, 3)) == 0
-        if checks.some(zero):
-            raise ValueError(f"The Hessian is zero for {checks.listing(zero)}; a network of ReLUs needs its smooth "
+        product_twice = product(product(v))
+        zero = product_twice.abs().amax((1, 2, 3)) == 0
+        if checks.any_true(zero):
+            raise ValueError(f"The Hessian is zero for {checks.image_list(zero)}; a network of ReLUs needs its smooth "
                              "twin, curvature.smoothed(model).")
-        v = _unit(turned)
+        v = _unit(product_twice)
     image = product(v)
     size = _length(image)
     # v may mix the eigenvectors of +size and -size; each sum below holds only one, and the longer is more accurate.
@@ -145,8 +146,8 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
         raise ValueError("An angle needs two batches of directions of the same shape (n, …).")
     a, b = (checks.finite(side, name).flatten(1).double() for side, name in ((a, "a"), (b, "b")))
     sizes = a.norm(dim=1) * b.norm(dim=1)
-    if checks.some(sizes == 0):
-        raise ValueError(f"A direction that is zero everywhere has no angle: {checks.listing(sizes == 0)}.")
+    if checks.any_true(sizes == 0):
+        raise ValueError(f"A direction that is zero everywhere has no angle: {checks.image_list(sizes == 0)}.")
     return torch.rad2deg(torch.arccos(((a * b).sum(1).abs() / sizes).clamp_max(1)))
 
 

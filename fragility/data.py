@@ -85,7 +85,7 @@ def _height_and_width(size) -> tuple[int, int] | None:
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2:
         raise ValueError(f"size must be a whole number or a pair (h, w) of them, but it is {size!r}.")
-    return checks.whole("size", pair[0], 1, 8192), checks.whole("size", pair[1], 1, 8192)
+    return checks.integer("size", pair[0], 1, 8192), checks.integer("size", pair[1], 1, 8192)
 
 
 def _from_npz(file: Path, size: tuple[int, int] | None) -> Images:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fragility.checks import unwrapped
-from fragility.rules.guard import Guarded
+from fragility.rules.guard import EvalModeGuard
 
 ALIKE = 1e-4     # largest difference of outputs in two layouts, as a share of the largest output: rounding, and no more
 
@@ -26,7 +26,7 @@ def channels_last(x: Tensor) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format).squeeze(1).unsqueeze(-1).movedim(-1, 1)
 
 
-_KNOWN = WeakKeyDictionary()        # model -> {size of an image: whether it takes channels-last}
+_TAKES_CHANNELS_LAST = WeakKeyDictionary()        # model -> {size of an image: whether it takes channels-last}
 
 
 def _takes_channels_last(model, x: Tensor) -> bool:
@@ -38,19 +38,19 @@ def _takes_channels_last(model, x: Tensor) -> bool:
     if isinstance(model, (MethodType, BuiltinMethodType)):
         return False
     try:
-        known = _KNOWN.setdefault(model, {})
+        takes_channels_last = _TAKES_CHANNELS_LAST.setdefault(model, {})
     except TypeError:
         return False
     size = (*x.shape[1:], x.dtype)
-    if size not in known:
-        known[size] = _alike(model, x.detach())
-    return known[size]
+    if size not in takes_channels_last:
+        takes_channels_last[size] = _alike(model, x.detach())
+    return takes_channels_last[size]
 
 
 @torch.no_grad()
 def _alike(model, x: Tensor) -> bool:
     try:
-        with Guarded():
+        with EvalModeGuard():
             one, other = (unwrapped(model(copy)) for copy in (x.clone(memory_format=torch.contiguous_format),
                                                             channels_last(x)))
         return one.shape == other.shape and bool((one - other).abs().max() <= ALIKE * one.abs().max())

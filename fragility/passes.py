@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from fragility import checks
 from fragility.layout import fresh
-from fragility.rules.convolutions import Strided
-from fragility.rules.guard import Guarded
-from fragility.rules.twin import Twin
+from fragility.rules.convolutions import FastStridedBackward
+from fragility.rules.guard import EvalModeGuard
+from fragility.rules.model import RuleModel
 
 # Image values in flight by default. On a CPU small batches stay in the cache; a GPU wants large ones.
 CPU_BUDGET = 1_250_000   # eight photographs of 227 pixels: fastest for SqueezeNet here
@@ -21,8 +21,8 @@ CPU_IMAGES = 128         # at most, however small: beyond, features of 16 or mor
 GPU_BUDGET = 2**25
 
 
-class Output:
-    """The logit of each image that is explained: `target`, or the predicted class where it is None.
+class Targets:
+    """The class of each image whose logit is explained: `target`, or the predicted one where it is None.
 
     Holds the classes' bounds as Python numbers, so that checking them against the model's classes
     needs no device round trip.
@@ -32,21 +32,21 @@ class Output:
         self.classes = checks.targets(target, n, device)
         self.bounds = None if self.classes is None else checks.bounds(self.classes)
 
-    def __getitem__(self, rows) -> "Output":
-        part = object.__new__(Output)
+    def __getitem__(self, rows) -> "Targets":
+        part = object.__new__(Targets)
         part.classes = None if self.classes is None else self.classes[rows]
         part.bounds = self.bounds
         return part
 
     @staticmethod
-    def join(parts: list["Output"]) -> "Output":
-        """One output for the concatenation of several batches."""
-        whole = object.__new__(Output)
+    def join(parts: list["Targets"]) -> "Targets":
+        """The targets of the concatenation of several batches."""
+        whole = object.__new__(Targets)
         whole.classes = torch.cat([part.classes for part in parts])
         whole.bounds = parts[0].bounds
         return whole
 
-    def pick(self, logits: Tensor) -> Tensor:
+    def explained_logits(self, logits: Tensor) -> Tensor:
         """The explained logit (n,) of each row of `logits` (n, classes)."""
         if self.bounds is None:
             return logits.gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
@@ -55,9 +55,9 @@ class Output:
                              f"0 to {logits.shape[1] - 1}.")
         return logits.gather(1, self.classes[:, None]).squeeze(1)
 
-    def fixed(self, model, x: Tensor, chunk: int | None) -> "Output":
-        """The same output with fixed classes: those predicted on `x` where no target was given."""
-        return self if self.classes is not None else Output(predict(model, x, chunk), len(x), x.device)
+    def resolved(self, model, x: Tensor, chunk: int | None) -> "Targets":
+        """The same targets with classes: those predicted on `x` where none were given."""
+        return self if self.classes is not None else Targets(predict(model, x, chunk), len(x), x.device)
 
 
 def batches(n: int, x: Tensor, chunk: int | None) -> Iterator[slice]:
@@ -105,7 +105,7 @@ def default_chunk(x: Tensor) -> int:
 
 def forward(model, x: Tensor) -> Tensor:
     """Logits (n, classes) of a copy of x, which the model may write into; of a single logit z, those of two classes."""
-    if not isinstance(model, Twin):     # a twin makes its own copy
+    if not isinstance(model, RuleModel):     # a model with rules makes its own copy
         x = fresh(model, x)
     elif x.ndim == 4:
         x = fresh(model.innermost, x)
@@ -122,7 +122,7 @@ def forward(model, x: Tensor) -> Tensor:
 @torch.no_grad()
 def logits_of(model, x: Tensor, chunk: int | None = None) -> Tensor:
     """Logits (n, classes) of a batch, chunk by chunk, without a graph."""
-    with Guarded():
+    with EvalModeGuard():
         return torch.cat(in_chunks(lambda rows: forward(model, x[rows]), x, chunk))
 
 
@@ -134,9 +134,9 @@ def lowered(device: torch.device, precision: torch.dtype | None):
 def recomputed(function, model, x: Tensor, *rest) -> Tensor:
     """function(model, x, …); where x requires a gradient, its graph is recomputed in the backward pass, not stored.
 
-    A twin is excepted, since its rules cannot follow a pass that is run twice.
+    A model with rules is excepted, since these cannot follow a pass that is run twice.
     """
-    if not (x.requires_grad and torch.is_grad_enabled()) or isinstance(model, Twin):
+    if not (x.requires_grad and torch.is_grad_enabled()) or isinstance(model, RuleModel):
         return function(model, x, *rest)
     return checkpoint(function, model, x, *rest, use_reentrant=False)
 
@@ -146,7 +146,7 @@ def predict(model, x: Tensor, chunk: int | None = None) -> Tensor:
     return checks.finite(logits_of(model, x, chunk), "The model's output").argmax(1)
 
 
-def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple[Tensor, Tensor]:
+def explain(model, x: Tensor, targets: Targets, chunk: int | None = None) -> tuple[Tensor, Tensor]:
     """Gradient (n, c, h, w) of the explained logit and the logits (n, classes), in one pass.
 
     Both are differentiable with respect to `x` where x.requires_grad.
@@ -156,14 +156,14 @@ def explain(model, x: Tensor, output: Output, chunk: int | None = None) -> tuple
     def run(rows: slice) -> tuple[Tensor, Tensor]:
         part = x[rows] if differentiable else x[rows].detach().requires_grad_()
         scores = forward(model, part)
-        total = output[rows].pick(scores).sum()
+        total = targets[rows].explained_logits(scores).sum()
         if not total.requires_grad:
             raise ValueError("The model's output does not depend on x through differentiable operations.")
         gradient, = torch.autograd.grad(total, part, create_graph=differentiable)
         return gradient, scores if differentiable else scores.detach()
 
-    with torch.enable_grad(), Guarded() if differentiable else Strided():
-        if isinstance(model, Twin):     # its rules may have gone half-way
+    with torch.enable_grad(), EvalModeGuard() if differentiable else FastStridedBackward():
+        if isinstance(model, RuleModel):     # its rules may have gone half-way
             gradients, logits = zip(*(run(rows) for rows in batches(len(x), x, chunk)))
         else:
             gradients, logits = zip(*in_chunks(run, x, chunk))

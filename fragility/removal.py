@@ -60,7 +60,7 @@ def degrade(x: Tensor, scores: Tensor, fraction: float, *, mode: str = "remove",
     checks.images(x, spaces=True)
     checks.choice("mode", mode, MODES)
     checks.choice("unit", unit, UNITS)
-    checks.number("noise", noise, 0)
+    checks.real("noise", noise, 0)
     value = _fill(fill, x)
     if value is None and unit == "value":
         raise ValueError("fill 'noisy-linear' imputes whole pixels; use it with unit='pixel'.")
@@ -110,7 +110,7 @@ def top_mask(scores: Tensor, fraction: float, unit: str = "pixel") -> Tensor:
 
 def _top(scores: Tensor, fraction: float) -> Tensor:
     """The mask of :func:`top_mask` for scores (n, …), one for each entry that may be replaced."""
-    share = Fraction(repr(checks.number("fraction", fraction, 0, 1)))
+    share = Fraction(repr(checks.real("fraction", fraction, 0, 1)))
     k = math.floor(share * scores[0].numel() + Fraction(1, 2))
     return topk_mask(scores, k) if k else torch.zeros_like(scores, dtype=torch.bool)
 
@@ -169,6 +169,11 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
     generator
         Source of the noise; without one, none is added. One draw covers the whole batch.
 
+    Returns
+    -------
+    Tensor
+        New images of x's shape and dtype on x's device; pixels that are not missing are unchanged to the bit.
+
     Notes
     -----
     In reading order a pixel has no neighbour farther than one row and one pixel, so the symmetric, positive
@@ -181,7 +186,7 @@ def impute(x: Tensor, missing: Tensor, *, noise: float = 0.01, generator: torch.
         x is not a batch of finite float images, `missing` is not a boolean mask that fits x, or noise is negative.
     """
     checks.images(x)
-    checks.number("noise", noise, 0)
+    checks.real("noise", noise, 0)
     checks.generator(generator)
     if not isinstance(missing, Tensor) or missing.dtype != torch.bool or missing.shape != (len(x), *x.shape[2:]):
         raise ValueError(f"missing must be a boolean tensor of shape {(len(x), *x.shape[2:])}, one entry a pixel.")
@@ -208,10 +213,10 @@ def _linear_algebra() -> ThreadpoolController:
 def _solution(x: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     """Values (gaps, c) of the missing pixels of some images in reading order, by one band system for all."""
     n, c, h, w = x.shape
-    known = _around(x * ~gaps[:, None]).swapaxes(0, 1).reshape(c, -1)[:, np.flatnonzero(gaps)]
+    right_side = _around(x * ~gaps[:, None]).swapaxes(0, 1).reshape(c, -1)[:, np.flatnonzero(gaps)]
     band = _band(gaps)
     band[:, 0] = np.broadcast_to(_around(np.ones((h, w))), gaps.shape)[gaps]
-    return solveh_banded(band.T, known.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False)
+    return solveh_banded(band.T, right_side.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False)
 
 
 def _around(x: np.ndarray) -> np.ndarray:

@@ -43,7 +43,8 @@ class Compensated(nn.Module):
     def __init__(self, model, m):
         super().__init__()
         # A copy of m, so that the caller may change it later without changing the twin.
-        self.model, self.m, self.straight = model, m.detach().clone() if isinstance(m, Tensor) else m, set()
+        self.model, self.m = model, m.detach().clone() if isinstance(m, Tensor) else m
+        self.checked_sizes = set()      # sizes of images of which nothing goes around the first layer
         self.training = getattr(model, "training", False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,20 +53,20 @@ class Compensated(nn.Module):
 
     def change(self, x: Tensor) -> Tensor:
         """W * m of the current weights, which the first bias loses: (out,) if it is the same everywhere, or a map."""
-        with rules.aside(), torch.inference_mode(False), torch.no_grad():
+        with rules.rules_suspended(), torch.inference_mode(False), torch.no_grad():
             shift = checks.shift(self.m, x)
             # Two images through the affine operations before the first layer: their difference is what becomes of m.
-            moved, still = (rules.first_weighted(self.model, image) for image in (shift, torch.zeros_like(shift)))
-            if tuple(x.shape[1:]) not in self.straight:
+            shifted, unshifted = (rules.first_weighted(self.model, image) for image in (shift, torch.zeros_like(shift)))
+            if tuple(x.shape[1:]) not in self.checked_sizes:
                 rules.refuse_bypass(self.model, torch.zeros_like(shift))
-                self.straight.add(tuple(x.shape[1:]))
-            _, weight, _, *rest = moved.arguments
-            apart = (moved.arguments[0] - still.arguments[0]).detach()
-            change = WEIGHTED[moved.name](apart, weight, None, *rest).detach()
+                self.checked_sizes.add(tuple(x.shape[1:]))
+            _, weight, _, *rest = shifted.arguments
+            difference = (shifted.arguments[0] - unshifted.arguments[0]).detach()
+            change = WEIGHTED[shifted.name](difference, weight, None, *rest).detach()
         if change.ndim == 2:
             return change[0]
-        flat = change[0].flatten(0, -2).T if moved.name == "linear" else change[0].flatten(1)
-        return change[0] if checks.some(flat != flat[:, :1]) else flat[:, 0]
+        flat = change[0].flatten(0, -2).T if shifted.name == "linear" else change[0].flatten(1)
+        return change[0] if checks.any_true(flat != flat[:, :1]) else flat[:, 0]
 
 
 def compensate(model, m) -> Compensated:
@@ -139,11 +140,11 @@ def invariance(model: nn.Module, x: Tensor, m, *, method: str | Callable = "grad
         raise TypeError(f"model must be a module, whose copy can be computed in float64, not a {type(model).__name__}.")
     model, x = copy.deepcopy(model).double(), checks.images(x, spaces=True).double()
     checks.model(model)
-    twin, moved = compensate(model, m), x + checks.shift(m, x)
-    apart = agreement(model, twin, x, m)
-    if checks.some(apart > 1e-9):
-        raise ValueError(f"The shifted network differs by {apart.max():.2g} in its logits, so its maps cannot be "
+    twin, shifted = compensate(model, m), x + checks.shift(m, x)
+    difference = agreement(model, twin, x, m)
+    if checks.any_true(difference > 1e-9):
+        raise ValueError(f"The shifted network differs by {difference.max():.2g} in its logits, so its maps cannot be "
                          "compared.")
     target = logits_of(model, x).argmax(1) if target is None else target
     function = by_name(method)
-    return compare(function(model, x, target, **options), function(twin, moved, target, **options))
+    return compare(function(model, x, target, **options), function(twin, shifted, target, **options))

@@ -20,14 +20,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fragility import checks
 from fragility.attribution.integrated import mean_gradient
-from fragility.attribution.method import Known
+from fragility.attribution.method import MethodInfo
 from fragility.attribution.pixel import normalised
 from fragility.curvature import central_difference
 from fragility.draws import normal_like, stratified
-from fragility.passes import Output, explain, lowered
-from fragility.rules.convolutions import Frozen
-from fragility.rules.gates import PIECEWISE, bent, smooth
-from fragility.rules.twin import Twin
+from fragility.passes import Targets, explain, lowered
+from fragility.rules.convolutions import InputGradientOnly
+from fragility.rules.gates import PIECEWISE, smooth_gates, smooth_rules
+from fragility.rules.model import RuleModel
 
 FINITE = ("gradient", "times-input", "path", "mean", "mean-square", "variance")     # forms with finite differences
 
@@ -47,20 +47,21 @@ class FiniteDifference:
     points
         Number of random path points (integrated gradients) or noise draws (noise ensembles) per step, at least 1;
         they are drawn anew at each step.
-    every
-        Maps of paths and ensembles are scored in full at every `every`-th step and at the last one; other maps are
-        scored at every step.
+    score_every
+        Maps of paths and ensembles are scored in full once in so many steps and at the last one; other maps are scored
+        at every step.
     precision
         None, or torch.bfloat16 or torch.float16: the gradients of the direction are computed under autocast, which is
         twice as fast where the processor supports that type. Only the signs of the direction count, so the attack is
         just as strong; scores, labels and the maps they come from keep the precision of x.
     """
 
-    def __init__(self, points: int = 2, every: int = 5, precision: torch.dtype | None = None):
-        self.points, self.every = checks.whole("points", points, 1), checks.whole("every", every, 1)
+    def __init__(self, points: int = 2, score_every: int = 5, precision: torch.dtype | None = None):
+        self.points = checks.integer("points", points, 1)
+        self.score_every = checks.integer("score_every", score_every, 1)
         self.precision = checks.precision(precision)
 
-    def prepare(self, method: Known, epsilon: float, options: dict) -> None:
+    def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
         self.form, self.options = method.form_of(options), options
         if self.form not in FINITE:
             raise ValueError(f"curvature='finite-difference' covers maps that are made of gradients, and {method.name} "
@@ -70,7 +71,7 @@ class FiniteDifference:
         self.step = max(4 / 255, epsilon / 2)
         self.sampled = self.form not in ("gradient", "times-input")
         if not self.sampled:
-            self.every = 1
+            self.score_every = 1
 
     def draw(self, x: Tensor, generator) -> Tensor | None:
         """The random path points or noise of a step for the whole batch, (points, n, …); None for other maps."""
@@ -78,54 +79,54 @@ class FiniteDifference:
             return stratified(self.points, x, generator)
         return torch.stack([normal_like(x, generator) for _ in range(self.points)]) if self.sampled else None
 
-    def __call__(self, model, x: Tensor, output: Output, loss, maps: Tensor | None, draws: Tensor | None) -> Tensor:
+    def __call__(self, model, x: Tensor, targets: Targets, loss, maps: Tensor | None, draws: Tensor | None) -> Tensor:
         with lowered(x.device, self.precision):
-            return getattr(self, f"_{self.form.replace('-', '_')}")(model, x, output, loss, maps, draws)
+            return getattr(self, f"_{self.form.replace('-', '_')}")(model, x, targets, loss, maps, draws)
 
-    def _product(self, model, x: Tensor, output: Output, v: Tensor) -> Tensor:
-        return central_difference(model, x, v, output, self.step)
+    def _product(self, model, x: Tensor, targets: Targets, v: Tensor) -> Tensor:
+        return central_difference(model, x, v, targets, self.step)
 
-    def _gradient(self, model, x, output, loss, maps, draws) -> Tensor:
-        return self._product(model, x, output, map_gradient(loss, maps))
+    def _gradient(self, model, x, targets, loss, maps, draws) -> Tensor:
+        return self._product(model, x, targets, map_gradient(loss, maps))
 
-    def _times_input(self, model, x, output, loss, maps, draws) -> Tensor:
+    def _times_input(self, model, x, targets, loss, maps, draws) -> Tensor:
         distance = x - checks.baseline(self.options.get("root", 0.0), x, name="root")
-        v, gradient = map_gradient(loss, maps), explain(model, x, output, len(x))[0]
-        return v * gradient + self._product(model, x, output, v * distance)
+        v, gradient = map_gradient(loss, maps), explain(model, x, targets, len(x))[0]
+        return v * gradient + self._product(model, x, targets, v * distance)
 
-    def _path(self, model, x, output, loss, maps, points) -> Tensor:
+    def _path(self, model, x, targets, loss, maps, points) -> Tensor:
         start = checks.baseline(self.options.get("baseline", 0.0), x).expand_as(x)
-        mean = mean_gradient(model, x, output, start, points)
+        mean = mean_gradient(model, x, targets, start, points)
         v = map_gradient(loss, (x - start) * mean)
         direction = v * mean
         for t in points:
             t = t.view(-1, *[1] * (x.ndim - 1))
-            direction += t * self._product(model, torch.lerp(start, x, t), output, v * (x - start)) / len(points)
+            direction += t * self._product(model, torch.lerp(start, x, t), targets, v * (x - start)) / len(points)
         return direction
 
-    def _noisy(self, model, x: Tensor, output: Output, noise: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _noisy(self, model, x: Tensor, targets: Targets, noise: Tensor) -> tuple[list[Tensor], Tensor]:
         """Noisy images and the gradient of each, (points, n, …)."""
         sigma, each = self.options.get("sigma", 0.15), tuple(range(1, x.ndim))
         sigma = sigma.to(x).view(-1, *[1] * (x.ndim - 1)) if isinstance(sigma, Tensor) else sigma
         scale = sigma * (x.amax(each, keepdim=True) - x.amin(each, keepdim=True))
         noisy = [x + scale * one for one in noise]
-        return noisy, torch.stack([explain(model, one, output, len(x))[0] for one in noisy])
+        return noisy, torch.stack([explain(model, one, targets, len(x))[0] for one in noisy])
 
-    def _mean(self, model, x, output, loss, maps, noise) -> Tensor:
-        noisy, gradients = self._noisy(model, x, output, noise)
+    def _mean(self, model, x, targets, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, targets, noise)
         v = map_gradient(loss, gradients.mean(0))
-        return sum(self._product(model, one, output, v) for one in noisy)
+        return sum(self._product(model, one, targets, v) for one in noisy)
 
-    def _mean_square(self, model, x, output, loss, maps, noise) -> Tensor:
-        noisy, gradients = self._noisy(model, x, output, noise)
+    def _mean_square(self, model, x, targets, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, targets, noise)
         v = map_gradient(loss, gradients.square().mean(0))
-        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, gradients))
+        return sum(self._product(model, one, targets, v * g) for one, g in zip(noisy, gradients))
 
-    def _variance(self, model, x, output, loss, maps, noise) -> Tensor:
-        noisy, gradients = self._noisy(model, x, output, noise)
-        apart = gradients - gradients.mean(0)
-        v = map_gradient(loss, apart.square().mean(0))
-        return sum(self._product(model, one, output, v * g) for one, g in zip(noisy, apart))
+    def _variance(self, model, x, targets, loss, maps, noise) -> Tensor:
+        noisy, gradients = self._noisy(model, x, targets, noise)
+        centred = gradients - gradients.mean(0)
+        v = map_gradient(loss, centred.square().mean(0))
+        return sum(self._product(model, one, targets, v * g) for one, g in zip(noisy, centred))
 
 
 class DoubleBackprop:
@@ -136,33 +137,34 @@ class DoubleBackprop:
     beta
         Sharpness of the smoothed functions, above zero: a larger one is closer to the network, but leaves less
         curvature to follow.
-    twin
+    smooth
         True: maps that are made of gradients, and those of a user's own method, are differentiated on the network's
         smooth twin, in which ReLUs and other piecewise linear functions are smoothed; methods with back-propagation
         rules are differentiated on the network itself, and only the derivatives of its ReLU gates are smoothed.
         False: nothing is smoothed, as for relevance methods in the published code.
     """
 
-    every = 1
+    score_every = 1
 
-    def __init__(self, beta: float = 1.0, twin: bool = True):
-        self.beta, self.twin = checks.number("beta", beta, 0, exclusive=True), twin
+    def __init__(self, beta: float = 1.0, smooth: bool = True):
+        self.beta, self.smooth = checks.real("beta", beta, 0, exclusive=True), smooth
 
-    def prepare(self, method: Known, epsilon: float, options: dict) -> None:
+    def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
         self.kernel, self.options, self.name = method.kernel, options, method.name
         self.draws_inside = "generator" in method.names
-        self.bent = self.twin and not method.has_rules
-        self.gates = (lambda: bent(self.beta)) if self.twin and method.has_rules else nullcontext
+        self.on_smooth_twin = self.smooth and not method.has_rules
+        self.gates = (lambda: smooth_gates(self.beta)) if self.smooth and method.has_rules else nullcontext
 
     def draw(self, x: Tensor, generator) -> None:
         """Nothing: a method that draws takes the attack's generator itself."""
 
-    def __call__(self, model, x: Tensor, output: Output, loss, maps, draws) -> Tensor:
-        twin = Twin(model, smooth(self.beta), strict=False, leaks=PIECEWISE) if self.bent else model
+    def __call__(self, model, x: Tensor, targets: Targets, loss, maps, draws) -> Tensor:
+        if self.on_smooth_twin:
+            model = RuleModel(model, smooth_rules(self.beta), strict=False, forbidden_nodes=PIECEWISE)
         # Fused attention has no second derivative; the same sum written out has.
-        with torch.enable_grad(), Frozen(), sdpa_kernel(SDPBackend.MATH), self.gates():
+        with torch.enable_grad(), InputGradientOnly(), sdpa_kernel(SDPBackend.MATH), self.gates():
             x = x.detach().requires_grad_()
-            maps = self.kernel(twin, x, output, **self.options)
+            maps = self.kernel(model, x, targets, **self.options)
             if not maps.requires_grad:
                 raise ValueError(f"The maps of {self.name} carry no derivative, so they cannot be attacked; a callable "
                                  "method must keep the autograd graph.")

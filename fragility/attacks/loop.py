@@ -8,9 +8,9 @@ from torch import Tensor
 
 from fragility import checks
 from fragility.attacks.directions import CURVATURES, FINITE, DoubleBackprop, FiniteDifference
-from fragility.attribution.method import Known, known
+from fragility.attribution.method import MethodInfo, method_info
 from fragility.attribution.pixel import normalised
-from fragility.passes import Output, batches, explain, logits_of, predict
+from fragility.passes import Targets, batches, explain, logits_of, predict
 
 
 class Attacked(NamedTuple):
@@ -72,14 +72,14 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
     ------
     ValueError
         Bad input, an option that the method does not have, a method that `curvature` does not cover, a model
-        outside the rules of :class:`fragility.rules.twin.Twin`, or a map whose direction is zero for every image.
+        outside the rules of :class:`fragility.rules.model.RuleModel`, or a map whose direction is zero for every image.
     """
     checks.model(model)
     checks.images(x, unit_range=True)
-    checks.number("epsilon", epsilon, 0, 1, exclusive=True)
-    checks.whole("steps", steps, 1)
+    checks.real("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.integer("steps", steps, 1)
     if step_size is not None:
-        checks.number("step_size", step_size, 0, 1, exclusive=True)
+        checks.real("step_size", step_size, 0, 1, exclusive=True)
     if isinstance(objective, type) or not hasattr(objective, "prepare"):
         raise ValueError(f"objective must be TopK(k), LensTopK(k, window), MassCenter() or Target(mask), "
                          f"not {objective!r}.")
@@ -87,27 +87,28 @@ def attack(model, x: Tensor, *, method: str | Callable = "gradient", objective, 
         raise ValueError("select must be a function (clean maps, maps) -> (n,), larger for more change, "
                          f"not {select!r}.")
     if chunk is not None:
-        checks.whole("chunk", chunk, 1)
-    about = known(method)
-    options = _options(about, dict(method_args or {}), checks.generator(generator))
-    direction = _curvature(curvature, about, options)
-    direction.prepare(about, epsilon, options)
+        checks.integer("chunk", chunk, 1)
+    info = method_info(method)
+    options = _options(info, dict(method_args or {}), checks.generator(generator))
+    direction = _curvature(curvature, info, options)
+    direction.prepare(info, epsilon, options)
     with torch.inference_mode(False), torch.no_grad():
-        climb = _Climb(model, checks.plain(x.detach()), about, options, objective, direction, select, generator, chunk)
-        return climb.run(epsilon, steps, step_size or max(epsilon / 16, epsilon / steps))
+        x = checks.for_autograd(x.detach())
+        loop = _Attack(model, x, info, options, objective, direction, select, generator, chunk)
+        return loop.run(epsilon, steps, step_size or max(epsilon / 16, epsilon / steps))
 
 
-def _options(method: Known, given: dict, generator: torch.Generator | None) -> dict:
+def _options(method: MethodInfo, given: dict, generator: torch.Generator | None) -> dict:
     """The method's options: those that are given, and the attack's generator where the method draws."""
     unknown = given.keys() - set(method.names)
-    if unknown and not method.open:
+    if unknown and not method.accepts_any_option:
         raise ValueError(f"method_args holds {', '.join(sorted(unknown))}, which the method {method.name} does not "
                          f"have; its options are: {', '.join(method.names) or 'none'}.")
     drawn = {"generator": generator} if "generator" in method.names else {}
     return {**drawn, **method.options, **given}
 
 
-def _curvature(curvature, method: Known, options: dict):
+def _curvature(curvature, method: MethodInfo, options: dict):
     if curvature is None:
         return FiniteDifference() if method.form_of(options) in FINITE else DoubleBackprop()
     if isinstance(curvature, str):
@@ -118,67 +119,68 @@ def _curvature(curvature, method: Known, options: dict):
     return curvature
 
 
-class _Climb:
+class _Attack:
     """One attack on a batch: what stays the same from step to step.
 
     Images are scored and stepped `chunk` at a time; random numbers are drawn for the whole batch, so that the result
     does not depend on it.
     """
 
-    def __init__(self, model, x: Tensor, method: Known, options: dict, objective, direction, select, generator, chunk):
+    def __init__(self, model, x: Tensor, method: MethodInfo, options: dict, objective, direction, select, generator,
+                 chunk):
         self.model, self.x, self.method, self.options = model, x, method, options
         self.direction, self.generator, self.chunk = direction, generator, chunk
         # A method that draws inside its direction draws for the whole batch, so there the chunk cannot bound it.
         whole = chunk is None or getattr(direction, "draws_inside", False)
         self.rows = [slice(None)] if whole else list(batches(len(x), x, chunk))
-        self.output = Output(predict(model, x, chunk), len(x), x.device)
+        self.targets = Targets(predict(model, x, chunk), len(x), x.device)
         self.is_gradient = method.form_of(options) == "gradient"
         clean, _ = self.evaluate(x)
         self.maps = checks.finite(clean, "The map of x")
         self.clean = normalised(clean)
-        self.alive = _alive(self.clean)
-        self.goal = objective.prepare(self.clean, generator)
+        self.nonzero = _is_nonzero(self.clean)
+        self.objective = objective.prepare(self.clean, generator)
         self.select = select
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Signed maps, and whether the network still gives the clean label."""
         if self.is_gradient:   # its pass has the logits already
-            maps, logits = explain(self.model, x, self.output, self.chunk)
+            maps, logits = explain(self.model, x, self.targets, self.chunk)
         else:
             maps, logits = self._maps(x).detach(), logits_of(self.model, x, self.chunk)
-        return maps, logits.argmax(1) == self.output.classes
+        return maps, logits.argmax(1) == self.targets.classes
 
     @torch.enable_grad()        # a user's own method may differentiate as it likes
     def _maps(self, x: Tensor) -> Tensor:
         if "chunk" in self.method.names:
-            return self.method.kernel(self.model, x, self.output, **{"chunk": self.chunk, **self.options})
-        return torch.cat([self.method.kernel(self.model, x[rows], self.output[rows], **self.options)
+            return self.method.kernel(self.model, x, self.targets, **{"chunk": self.chunk, **self.options})
+        return torch.cat([self.method.kernel(self.model, x[rows], self.targets[rows], **self.options)
                           for rows in self.rows])
 
     def score(self, pixels: Tensor) -> Tensor:
         """The score (n,) that chooses the best iterate; -inf where its map, or the clean map, is zero everywhere."""
-        alive = self.alive & _alive(pixels)
+        nonzero = self.nonzero & _is_nonzero(pixels)
         if self.select is None:
-            return torch.where(alive, self.goal.score(pixels), -torch.inf)
-        if not checks.some(~alive):
+            return torch.where(nonzero, self.objective.score(pixels), -torch.inf)
+        if not checks.any_true(~nonzero):
             return self.select(self.clean, pixels).to(pixels)
-        rated = torch.full(alive.shape, -torch.inf, dtype=pixels.dtype, device=pixels.device)
-        if checks.some(alive):
-            rated[alive] = self.select(self.clean[alive], pixels[alive]).to(rated)
-        return rated
+        scores = torch.full(nonzero.shape, -torch.inf, dtype=pixels.dtype, device=pixels.device)
+        if checks.any_true(nonzero):
+            scores[nonzero] = self.select(self.clean[nonzero], pixels[nonzero]).to(scores)
+        return scores
 
     def step(self, x: Tensor, maps: Tensor) -> Tensor:
         """The ascent direction at x, for the whole batch."""
         draws = self.direction.draw(x, self.generator)
         parts = []
         for rows in self.rows:
-            loss = lambda pixels, rows=rows: self.goal.loss(pixels, rows)
+            loss = lambda pixels, rows=rows: self.objective.loss(pixels, rows)
             drawn = None if draws is None else draws[:, rows]
-            parts.append(self.direction(self.model, x[rows], self.output[rows], loss, maps[rows], drawn))
+            parts.append(self.direction(self.model, x[rows], self.targets[rows], loss, maps[rows], drawn))
         return torch.cat(parts)
 
     def run(self, epsilon: float, steps: int, step_size: float) -> Attacked:
-        x, spread = self.x, [1] * (self.x.ndim - 1)
+        x = self.x
         low, high = (x - epsilon).clamp_min(0), (x + epsilon).clamp_max(1)
         best, best_step = x.clone(), torch.zeros(len(x), dtype=torch.int64, device=x.device)
         best_score = torch.full(best_step.shape, -torch.inf, dtype=self.clean.dtype, device=x.device)
@@ -188,29 +190,29 @@ class _Climb:
             if step == 1:
                 self._refuse_flat(gradient)
             adversarial = torch.clamp(adversarial + step_size * gradient.sign(), low, high)
-            if self.is_gradient or step % self.direction.every == 0 or step == steps:
+            if self.is_gradient or step % self.direction.score_every == 0 or step == steps:
                 maps, kept = self.evaluate(adversarial)
-                moved = (adversarial != x).flatten(1).any(1)
-                score = torch.where(kept & moved, self.score(normalised(maps)), -torch.inf)
+                changed = (adversarial != x).flatten(1).any(1)
+                score = torch.where(kept & changed, self.score(normalised(maps)), -torch.inf)
                 better = score > best_score
-                best = torch.where(better.view(-1, *spread), adversarial, best)
+                best = torch.where(better.view(-1, *[1] * (x.ndim - 1)), adversarial, best)
                 best_score = torch.where(better, score, best_score)
                 best_step = torch.where(better, step, best_step)
         found = best_step > 0
-        start = torch.where(self.alive, self.score(self.clean), 0.0)
+        start = torch.where(self.nonzero, self.score(self.clean), 0.0)
         return Attacked(best, found, torch.where(found, best_score, start), best_step)
 
     def _refuse_flat(self, gradient: Tensor) -> None:
         """Raise ValueError where the direction is zero for every image: not moving would look like robustness."""
-        still = ~((gradient != 0).flatten(1).any(1) & self.alive).any()
-        if checks.some(still):
-            dead = "" if self.alive.all() else f" (and the map is zero in {checks.listing(~self.alive)})"
+        flat = ~((gradient != 0).flatten(1).any(1) & self.nonzero).any()
+        if checks.any_true(flat):
+            zero = "" if self.nonzero.all() else f" (and the map is zero in {checks.image_list(~self.nonzero)})"
             raise ValueError(f"The map of {self.method.name} does not change with the image as far as "
                              f"{type(self.direction).__name__} can tell: its direction is zero for every "
-                             f"image{dead}, so no attack of this kind can move it. That says nothing of its "
+                             f"image{zero}, so no attack of this kind can move it. That says nothing of its "
                              "robustness; measure it under random signs, or attack it with another curvature.")
 
 
-def _alive(pixels: Tensor) -> Tensor:
+def _is_nonzero(pixels: Tensor) -> Tensor:
     """Which maps (n, h, w) are not zero everywhere."""
     return (pixels != 0).flatten(1).any(1)

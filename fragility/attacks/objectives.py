@@ -8,12 +8,12 @@ from torch import Tensor
 
 from fragility import checks
 from fragility.draws import normal_like
-from fragility.metrics.agreement import center, topk_mask
+from fragility.metrics.agreement import center_of_mass, topk_mask
 from fragility.metrics.lens import dilate
 
 
-class Goal(NamedTuple):
-    """An objective prepared for a batch: `score` rates its maps (n, h, w), `loss` is maximised on some of its rows."""
+class PreparedObjective(NamedTuple):
+    """An objective for a batch: `score` of its maps (n, h, w), and `loss`, which is maximised on some of its rows."""
 
     score: Callable[[Tensor], Tensor]
     loss: Callable[[Tensor, slice], Tensor]
@@ -28,15 +28,15 @@ class TopK:
     """
 
     def __init__(self, k: int):
-        self.k = checks.whole("k", k, 1)
+        self.k = checks.integer("k", k, 1)
 
-    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
-        checks.whole("k", self.k, 1, clean[0].numel() - 1)
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
+        checks.integer("k", self.k, 1, clean[0].numel() - 1)
         top = topk_mask(clean, self.k)
 
         def score(maps, rows=slice(None)):
             return -(maps * top[rows]).sum((1, 2))
-        return Goal(score, score)
+        return PreparedObjective(score, score)
 
 
 class LensTopK:
@@ -50,19 +50,19 @@ class LensTopK:
     """
 
     def __init__(self, k: int, window: int):
-        self.k, self.window = checks.whole("k", k, 1), checks.whole("window", window, 0)
+        self.k, self.window = checks.integer("k", k, 1), checks.integer("window", window, 0)
 
-    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
-        checks.whole("k", self.k, 1, clean[0].numel() - 1)
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
+        checks.integer("k", self.k, 1, clean[0].numel() - 1)
         near = dilate(topk_mask(clean, self.k), self.window)
         covered = near.flatten(1).all(1)
-        if checks.some(covered):
+        if checks.any_true(covered):
             raise ValueError(f"LensTopK(k={self.k}, window={self.window}) covers the whole map in "
-                             f"{checks.listing(covered)} and leaves nowhere to push to; use a smaller k or window.")
+                             f"{checks.image_list(covered)} and leaves nowhere to push to; use a smaller k or window.")
 
         def score(maps, rows=slice(None)):
             return -(maps * near[rows]).sum((1, 2))
-        return Goal(score, score)
+        return PreparedObjective(score, score)
 
 
 class MassCenter:
@@ -75,12 +75,12 @@ class MassCenter:
     [ghorbani2019] truncates C(x_0) to whole pixels and so always starts to the lower right.)
     """
 
-    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
-        start = center(clean)
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
+        start = center_of_mass(clean)
         angle = normal_like(start, generator)
         origin = start - 0.01 * angle / angle.norm(dim=1, keepdim=True)
-        return Goal(lambda maps: (center(maps) - start).norm(dim=1),
-                    lambda maps, rows: (center(maps) - origin[rows]).square().sum(1))
+        return PreparedObjective(lambda maps: (center_of_mass(maps) - start).norm(dim=1),
+                                 lambda maps, rows: (center_of_mass(maps) - origin[rows]).square().sum(1))
 
 
 class Target:
@@ -94,16 +94,16 @@ class Target:
     def __init__(self, mask: Tensor):
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim not in (2, 3):
             raise ValueError("The mask must be a boolean tensor (h, w) or (n, h, w).")
-        if checks.some(~mask.flatten(-2).any(-1) | mask.flatten(-2).all(-1)):
+        if checks.any_true(~mask.flatten(-2).any(-1) | mask.flatten(-2).all(-1)):
             raise ValueError("The mask must mark some pixels, but not all, of every image.")
         self.mask = mask
 
-    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
         if self.mask.shape not in {clean.shape, clean.shape[1:]}:
             raise ValueError(f"The mask has the shape {tuple(self.mask.shape)}, but the maps have "
                              f"{tuple(clean.shape)}.")
-        mask = checks.plain(self.mask.to(clean.device)).expand_as(clean)
+        mask = checks.for_autograd(self.mask.to(clean.device)).expand_as(clean)
 
         def score(maps, rows=slice(None)):
             return (maps * mask[rows]).sum((1, 2))
-        return Goal(score, score)
+        return PreparedObjective(score, score)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fragility import checks
 from fragility.attacks.loop import Attacked, attack
-from fragility.attacks.objectives import Goal
+from fragility.attacks.objectives import PreparedObjective
 from fragility.draws import signs_like
 
 
@@ -18,7 +18,7 @@ def random_sign(x: Tensor, *, epsilon: float, generator: torch.Generator | None 
     Whether the label changes is not checked. (The code of [ghorbani2019] uses :func:`random_walk` in its place.)
     """
     checks.images(x, unit_range=True)
-    checks.number("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.real("epsilon", epsilon, 0, 1, exclusive=True)
     checks.generator(generator)
     return (x + epsilon * signs_like(x, generator)).clamp(0, 1)
 
@@ -44,9 +44,9 @@ def random_walk(model, x: Tensor, *, method: str | Callable = "gradient", epsilo
 
 
 class _RandomSign:
-    """A direction that knows nothing: fair signs, drawn anew each step."""
+    """A direction that ignores the map: fair signs, drawn anew each step."""
 
-    every = 1
+    score_every = 1
 
     def prepare(self, method, epsilon: float, options: dict) -> None:
         """Nothing: it does not look at the method."""
@@ -54,15 +54,15 @@ class _RandomSign:
     def draw(self, x: Tensor, generator) -> Tensor:
         return signs_like(x, generator)[None]
 
-    def __call__(self, model, x: Tensor, output, loss, maps, draws: Tensor) -> Tensor:
+    def __call__(self, model, x: Tensor, targets, loss, maps, draws: Tensor) -> Tensor:
         return draws[0]
 
 
 class _Scored:
-    """An objective that is judged and never climbed."""
+    """An objective that scores iterates and gives no direction."""
 
     def __init__(self, score: Callable[[Tensor, Tensor], Tensor]):
         self.score = score
 
-    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
-        return Goal(lambda maps: self.score(clean, maps), loss=None)
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
+        return PreparedObjective(lambda maps: self.score(clean, maps), loss=None)

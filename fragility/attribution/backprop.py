@@ -5,7 +5,7 @@ from torch import Tensor
 from fragility.attribution.method import method
 from fragility.passes import explain
 from fragility.rules.gates import gated
-from fragility.rules.twin import Twin
+from fragility.rules.model import RuleModel
 
 _ADVICE = ("this method is defined for ReLU alone; use a method without rules, such as gradient, or one with a rule "
            "for every element-wise function, such as deeplift or lrp")
@@ -20,7 +20,8 @@ def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) 
     Works on unmodified models, also with functional, in-place and re-used ReLUs and ReLU6. Any other
     nonlinearity is refused by a ValueError that names it. Other errors and parameters as for :func:`gradient`.
     """
-    return explain(Twin(model, {"relu": gated(True)}, who="guided_backprop", advice=_ADVICE), x, target, chunk)[0]
+    guided = RuleModel(model, {"relu": gated(use_forward_gate=True)}, who="guided_backprop", advice=_ADVICE)
+    return explain(guided, x, target, chunk)[0]
 
 
 @method(rules=True)
@@ -31,4 +32,5 @@ def deconvnet(model, x: Tensor, target=None, *, chunk: int | None = None) -> Ten
 
     Max-pooling routes to the winner. Parameters and errors as for :func:`guided_backprop`.
     """
-    return explain(Twin(model, {"relu": gated(False)}, who="deconvnet", advice=_ADVICE), x, target, chunk)[0]
+    ungated = RuleModel(model, {"relu": gated(use_forward_gate=False)}, who="deconvnet", advice=_ADVICE)
+    return explain(ungated, x, target, chunk)[0]

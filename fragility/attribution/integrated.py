@@ -31,14 +31,14 @@ def integrated_gradients(model, x: Tensor, target=None, *, baseline=0.0, steps: 
     Memory holds at most `chunk` path points, whatever `steps` is, even where x.requires_grad: each chunk is then
     recomputed in the backward pass. Other parameters and errors as for :func:`gradient`.
     """
-    checks.whole("steps", steps, 1)
+    checks.integer("steps", steps, 1)
     start = checks.baseline(baseline, x)
-    target = target.fixed(model, x, chunk)
+    targets = target.resolved(model, x, chunk)
     points = (torch.arange(steps, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device) + 0.5) / steps
-    return ((x - start) * mean_gradient(model, x, target, start, points, chunk)).to(x.dtype)
+    return ((x - start) * mean_gradient(model, x, targets, start, points, chunk)).to(x.dtype)
 
 
-def mean_gradient(model, x: Tensor, output, start: Tensor, points: Tensor, chunk: int | None = None) -> Tensor:
+def mean_gradient(model, x: Tensor, targets, start: Tensor, points: Tensor, chunk: int | None = None) -> Tensor:
     """Mean gradient, of x's shape and float32 at least, over path points t, (K,) shared or (K, n) per image."""
     points = points if points.ndim == 2 else points[:, None].expand(-1, len(x))
     points = points.view(*points.shape, *[1] * (x.ndim - 1))
@@ -46,12 +46,12 @@ def mean_gradient(model, x: Tensor, output, start: Tensor, points: Tensor, chunk
     total = torch.zeros_like(wide)
     for segments in repeats(len(points), x, chunk):
         batch = torch.cat([torch.lerp(start[rows], wide[rows], points[k, rows]) for k, rows in segments]).to(x.dtype)
-        classes = output.join([output[rows] for _, rows in segments])
-        gradients = recomputed(_gradient, model, batch, classes)
+        repeated = targets.join([targets[rows] for _, rows in segments])
+        gradients = recomputed(_gradient, model, batch, repeated)
         for (_, rows), part in zip(segments, gradients.split([r.stop - r.start for _, r in segments])):
             total[rows] += part
     return total / len(points)
 
 
-def _gradient(model, batch: Tensor, classes) -> Tensor:
-    return explain(model, batch, classes, len(batch))[0]
+def _gradient(model, batch: Tensor, targets) -> Tensor:
+    return explain(model, batch, targets, len(batch))[0]

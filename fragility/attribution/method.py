@@ -12,7 +12,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 import torch
 
 from fragility import checks
-from fragility.passes import Output
+from fragility.passes import Targets
 
 P, Maps = ParamSpec("P"), TypeVar("Maps")
 
@@ -37,10 +37,10 @@ def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dic
         checks.model(model)
         checks.images(x, spaces=True)
         if options.get("chunk") is not None:
-            checks.whole("chunk", options["chunk"], 1)
+            checks.integer("chunk", options["chunk"], 1)
         with torch.inference_mode(False):
-            x = checks.plain(x)
-            maps = kernel(model, x, Output(target, len(x), x.device), **options)
+            x = checks.for_autograd(x)
+            maps = kernel(model, x, Targets(target, len(x), x.device), **options)
         for part in maps if isinstance(maps, tuple) else (maps,):
             checks.finite(part, "The map")
         return maps
@@ -50,19 +50,19 @@ def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dic
     return checked
 
 
-class Known(NamedTuple):
-    """What is known of a callable that makes maps."""
+class MethodInfo(NamedTuple):
+    """A callable that makes maps, described for attacks and ensembles."""
 
-    kernel: Callable            #: (model, x, output, **options), without the checks.
+    kernel: Callable            #: (model, x, targets, **options), without the checks.
     name: str
     options: dict               #: Options that a `functools.partial` has set.
     names: tuple[str, ...]      #: Names of all its options.
-    open: bool                  #: Whether it also accepts options of other names (`**options`).
+    accepts_any_option: bool    #: Whether it also accepts options of other names (`**options`).
     form_of: Callable[[dict], str | None]
     has_rules: bool             #: Whether it replaces derivatives by rules; on a smooth twin it would then change.
 
 
-def known(function: str | Callable) -> Known:
+def method_info(function: str | Callable) -> MethodInfo:
     """Describe a name in `METHODS`, a method, a partial of one, or a user's own function (model, x, target, …)."""
     function, options = by_name(function), {}
     while isinstance(function, functools.partial):
@@ -72,17 +72,19 @@ def known(function: str | Callable) -> Known:
         function, options = function.func, {**function.keywords, **options}
     parameters = list(inspect.signature(function).parameters.values())[3:]       # after model, x, target
     names = tuple(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
-    own = hasattr(function, "form_of")
-    kernel = function.__wrapped__ if own else (
-        lambda model, x, output, **more: function(model, x, output.classes, **more))
-    return Known(kernel, getattr(function, "__name__", repr(function)), options, names, len(names) < len(parameters),
-                 function.form_of if own else lambda options: None, own and function.has_rules)
+    of_ours = hasattr(function, "form_of")
+    kernel = function.__wrapped__ if of_ours else (
+        lambda model, x, targets, **more: function(model, x, targets.classes, **more))
+    return MethodInfo(kernel, getattr(function, "__name__", repr(function)), options, names,
+                      accepts_any_option=len(names) < len(parameters),
+                      form_of=function.form_of if of_ours else lambda options: None,
+                      has_rules=of_ours and function.has_rules)
 
 
 def kernel_of(function: str | Callable) -> Callable:
-    """The unchecked kernel (model, x, output, …) of a method, of a partial of one, or of a user's own."""
-    about = known(function)
-    return functools.partial(about.kernel, **about.options) if about.options else about.kernel
+    """The unchecked kernel (model, x, targets, …) of a method, of a partial of one, or of a user's own."""
+    info = method_info(function)
+    return functools.partial(info.kernel, **info.options) if info.options else info.kernel
 
 
 def by_name(function: str | Callable) -> Callable:

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.carry import Carry
 from fragility.attribution.method import method
+from fragility.attribution.multipliers import ProxyBackward
 from fragility.passes import batches, explain, forward, in_chunks
 from fragility.rules.gates import relu
+from fragility.rules.model import RuleModel
 from fragility.rules.operations import conv2d, linear
-from fragility.rules.twin import Twin
 
 ESTIMATORS = ("relu", "linear", "conditional")
 WEIGHTED = {"conv2d": conv2d, "linear": linear}      # the layers that patterns are defined for
@@ -59,10 +59,10 @@ def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int |
         Bad images, an unknown estimator, or batch norm, for which patterns are not defined.
     """
     checks.model(model)
-    images = checks.plain(checks.images(images, name="images"))
+    images = checks.for_autograd(checks.images(images, name="images"))
     checks.choice("estimator", estimator, ESTIMATORS)
     if chunk is not None:
-        checks.whole("chunk", chunk, 1)
+        checks.integer("chunk", chunk, 1)
     moments = []
     _visit(model, images[:1], lambda place, name, weight, *call: moments.append(_Moments(weight, estimator)))
     if not moments:
@@ -73,8 +73,8 @@ def fit_patterns(model, images: Tensor, *, estimator: str = "relu", chunk: int |
     return [one.pattern() for one in moments]
 
 
-def _visit(model, x: Tensor, see: Callable) -> None:
-    """Call see(place, name, weight, input, output, other arguments) at every weighted call on x, in forward order.
+def _visit(model, x: Tensor, callback: Callable) -> None:
+    """Call callback(place, name, weight, input, output, other arguments) at every weighted call on x, in forward order.
 
     At once, since an in-place ReLU may overwrite the output later.
     """
@@ -84,12 +84,12 @@ def _visit(model, x: Tensor, see: Callable) -> None:
         def rule(z, weight, bias, *rest):
             y = WEIGHTED[name](z, weight, bias, *rest)
             with torch.no_grad():
-                see(next(places), name, weight.detach(), z.detach(), y.detach(), rest)
+                callback(next(places), name, weight.detach(), z.detach(), y.detach(), rest)
             return y
         return rule
 
     table = {name: watch(name) for name in WEIGHTED}
-    forward(Twin(model, {**table, "batch_norm": _refuse_batch_norm}, strict=False), x)
+    forward(RuleModel(model, {**table, "batch_norm": _refuse_batch_norm}, strict=False), x)
 
 
 _ADVICE = "patterns are defined for ReLU, max-pooling, conv2d and linear layers; use a method without patterns"
@@ -135,48 +135,50 @@ class _Moments:
 
     def __init__(self, weight: Tensor, estimator: str):
         self.weight, self.estimator = weight, estimator
-        self.count, self.y, self.on, self.on_y, self.on_x, self.on_xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+        self.count, self.y = 0, 0.0
+        self.active, self.active_y, self.active_x, self.active_xy = 0.0, 0.0, 0.0, 0.0
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        on = torch.ones_like(y) if self.estimator == "linear" else (y > 0).double()
+        active = torch.ones_like(y) if self.estimator == "linear" else (y > 0).double()
         self.count += y.shape[1]
         self.y += y.sum(1)
-        self.on += on.sum(1)
-        self.on_y += (on * y).sum(1)
-        self.on_x += on.mT @ x
-        self.on_xy += (on * y).mT @ x
+        self.active += active.sum(1)
+        self.active_y += (active * y).sum(1)
+        self.active_x += active.mT @ x
+        self.active_xy += (active * y).mT @ x
 
     def pattern(self) -> Tensor:
-        on = self.on.clamp_min(1)
-        mean_y = self.y / self.count if self.estimator == "relu" else self.on_y / on
-        w = self.weight.double().flatten(1).unflatten(0, self.on.shape)
-        together, apart = self.on_xy / on[..., None], self.on_x * (mean_y / on)[..., None]
-        scale = (w * (together - apart)).sum(-1)
-        # A neuron that is never on, or whose samples are all alike, leaves nothing but rounding here.
-        void = scale.abs() <= 1e-12 * (w.abs() * (together.abs() + apart.abs())).sum(-1)
-        fitted = torch.where(void[..., None], 0.0, (together - apart) / torch.where(void, 1.0, scale)[..., None])
+        active = self.active.clamp_min(1)
+        mean_y = self.y / self.count if self.estimator == "relu" else self.active_y / active
+        w = self.weight.double().flatten(1).unflatten(0, self.active.shape)
+        mean_xy, product_of_means = self.active_xy / active[..., None], self.active_x * (mean_y / active)[..., None]
+        covariance = mean_xy - product_of_means
+        scale = (w * covariance).sum(-1)
+        # A neuron that is never active, or whose samples are all alike, leaves nothing but rounding here.
+        void = scale.abs() <= 1e-12 * (w.abs() * (mean_xy.abs() + product_of_means.abs())).sum(-1)
+        fitted = torch.where(void[..., None], 0.0, covariance / torch.where(void, 1.0, scale)[..., None])
         return fitted.reshape(self.weight.shape).to(self.weight.dtype)
 
 
-def _projected(position: "_Position", mix: Callable[[Tensor, Tensor], Tensor]) -> dict:
+def _projected(queue: "_PatternQueue", mix: Callable[[Tensor, Tensor], Tensor]) -> dict:
     """Rules that send signals back through mix(weight, pattern) instead of the weight."""
     def rule_of(layer: Callable):
         def rule(z, weight, bias, *rest):
-            proxy = layer(z, mix(weight, position.following(weight)), None, *rest)
-            return Carry.apply(layer(z, weight, bias, *rest), proxy, proxy.new_ones(()))
+            proxy = layer(z, mix(weight, queue.next_for(weight)), None, *rest)
+            return ProxyBackward.apply(layer(z, weight, bias, *rest), proxy, proxy.new_ones(()))
         return rule
     return {"relu": relu, "batch_norm": _refuse_batch_norm,
             **{name: rule_of(layer) for name, layer in WEIGHTED.items()}}
 
 
-class _Position:
-    """Hands out the patterns in the order of the calls."""
+class _PatternQueue:
+    """Hands out the patterns in the order of the model's weighted calls."""
 
     def __init__(self, patterns: Sequence[Tensor]):
-        self.left: Iterator[Tensor] = iter(patterns)
+        self.remaining: Iterator[Tensor] = iter(patterns)
 
-    def following(self, weight: Tensor) -> Tensor:
-        pattern = next(self.left, None)
+    def next_for(self, weight: Tensor) -> Tensor:
+        pattern = next(self.remaining, None)
         if pattern is None or pattern.shape != weight.shape:
             seen = "none is left" if pattern is None else f"the next one has {tuple(pattern.shape)}"
             raise ValueError(f"The patterns do not fit the model: a layer has a weight of shape {tuple(weight.shape)}, "
@@ -184,22 +186,22 @@ class _Position:
         return pattern.to(weight)
 
     def finish(self) -> None:
-        if next(self.left, None) is not None:
+        if next(self.remaining, None) is not None:
             raise ValueError("The patterns do not fit the model: there are more of them than the model has weighted "
                              "calls. Fit them with fit_patterns on this model.")
 
 
-def _signals(model, x: Tensor, output, patterns: Sequence[Tensor], mix: Callable,
+def _signals(model, x: Tensor, targets, patterns: Sequence[Tensor], mix: Callable,
              chunk: int | None) -> tuple[Tensor, Tensor]:
     """Signals (n, c, h, w) that reach the input when 1 starts at the explained logit, and the logits."""
     if not isinstance(patterns, (list, tuple)) or not all(isinstance(one, Tensor) for one in patterns):
         raise ValueError("patterns must be a list of tensors, as fit_patterns gives it for this model.")
 
     def run(rows: slice) -> tuple[Tensor, Tensor]:
-        position = _Position(patterns)
-        twin = Twin(model, _projected(position, mix), who="a map of patterns", advice=_ADVICE)
-        signal, scores = explain(twin, x[rows], output[rows], len(x))
-        position.finish()
+        queue = _PatternQueue(patterns)
+        rule_model = RuleModel(model, _projected(queue, mix), who="a map of patterns", advice=_ADVICE)
+        signal, scores = explain(rule_model, x[rows], targets[rows], len(x))
+        queue.finish()
         return signal, scores
     maps, logits = zip(*in_chunks(run, x, chunk))
     return torch.cat(maps), torch.cat(logits)
@@ -238,4 +240,4 @@ def pattern_attribution(model, x: Tensor, target=None, *, patterns: Sequence[Ten
         # A single logit: weights and patterns of class 0 both have the other sign, so their product has not.
         classes = logits.argmax(1) if target.classes is None else target.classes
         signals = torch.where((classes == 0).view(-1, *[1] * (x.ndim - 1)), -signals, signals)
-    return signals * target.pick(logits)[:, None, None, None]
+    return signals * target.explained_logits(logits)[:, None, None, None]

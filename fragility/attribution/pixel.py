@@ -14,8 +14,8 @@ def pixel_map(maps: Tensor) -> Tensor:
     """
     checks.images(maps, name="maps")
     zero = maps.abs().amax((1, 2, 3)) == 0
-    if checks.some(zero):
-        raise ValueError(f"A map that is zero everywhere cannot be normalised: {checks.listing(zero)}.")
+    if checks.any_true(zero):
+        raise ValueError(f"A map that is zero everywhere cannot be normalised: {checks.image_list(zero)}.")
     return normalised(maps)
 
 

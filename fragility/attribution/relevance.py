@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.carry import Carry, Through, Witness, quotient
 from fragility.attribution.method import method
-from fragility.passes import Output, explain, forward, in_chunks
+from fragility.attribution.multipliers import CustomBackward, Factors, ProxyBackward, quotient
+from fragility.passes import Targets, explain, forward, in_chunks
 from fragility.rules.first import first_weighted
 from fragility.rules.gates import relu
+from fragility.rules.model import RuleModel
 from fragility.rules.operations import WEIGHTED, groups_of, normalise
-from fragility.rules.twin import Twin
 
 _RECORDED = {**WEIGHTED, "elementwise": lambda z, function: function.value(z), "product": torch.mul,
              "normalise": normalise, "linear map": lambda z, function: function(z),
@@ -22,7 +22,7 @@ _SHARED = {name: run for name, run in _RECORDED.items() if name in ("elementwise
 _ADVICE = "use a method without rules, or write it with element-wise functions and layers"
 
 
-def _shared_rules(witness: Witness) -> dict:
+def _shared_rules(factors: Factors) -> dict:
     """Rules that all variants of relevance propagation share, besides ReLU and max-pooling.
 
     An element-wise function passes relevance on as it is: R_in = R_out. A product of two values gives half to each, as
@@ -31,44 +31,44 @@ def _shared_rules(witness: Witness) -> dict:
     def elementwise(z, function):
         value = function.value(z)
 
-        def share(now):
-            return quotient(function.value(now), now, function.slope(now))
-        return Carry.apply(value, z, witness.factor(z, share))
+        def ratio(v):
+            return quotient(function.value(v), v, function.derivative(v))
+        return ProxyBackward.apply(value, z, factors.at(z, ratio))
 
     def product(a, b):
         value, shape = a * b, torch.broadcast_shapes(a.shape, b.shape)
-        saved = [witness.factor(one, lambda now: (now / 2).expand(shape)) for one in (a, b)]
-        return Through.apply(value, lambda m, half_a, half_b: (m * half_b, m * half_a), 2, a.expand(shape),
+        saved = [factors.at(one, lambda v: (v / 2).expand(shape)) for one in (a, b)]
+        return CustomBackward.apply(value, lambda m, half_a, half_b: (m * half_b, m * half_a), 2, a.expand(shape),
                              b.expand(shape), *saved)
 
     def norm(z, dims, groups, weight, bias, eps):
         over, grouped = groups_of(dims, groups)
         scale = weight if weight is not None else z.new_ones(())
-        inverse = witness.factor(z, lambda now: (grouped(now).var(over, correction=0, keepdim=True) + eps).rsqrt())
+        inverse = factors.at(z, lambda v: (grouped(v).var(over, correction=0, keepdim=True) + eps).rsqrt())
 
         def back(m, inverse):
-            share = grouped((m * scale).expand(z.shape)) * inverse
-            return (share - share.mean(over, keepdim=True)).reshape(z.shape),
-        return Through.apply(normalise(z, dims, groups, weight, bias, eps), back, 1, z, inverse)
+            m = grouped((m * scale).expand(z.shape)) * inverse
+            return (m - m.mean(over, keepdim=True)).reshape(z.shape),
+        return CustomBackward.apply(normalise(z, dims, groups, weight, bias, eps), back, 1, z, inverse)
 
     return {"relu": relu, "elementwise": elementwise, "product": product, "normalise": norm}
 
 
-def _stabilised(witness: Witness, epsilon: float) -> dict:
+def _stabilised(factors: Factors, epsilon: float) -> dict:
     """Rules of LRP-epsilon. Batch norm is absorbed: the layer before it is not stabilised on its own."""
     def rule_of(layer: Callable, absorbs: bool):
         def rule(z, *rest):
-            def share(now):
-                value = layer(now, *rest)
+            def ratio(v):
+                value = layer(v, *rest)
                 return quotient(value, torch.where(value < 0, value - epsilon, value + epsilon), 0.0)
-            value = layer(getattr(z, "unsteadied", z) if absorbs else z, *rest)
-            steadied = Carry.apply(value, value, witness.factor(z, share))
-            steadied.unsteadied = value
-            return steadied
+            value = layer(getattr(z, "unstabilised", z) if absorbs else z, *rest)
+            stabilised = ProxyBackward.apply(value, value, factors.at(z, ratio))
+            stabilised.unstabilised = value
+            return stabilised
         return rule
     weighted = {name: rule_of(layer, name == "batch_norm") for name, layer in _RECORDED.items()
                 if name in WEIGHTED or name in ("batch_norm", "linear map")}
-    return _shared_rules(witness) | weighted
+    return _shared_rules(factors) | weighted
 
 
 class _Positive:
@@ -78,21 +78,21 @@ class _Positive:
     into negative and is refused. Before the first layer it is part of the input's own units.
     """
 
-    def __init__(self, witness: Witness, first: Callable):
-        self.witness, self.first, self.reached = witness, first, False
+    def __init__(self, factors: Factors, first: Callable):
+        self.factors, self.first, self.past_first = factors, first, False
 
     def table(self) -> dict:
         weighted = {name: self._weighted(layer) for name, layer in WEIGHTED.items()}
-        return _shared_rules(self.witness) | weighted | {"batch_norm": self._batch_norm}
+        return _shared_rules(self.factors) | weighted | {"batch_norm": self._batch_norm}
 
     def _weighted(self, layer: Callable) -> Callable:
         def rule(z, weight, bias, *rest):
-            shares, self.reached = (self._positive if self.reached else self.first), True
+            proxy_of, self.past_first = (self._positive if self.past_first else self.first), True
 
             def proxy(v):
-                return shares(lambda u, w: layer(u, w, None, *rest), v, weight)
-            factor = self.witness.factor(z, lambda now: quotient(layer(now, weight, bias, *rest), proxy(now), 0.0))
-            return Carry.apply(layer(z, weight, bias, *rest), proxy(z), factor)
+                return proxy_of(lambda u, w: layer(u, w, None, *rest), v, weight)
+            factor = self.factors.at(z, lambda v: quotient(layer(v, weight, bias, *rest), proxy(v), 0.0))
+            return ProxyBackward.apply(layer(z, weight, bias, *rest), proxy(z), factor)
         return rule
 
     @staticmethod
@@ -101,14 +101,14 @@ class _Positive:
 
     def _batch_norm(self, z, mean, var, weight, bias, eps):
         value = F.batch_norm(z, mean, var, weight, bias, eps=eps)
-        if weight is not None and self.reached and checks.some(weight < 0):
+        if weight is not None and self.past_first and checks.any_true(weight < 0):
             raise ValueError("A batch norm scales by a negative number, which the z+ rule cannot pass "
                              "relevance through; use attribution.lrp with rule='z' or 'epsilon'.")
 
-        def share(now):
-            return quotient(F.batch_norm(now, mean, var, weight, bias, eps=eps), now, 0.0)
-        factor = self.witness.factor(z, share)
-        return Carry.apply(value, z, factor) if self.reached else value
+        def ratio(v):
+            return quotient(F.batch_norm(v, mean, var, weight, bias, eps=eps), v, 0.0)
+        factor = self.factors.at(z, ratio)
+        return ProxyBackward.apply(value, z, factor) if self.past_first else value
 
 
 @method(form=lambda options: "times-input" if options.get("rule", "z") == "z" else None, rules=True)
@@ -138,14 +138,14 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
     :func:`guided_backprop`.
     """
     checks.choice("rule", rule, ("z", "epsilon", "z+"))
-    checks.number("epsilon", epsilon, 0, exclusive=True)
+    checks.real("epsilon", epsilon, 0, exclusive=True)
     distance = x - checks.baseline(root, x, name="root")
     if rule == "z":
         def plain(rows: slice) -> Tensor:
-            twin = Twin(model, _shared_rules(Witness(model, x[rows], _SHARED)), who="lrp", advice=_ADVICE)
-            return explain(twin, x[rows], target[rows], len(x))[0]
+            rule_model = RuleModel(model, _shared_rules(Factors(model, x[rows], _SHARED)), who="lrp", advice=_ADVICE)
+            return explain(rule_model, x[rows], target[rows], len(x))[0]
         return distance * torch.cat(in_chunks(plain, x, chunk))
-    if rule == "z+" and checks.some(distance != x):
+    if rule == "z+" and checks.any_true(distance != x):
         raise ValueError("rule='z+' measures from zero; root goes with rule='z' or 'epsilon'.")
     zero = first_weighted(model, torch.zeros_like(x[:1])).arguments[0].detach() if rule == "z+" else None
 
@@ -153,9 +153,10 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
         return layer(u - zero, weight.clamp_min(0))
 
     def run(rows: slice) -> Tensor:
-        witness = Witness(model, x[rows], _RECORDED)
-        table = _stabilised(witness, epsilon) if rule == "epsilon" else _Positive(witness, first).table()
-        return distance[rows] * explain(Twin(model, table, who="lrp", advice=_ADVICE), x[rows], target[rows], len(x))[0]
+        factors = Factors(model, x[rows], _RECORDED)
+        table = _stabilised(factors, epsilon) if rule == "epsilon" else _Positive(factors, first).table()
+        rule_model = RuleModel(model, table, who="lrp", advice=_ADVICE)
+        return distance[rows] * explain(rule_model, x[rows], target[rows], len(x))[0]
     return torch.cat(in_chunks(run, x, chunk))
 
 
@@ -178,13 +179,13 @@ def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int 
     Other parameters, units and errors as for :func:`lrp`.
     """
     low, high = checks.baseline(low, x), checks.baseline(high, x)
-    if checks.some(low > high):
+    if checks.any_true(low > high):
         raise ValueError("low must not be above high anywhere.")
     return torch.cat(in_chunks(lambda rows: _box_relevance(model, x[rows], target[rows], low.expand_as(x)[rows],
                                                            high.expand_as(x)[rows]), x, chunk))
 
 
-def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) -> Tensor:
+def _box_relevance(model, x: Tensor, targets: Targets, low: Tensor, high: Tensor) -> Tensor:
     """z^B relevance: the first layer's proxy is linear in x, low and high, and each gets its own share."""
     differentiable = x.requires_grad and torch.is_grad_enabled()
     with torch.enable_grad():
@@ -196,7 +197,8 @@ def _box_relevance(model, x: Tensor, target: Output, low: Tensor, high: Tensor) 
             return (layer(u, weight) - layer(torch.minimum(*ends), weight.clamp_min(0))
                     - layer(torch.maximum(*ends), weight.clamp_max(0)))
 
-        rules = _Positive(Witness(model, x if differentiable else x.detach(), _RECORDED), first)
-        scores = target.pick(forward(Twin(model, rules.table(), who="deep_taylor", advice=_ADVICE), leaves[0])).sum()
+        rules = _Positive(Factors(model, x if differentiable else x.detach(), _RECORDED), first)
+        rule_model = RuleModel(model, rules.table(), who="deep_taylor", advice=_ADVICE)
+        scores = targets.explained_logits(forward(rule_model, leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
     return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fragility import checks
-from fragility.attribution.method import kernel_of, known, method
+from fragility.attribution.method import kernel_of, method, method_info
 from fragility.draws import normal_like
 from fragility.passes import lowered, recomputed, repeats
 
@@ -52,12 +52,12 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
     The class is predicted on the clean x. Mean and variance are updated together (Welford), so the
     variance does not suffer from cancellation. Other parameters as for :func:`gradient`.
     """
-    checks.whole("samples", samples, 1)
+    checks.integer("samples", samples, 1)
     checks.generator(generator)
     checks.precision(precision)
     sigma = _level(sigma, x)
     kernel = kernel_of(base)
-    target = target.fixed(model, x, chunk)
+    targets = target.resolved(model, x, chunk)
     each = tuple(range(1, x.ndim))
     scale = sigma * (x.amax(each, keepdim=True) - x.amin(each, keepdim=True))
     wide = torch.promote_types(x.dtype, torch.float32)
@@ -69,7 +69,7 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
                 noise, drawn = scale * normal_like(x, generator), j
             noisy.append(x[rows] + noise[rows])
         with lowered(x.device, precision):
-            maps = recomputed(kernel, model, torch.cat(noisy), target.join([target[rows] for _, rows in segments]))
+            maps = recomputed(kernel, model, torch.cat(noisy), targets.join([targets[rows] for _, rows in segments]))
         for (j, rows), part in zip(segments, maps.to(wide).split([len(n) for n in noisy])):
             step = part - mean[rows]
             mean[rows] += step / (j + 1)
@@ -81,8 +81,8 @@ def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gr
 def _level(sigma: float | Tensor, x: Tensor) -> Tensor | float:
     """The noise level, broadcastable over images."""
     if not isinstance(sigma, Tensor):
-        return checks.number("sigma", sigma, 0)
-    if sigma.shape != x.shape[:1] or checks.some(~torch.isfinite(sigma) | (sigma < 0)):
+        return checks.real("sigma", sigma, 0)
+    if sigma.shape != x.shape[:1] or checks.any_true(~torch.isfinite(sigma) | (sigma < 0)):
         raise ValueError(f"sigma must be a number of at least 0 or a finite tensor of such, of shape ({len(x)},).")
     return sigma.to(x).view(-1, *[1] * (x.ndim - 1))
 
@@ -100,8 +100,8 @@ def _moment(name: str, form: str, text: str):
 
 
 def _of_gradients(base: str | Callable) -> bool:
-    about = known(base)
-    return about.form_of(about.options) == "gradient"
+    info = method_info(base)
+    return info.form_of(info.options) == "gradient"
 
 
 smoothgrad = _moment("smoothgrad", "mean", "Mean of noisy maps [smilkov2017]")

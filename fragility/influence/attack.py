@@ -42,7 +42,7 @@ def influence_sign(extract: Callable[[Tensor], Tensor], head: Head, train: tuple
     ValueError
         Bad input, features without a graph that leads to the images, or a Hessian that is not positive definite.
     """
-    checks.number("epsilon", epsilon, 0, 1, exclusive=True)
+    checks.real("epsilon", epsilon, 0, 1, exclusive=True)
     checks.images(x, unit_range=True)
     return (x - epsilon * influence_gradient(extract, head, train, x, top=top, chunk=chunk).sign()).clamp(0, 1)
 
@@ -55,9 +55,9 @@ def influence_gradient(extract: Callable[[Tensor], Tensor], head: Head, train: t
     """
     checks.model(extract)
     checks.images(x)
-    checks.whole("top", top, 1, len(train[0]))
+    checks.integer("top", top, 1, len(train[0]))
     if chunk is not None:
-        checks.whole("chunk", chunk, 1)
+        checks.integer("chunk", chunk, 1)
     lower = factor(hessian(head, *train))
     examples = gradients(head, *train)
     return torch.cat([_gradient(extract, head, lower, examples, x[rows], top) for rows in batches(len(x), x, chunk)])
@@ -72,9 +72,9 @@ def _gradient(extract, head, lower: Tensor, examples: Tensor, x: Tensor, top: in
             raise ValueError("extract must return features that keep the autograd graph of the images, so that the "
                              "attack can follow it back to the pixels.")
         labels = logits(head, features.detach()).argmax(1)
-        own = gradients(head, features, labels)                                   # (n, p)
+        gradient = gradients(head, features, labels)                                        # (n, p)
         with torch.no_grad():
-            shares = torch.cholesky_solve(own.mT, lower).mT @ examples.mT                   # (n, training examples)
+            shares = torch.cholesky_solve(gradient.mT, lower).mT @ examples.mT              # (n, training examples)
             strongest = examples[shares.topk(top).indices].sum(1)
             pull = torch.cholesky_solve(strongest.mT, lower).mT
-        return torch.autograd.grad((own * pull).sum(), x)[0]
+        return torch.autograd.grad((gradient * pull).sum(), x)[0]

@@ -54,7 +54,7 @@ def fit_head(features: Tensor, labels: Tensor, *, loss: str = "cross-entropy", l
         Bad input, or no convergence.
     """
     checks.choice("loss", loss, LOSSES)
-    checks.number("l2", l2, 0, exclusive=True)
+    checks.real("l2", l2, 0, exclusive=True)
     features, labels = _examples(features, labels)
     classes = int(labels.max()) + 1
     if classes < 2 or (loss == "squared" and classes > 2):
@@ -75,13 +75,13 @@ def fit_head(features: Tensor, labels: Tensor, *, loss: str = "cross-entropy", l
 
 def _line_search(head: Head, step: Tensor, gradient: Tensor, features: Tensor, labels: Tensor) -> Head:
     """Halve the step until the objective falls; at the limit of precision, the step as it is."""
-    now, length = _objective(head, features, labels), 1.0
-    if (step * gradient).sum() < 1e-12 * now:     # what the step can gain is lost in rounding
+    value, length = _objective(head, features, labels), 1.0
+    if (step * gradient).sum() < 1e-12 * value:     # what the step can gain is lost in rounding
         return head._replace(weight=head.weight - step)
     for _ in range(30):
-        moved = head._replace(weight=head.weight - length * step)
-        if _objective(moved, features, labels) <= now - 1e-4 * length * (step * gradient).sum():
-            return moved
+        candidate = head._replace(weight=head.weight - length * step)
+        if _objective(candidate, features, labels) <= value - 1e-4 * length * (step * gradient).sum():
+            return candidate
         length /= 2
     return head._replace(weight=head.weight - step)
 
@@ -122,7 +122,7 @@ def influences(head: Head, features: Tensor, labels: Tensor, test_features: Tens
 
     Raises ValueError for bad input, or where H + damping is not positive definite.
     """
-    checks.number("damping", damping, 0)
+    checks.real("damping", damping, 0)
     solved = torch.cholesky_solve(gradients(head, test_features, test_labels).mT,
                                   factor(hessian(head, features, labels), damping))
     return solved.mT @ gradients(head, features, labels).mT
@@ -200,7 +200,7 @@ def _examples(features: Tensor, labels: Tensor, head: Head | None = None) -> tup
         seen = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
         raise ValueError(f"labels must be int64 of shape ({len(features)},), but they are {seen}.")
     classes = max(2, head.weight.shape[0]) if head is not None else None
-    if checks.some(labels < 0) or (classes is not None and checks.some(labels >= classes)):
+    if checks.any_true(labels < 0) or (classes is not None and checks.any_true(labels >= classes)):
         top = "" if classes is None else f" and below {classes}"
         raise ValueError(f"labels must be at least 0{top}, but they span {labels.min()} to {labels.max()}.")
     return features.double(), labels.to(features.device)

@@ -17,7 +17,7 @@ def topk_intersection(a: Tensor, b: Tensor, k: int) -> Tensor:
     1 <= k <= h w and the batches match, and for a map that is zero everywhere; :func:`ties` counts zeros in the top.
     """
     a, b = checks.map_pair(a, b)
-    checks.whole("k", k, 1, a[0].numel())
+    checks.integer("k", k, 1, a[0].numel())
     for name, side in (("a", a), ("b", b)):
         refuse_empty(side, name)
     return count(topk_mask(a, k) & topk_mask(b, k)).to(a.dtype) / k
@@ -26,8 +26,9 @@ def topk_intersection(a: Tensor, b: Tensor, k: int) -> Tensor:
 def refuse_empty(a: Tensor, name: str) -> None:
     """Raise ValueError naming the images whose map is zero everywhere: any k of its pixels are as good as the top."""
     empty = (a == 0).flatten(1).all(1)
-    if checks.some(empty):
-        raise ValueError(f"A map that is zero everywhere has no top pixels; {name} is zero in {checks.listing(empty)}.")
+    if checks.any_true(empty):
+        raise ValueError(f"A map that is zero everywhere has no top pixels; {name} is zero in "
+                         f"{checks.image_list(empty)}.")
 
 
 def ties(a: Tensor, k: int) -> Tensor:
@@ -37,7 +38,7 @@ def ties(a: Tensor, k: int) -> Tensor:
     in the top only by their position.
     """
     checks.maps(a)
-    checks.whole("k", k, 1, a[0].numel())
+    checks.integer("k", k, 1, a[0].numel())
     return count(topk_mask(a.detach(), k) & (a == 0)).long()
 
 
@@ -93,7 +94,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     a, b = checks.map_pair(a, b)
     a, b = _nonconstant(a, "a"), _nonconstant(b, "b")
     if not a.is_cpu:
-        return tau(a, b)
+        return kendall_tau_b(a, b)
     from scipy.stats import kendalltau  # nearly a second to import: only where it is needed
 
     wide = (part.float() if part.dtype == torch.bfloat16 else part for part in (a, b))     # NumPy has no bfloat16
@@ -101,7 +102,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
                         dtype=torch.float64)
 
 
-def tau(a: Tensor, b: Tensor) -> Tensor:
+def kendall_tau_b(a: Tensor, b: Tensor) -> Tensor:
     r"""Kendall's tau-b (n,) of rows (n, p), float64, in O(p log^2 p) and without leaving the device.
 
     .. math:: \tau_b = \frac{n_0 - n_a - n_b + n_{ab} - 2 n_d}{\sqrt{(n_0 - n_a)(n_0 - n_b)}}
@@ -129,13 +130,13 @@ def center_shift(a: Tensor, b: Tensor) -> Tensor:
     a, b = checks.map_pair(a, b)
     for name, side in (("a", a), ("b", b)):
         bad = (side < 0).flatten(1).any(1) | (side.sum((1, 2)) == 0)
-        if checks.some(bad):
+        if checks.any_true(bad):
             raise ValueError(f"A centre of mass needs a non-negative map that is not zero everywhere; {name} "
-                             f"has none in {checks.listing(bad)}. Use attribution.pixel_map first.")
-    return (center(a) - center(b)).norm(dim=1)
+                             f"has none in {checks.image_list(bad)}. Use attribution.pixel_map first.")
+    return (center_of_mass(a) - center_of_mass(b)).norm(dim=1)
 
 
-def center(a: Tensor) -> Tensor:
+def center_of_mass(a: Tensor) -> Tensor:
     """Centre of mass (n, 2) in pixels, row and column, of maps (n, h, w). Unchecked, for kernels."""
     a = a / a.sum((1, 2), keepdim=True).clamp_min(torch.finfo(a.dtype).tiny)
     rows, columns = (torch.arange(size, dtype=a.dtype, device=a.device) for size in a.shape[1:])
@@ -145,9 +146,9 @@ def center(a: Tensor) -> Tensor:
 def _nonconstant(a: Tensor, name: str) -> Tensor:
     values = a.flatten(1)
     constant = values.amax(1) == values.amin(1)
-    if checks.some(constant):
+    if checks.any_true(constant):
         raise ValueError(f"Rank correlation needs maps that vary; {name} is constant in "
-                         f"{checks.listing(constant)}.")
+                         f"{checks.image_list(constant)}.")
     return values
 
 
@@ -199,6 +200,6 @@ def _inversions(ranks: Tensor) -> Tensor:
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation (n,) of rows, centred in place."""
+    """Pearson's correlation (n,) of the rows of a and b."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))

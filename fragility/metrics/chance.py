@@ -19,7 +19,7 @@ def topk_chance(a: Tensor, k: int) -> Tensor:
     """
     checks.maps(a)
     pixels = a[0].numel()
-    return torch.full((len(a),), checks.whole("k", k, 1, pixels) / pixels, dtype=a.dtype, device=a.device)
+    return torch.full((len(a),), checks.integer("k", k, 1, pixels) / pixels, dtype=a.dtype, device=a.device)
 
 
 def lens_chance(a: Tensor, k: int, window: int, *, diverse: bool = False) -> Tensor:
@@ -48,9 +48,9 @@ def above_chance(observed: Tensor, chance: Tensor) -> Tensor:
     if observed.shape != chance.shape and 0 not in (observed.ndim, chance.ndim):
         raise ValueError(f"observed and chance must have the same shape, but they are {tuple(observed.shape)} and "
                          f"{tuple(chance.shape)}.")
-    if checks.some(~((chance >= 0) & (chance <= 1))):
+    if checks.any_true(~((chance >= 0) & (chance <= 1))):
         raise ValueError("Chance must lie in [0, 1] for every image.")
-    if checks.some(~torch.isfinite(observed)):
+    if checks.any_true(~torch.isfinite(observed)):
         raise ValueError("The observed scores must be finite; NaN is how above_chance marks saturated ones.")
     return torch.where(chance > SATURATED, torch.nan, (observed - chance) / (1 - chance))
 
@@ -64,5 +64,5 @@ def other_image(metric: Callable[[Tensor, Tensor], Tensor], a: Tensor, *, others
     checks.maps(a)
     if len(a) < 2:
         raise ValueError("The control by another image needs at least two maps.")
-    shifts = range(1, min(checks.whole("others", others, 1), len(a) - 1) + 1)
+    shifts = range(1, min(checks.integer("others", others, 1), len(a) - 1) + 1)
     return torch.stack([metric(a, a.roll(shift, 0)) for shift in shifts]).mean(0)

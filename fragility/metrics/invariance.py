@@ -33,9 +33,9 @@ def invariance(a: Tensor, b: Tensor) -> Invariance:
                          f"{tuple(b.shape)}.")
     a, b = a.flatten(1).double(), b.to(a.device).flatten(1).double()
     size = a.norm(dim=1)
-    if checks.some(size == 0):
+    if checks.any_true(size == 0):
         raise ValueError(f"A relative change needs a map that is not zero everywhere; a is zero in "
-                         f"{checks.listing(size == 0)}.")
+                         f"{checks.image_list(size == 0)}.")
     return Invariance((a - b).norm(dim=1) / size, _correlation(ranks, a, b), _correlation(torch.clone, a, b),
                       (a - b).abs().amax(1))
 

@@ -80,14 +80,14 @@ def box_mean(a: Tensor, window: int, *, zero_padding: bool = False) -> Tensor:
     (2w+1)^2 everywhere instead, as published. ValueError for window < 0.
     """
     checks.maps(a)
-    checks.whole("window", window, 0)
+    checks.integer("window", window, 0)
     count = (2 * window + 1) ** 2 if zero_padding else _box_sum(torch.ones_like(a[:1]), window)
     return _box_sum(a, window) / count
 
 
 def dilate(mask: Tensor, window: int) -> Tensor:
     """Boolean (n, h, w): the pixels within `window` rows and columns of a marked one; boolean (n, h, w) in."""
-    checks.whole("window", window, 0)
+    checks.integer("window", window, 0)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim != 3:
         raise ValueError("A mask to dilate must be a boolean tensor (n, h, w).")
     radius = min(window, max(mask.shape[1:]))
@@ -108,25 +108,25 @@ def diverse_topk(a: Tensor, k: int, window: int) -> Tensor:
     finished in a few rounds; a map that rises steadily needs about as many rounds as windows fit along it.
     """
     checks.maps(a)
-    checks.whole("k", k, 1, a[0].numel())
-    checks.whole("window", window, 0)
+    checks.integer("k", k, 1, a[0].numel())
+    checks.integer("window", window, 0)
     size = max(1, _IN_CACHE // a[0].numel()) if a.is_cpu else len(a)
     return torch.cat([_diverse(part, k, window) for part in a.detach().split(size)])
 
 
 def top_pixels(batches: tuple[Tensor, ...], k: int, window: int, diverse: bool = False) -> list[Tensor]:
     """Masks of the (diverse) top k of each batch of maps, k each; ValueError where they do not exist."""
-    checks.whole("k", k, 1, batches[0][0].numel())
-    checks.whole("window", window, 0)
+    checks.integer("k", k, 1, batches[0][0].numel())
+    checks.integer("window", window, 0)
     for name, a in zip("ab", batches):
         refuse_empty(a, name)
     if not diverse:
         return [topk_mask(a, k) for a in batches]
     masks = [diverse_topk(a, k, window) for a in batches]
     found = torch.stack([count(mask) for mask in masks]).amin(0)
-    if checks.some(found < k):
+    if checks.any_true(found < k):
         raise ValueError(f"Fewer than k = {k:,} diverse pixels exist at window {window} in "
-                         f"{checks.listing(found < k)}; k can be at most {int(found.min()):,}.")
+                         f"{checks.image_list(found < k)}; k can be at most {int(found.min()):,}.")
     return masks
 
 

@@ -1,6 +1,6 @@
 """Derivatives swapped everywhere in a model, without touching it: one mechanism for every back-propagation method."""
 
 from fragility.rules.first import first_weighted, refuse_bypass
-from fragility.rules.twin import Twin, aside
+from fragility.rules.model import RuleModel, rules_suspended
 
-__all__ = ["Twin", "aside", "first_weighted", "refuse_bypass"]
+__all__ = ["RuleModel", "first_weighted", "refuse_bypass", "rules_suspended"]

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fragility.rules.guard import Guarded
+from fragility.rules.guard import EvalModeGuard
 from fragility.rules.operations import recognise
 from fragility.rules.strided import FEW, input_gradient
 
 
-class Frozen(Guarded):
+class InputGradientOnly(EvalModeGuard):
     """Within this mode, convolutions of batches pass gradients of any order to their input, and none to their weights.
 
     Left to torch are convolutions with weights that the model computes itself, with padding given as a string, of
@@ -25,7 +25,8 @@ class Frozen(Guarded):
         self.watch(function, args, kwargs or {})
         if function is torch.conv2d and self.takes(*(call := recognise(function, args, kwargs or {}).arguments)):
             z, weight, bias, stride, padding, dilation, groups = call
-            return FrozenConvolution.apply(z, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups)
+            return InputGradientConvolution.apply(z, weight, bias, _pair(stride), _pair(padding), _pair(dilation),
+                                                  groups)
         return function(*args, **(kwargs or {}))
 
     def takes(self, z, weight, bias, stride, padding, dilation, groups) -> bool:
@@ -36,7 +37,7 @@ class Frozen(Guarded):
         return z.requires_grad and z.ndim == 4 and not isinstance(padding, str)
 
 
-class Strided(Frozen):
+class FastStridedBackward(InputGradientOnly):
     """Only those whose first derivative is faster, too: strided convolutions of few channels on the CPU."""
 
     def takes(self, z, weight, bias, stride, padding, dilation, groups) -> bool:
@@ -44,7 +45,7 @@ class Strided(Frozen):
                 and _by_phases(z, weight, _pair(stride), _pair(dilation), groups))
 
 
-class FrozenConvolution(torch.autograd.Function):
+class InputGradientConvolution(torch.autograd.Function):
     """A convolution that passes a gradient to its input alone, by phases where that is faster."""
 
     @staticmethod

@@ -13,9 +13,9 @@ class Elementwise(NamedTuple):
 
     name: str
     value: Callable[[Tensor], Tensor]
-    bent: Callable[[Tensor, float], Tensor] | None = None     #: Smooth version, by a sharpness; None if it is smooth.
+    smooth_value: Callable[[Tensor, float], Tensor] | None = None   #: Smoothed, by a sharpness; None if it is smooth.
 
-    def slope(self, z: Tensor) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         """Derivative at each value, without a graph."""
         with torch.enable_grad():
             leaf = z.detach().requires_grad_()
@@ -53,7 +53,7 @@ def _prelu(weight: Tensor, z: Tensor) -> Elementwise:
     return _leaky(weight.detach().view(shape))
 
 
-def _spelled(function: Callable):
+def _smooth_function(function: Callable):
     """A smooth function whose further arguments are numbers or words."""
     def make(z, *rest, inplace=False, out=None, **named) -> Elementwise:
         return Elementwise(function.__name__, lambda v: function(v, *rest, **named))
@@ -65,18 +65,18 @@ def _softplus(z, beta=1.0, threshold=20.0):
 
 
 #: A function that a model may call -> (z, *arguments) -> the element-wise function that this call computes.
-SPELLED: dict[Callable, Callable[..., Elementwise]] = {
+ELEMENTWISE_FUNCTIONS: dict[Callable, Callable[..., Elementwise]] = {
     F.leaky_relu: lambda z, negative_slope=0.01, inplace=False: _leaky(negative_slope),
     F.prelu: lambda z, weight: _prelu(weight, z), torch.prelu: lambda z, weight: _prelu(weight, z),
     F.rrelu: lambda z, lower=1 / 8, upper=1 / 3, training=False, inplace=False: _leaky((lower + upper) / 2),
     F.hardtanh: lambda z, min_val=-1.0, max_val=1.0, inplace=False: _hardtanh(min_val, max_val),
     F.hardsigmoid: lambda z, inplace=False: _hardsigmoid(), F.hardswish: lambda z, inplace=False: _hardswish(),
     F.softplus: _softplus,
-    **{one: _spelled(one) for one in (F.silu, F.gelu, F.elu, F.celu, F.selu, F.mish, F.softsign, F.logsigmoid)},
-    **{one: _spelled(torch.sigmoid) for one in (torch.sigmoid, Tensor.sigmoid, F.sigmoid)},
-    **{one: _spelled(torch.tanh) for one in (torch.tanh, Tensor.tanh, F.tanh)},
-    **{one: _spelled(torch.exp) for one in (torch.exp, Tensor.exp)},
-    **{one: _spelled(torch.erf) for one in (torch.erf, Tensor.erf)},
-    **{one: _spelled(torch.square) for one in (torch.square, Tensor.square)},
-    torch.selu: _spelled(F.selu), torch.celu: _spelled(F.celu),
+    **{f: _smooth_function(f) for f in (F.silu, F.gelu, F.elu, F.celu, F.selu, F.mish, F.softsign, F.logsigmoid)},
+    **{f: _smooth_function(torch.sigmoid) for f in (torch.sigmoid, Tensor.sigmoid, F.sigmoid)},
+    **{f: _smooth_function(torch.tanh) for f in (torch.tanh, Tensor.tanh, F.tanh)},
+    **{f: _smooth_function(torch.exp) for f in (torch.exp, Tensor.exp)},
+    **{f: _smooth_function(torch.erf) for f in (torch.erf, Tensor.erf)},
+    **{f: _smooth_function(torch.square) for f in (torch.square, Tensor.square)},
+    torch.selu: _smooth_function(F.selu), torch.celu: _smooth_function(F.celu),
 }

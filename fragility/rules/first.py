@@ -5,8 +5,8 @@ from torch import Tensor
 
 from fragility.checks import unwrapped
 from fragility.rules.linearity import LINEAR, nodes_to, refuse_unknown
+from fragility.rules.model import RuleMode
 from fragility.rules.operations import WEIGHTED, Call
-from fragility.rules.twin import Swap
 
 
 class _Reached(Exception):
@@ -26,16 +26,16 @@ def first_weighted(model, x: Tensor) -> Call:
             raise _Reached(Call(name, arguments, False))
         return rule
 
-    swap = Swap({name: stop(name) for name in WEIGHTED})
+    mode = RuleMode({name: stop(name) for name in WEIGHTED})
     try:
         with torch.enable_grad():
             copy = (x if x.requires_grad else x.detach().requires_grad_()).clone()
-            swap.start = copy.grad_fn
-            with swap:
+            mode.start = copy.grad_fn
+            with mode:
                 model(copy)
     except _Reached as reached:
         call = reached.call
-        refuse_unknown(call.arguments[0], swap.start, swap.own, LINEAR | {"Mul", "Div"})
+        refuse_unknown(call.arguments[0], mode.start, mode.accepted_nodes, LINEAR | {"Mul", "Div"})
         return call
     raise ValueError("The model calls no convolution and no linear layer on x.")
 
@@ -54,7 +54,7 @@ def refuse_bypass(model, x: Tensor) -> None:
     with torch.enable_grad():
         copy = x.detach().requires_grad_().clone()
         start = copy.grad_fn
-        with Swap({name: cut(layer) for name, layer in WEIGHTED.items()}, strict=False):
+        with RuleMode({name: cut(layer) for name, layer in WEIGHTED.items()}, strict=False):
             logits = unwrapped(model(copy))
         if logits.grad_fn is not None and nodes_to(start, logits.grad_fn)[logits.grad_fn]:
             raise ValueError("The model uses x in more than one place (a branch beside the first layer), so no bias "

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from fragility.rules.elementwise import Elementwise
 
-#: Nodes of the autograd graph whose second derivative is zero: a smooth twin that keeps one of them climbs nowhere.
+#: Nodes of the autograd graph whose second derivative is zero: on a smooth twin that kept one, no attack could climb.
 PIECEWISE = frozenset({"Relu", "Threshold", "Clamp", "ClampMin", "ClampMax", "LeakyRelu", "Prelu", "Rrelu", "Hardtanh",
                        "Hardsigmoid", "Hardswish", "Abs", "Maximum", "Minimum"})
 _LOCAL = threading.local()
 
 
 @contextmanager
-def bent(beta: float):
+def smooth_gates(beta: float):
     """Within this context, the gates of ReLUs have a derivative themselves: that of a sigmoid of sharpness `beta`.
 
     Values and maps do not change; only the derivative of a map does.
@@ -47,11 +47,11 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, signal):
-        on = torch.sigmoid(ctx.beta * ctx.saved_tensors[0])
-        return signal * ctx.beta * on * (1 - on), None
+        p = torch.sigmoid(ctx.beta * ctx.saved_tensors[0])
+        return signal * ctx.beta * p * (1 - p), None
 
 
-class _BentRelu(torch.autograd.Function):
+class _SmoothGateRelu(torch.autograd.Function):
     """ReLU, clipped at `top` where given, whose gate has a derivative; `positive` lets only positive signals back."""
 
     @staticmethod
@@ -73,25 +73,25 @@ class _BentRelu(torch.autograd.Function):
 
 
 class _Gated(torch.autograd.Function):
-    """ReLU, clipped at `top` where given; backward lets positive signals pass, where `only_on` only if it was on."""
+    """ReLU, clipped at `top` where given, that passes only positive signals back; see :func:`gated`."""
 
     @staticmethod
-    def forward(z, top, only_on, in_place):
+    def forward(z, top, use_forward_gate, in_place):
         if in_place:
             return z.clamp_(0, top)
         return F.relu(z) if top is None else F.hardtanh(z, 0.0, top)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        z, ctx.top, ctx.only_on, in_place = inputs
+        z, ctx.top, ctx.use_forward_gate, in_place = inputs
         if in_place:
             ctx.mark_dirty(z)
-        if ctx.only_on:
+        if ctx.use_forward_gate:
             ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx, signal):
-        if not ctx.only_on:
+        if not ctx.use_forward_gate:
             return signal.clamp_min(0), None, None, None
         a, = ctx.saved_tensors
         signal = torch.ops.aten.threshold_backward(signal, a, 0)
@@ -100,37 +100,40 @@ class _Gated(torch.autograd.Function):
         return signal.clamp_min_(0), None, None, None
 
 
-def gated(only_on: bool) -> Callable:
-    """Rule of a ReLU whose backward lets positive signals pass, with `only_on` only where the ReLU was on."""
+def gated(use_forward_gate: bool) -> Callable:
+    """Rule of a ReLU whose backward lets only positive signals pass.
+
+    With `use_forward_gate` only where the ReLU was active (guided back-propagation), else everywhere (deconvnet).
+    """
     beta = _sharpness()
-    if beta is not None and only_on:
-        return lambda z, top=None: _BentRelu.apply(z, top, beta, True)
+    if beta is not None and use_forward_gate:
+        return lambda z, top=None: _SmoothGateRelu.apply(z, top, beta, True)
 
     def rule(z, top=None):
-        return _Gated.apply(z, top, only_on, False)
-    rule.in_place = lambda z, top=None: _Gated.apply(z, top, only_on, True)
+        return _Gated.apply(z, top, use_forward_gate, False)
+    rule.in_place = lambda z, top=None: _Gated.apply(z, top, use_forward_gate, True)
     return rule
 
 
 def relu(z: Tensor, top: float | None = None) -> Tensor:
-    """ReLU, clipped at `top` where given; inside :func:`bent` with a gate that has a derivative."""
+    """ReLU, clipped at `top` where given; inside :func:`smooth_gates` with a gate that has a derivative."""
     if (beta := _sharpness()) is not None and z.requires_grad:
-        return _BentRelu.apply(z, top, beta, False)
+        return _SmoothGateRelu.apply(z, top, beta, False)
     return F.relu(z) if top is None else F.hardtanh(z, 0.0, top)
 
 
-def on(a: Tensor, top: float | None) -> Tensor:
-    """Where a ReLU, clipped at `top` or not, passes changes on: 0 < a < top."""
+def is_active(a: Tensor, top: float | None) -> Tensor:
+    """Where a ReLU, clipped at `top` or not, is active, by its outputs a: 0 < a < top."""
     return a > 0 if top is None else (a > 0) & (a < top)
 
 
-def smooth(beta: float) -> dict:
+def smooth_rules(beta: float) -> dict:
     """Rule table of the smooth twin: every ReLU becomes log(1 + exp(beta z)) / beta [ghorbani2019, section 3], and
     every other piecewise linear function is smoothed by means of it."""
-    def bend_relu(z, top=None):
+    def smooth_relu(z, top=None):
         value = F.softplus(z, beta)
         return value if top is None else value - F.softplus(z - top, beta)
 
-    def bend(z, function: Elementwise):
-        return function.value(z) if function.bent is None else function.bent(z, beta)
-    return {"relu": bend_relu, "elementwise": bend}
+    def smooth_elementwise(z, function: Elementwise):
+        return function.value(z) if function.smooth_value is None else function.smooth_value(z, beta)
+    return {"relu": smooth_relu, "elementwise": smooth_elementwise}

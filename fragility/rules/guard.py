@@ -14,7 +14,7 @@ _IDLE = {F.dropout, F.alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.fe
          torch.feature_dropout}
 
 
-class Guarded(TorchFunctionMode):
+class EvalModeGuard(TorchFunctionMode):
     """Refuses dropout and batch norm in training mode as they are called, whatever the model is wrapped in."""
 
     def __init__(self):

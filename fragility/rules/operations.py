@@ -1,4 +1,4 @@
-"""Operations that rules can name, in every spelling a model may use for them."""
+"""Operations that rules can name, recognised in every form that a model may call them in."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from fragility.rules.elementwise import SPELLED
+from fragility.rules.elementwise import ELEMENTWISE_FUNCTIONS
 
 
 class Call(NamedTuple):
@@ -31,7 +31,7 @@ def _hardtanh(z, min_val=-1.0, max_val=1.0, inplace=False):
     # The clipped ReLU (ReLU6 and its kin) gates like a ReLU; other limits are some other element-wise function.
     if min_val == 0 and max_val > 0:
         return Call("relu", (z, max_val), inplace)
-    return Call("elementwise", (z, SPELLED[F.hardtanh](z, min_val, max_val)), inplace)
+    return Call("elementwise", (z, ELEMENTWISE_FUNCTIONS[F.hardtanh](z, min_val, max_val)), inplace)
 
 
 def _relu6(z, inplace=False):
@@ -45,9 +45,10 @@ def _clamp(z, min=None, max=None):
 
 
 def _elementwise(function: Callable, in_place: bool = False):
-    def spelling(z, *rest, **named):
-        return Call("elementwise", (z, SPELLED[function](z, *rest, **named)), in_place or bool(named.get("inplace")))
-    return spelling
+    def parse(z, *rest, **named):
+        overwrites = in_place or bool(named.get("inplace"))
+        return Call("elementwise", (z, ELEMENTWISE_FUNCTIONS[function](z, *rest, **named)), overwrites)
+    return parse
 
 
 def _max_pool(z, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
@@ -78,15 +79,15 @@ def linear(z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _convolution(name: str):
-    def spelling(z, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    def parse(z, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         return Call(name, (z, weight, bias, stride, padding, dilation, groups), False)
-    return spelling
+    return parse
 
 
 def _transposed(name: str):
-    def spelling(z, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    def parse(z, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
         return Call(name, (z, weight, bias, stride, padding, output_padding, groups, dilation), False)
-    return spelling
+    return parse
 
 
 def _linear(z, weight, bias=None):
@@ -124,8 +125,8 @@ def groups_of(dims: tuple | None, groups: int | None) -> tuple[tuple[int, ...], 
 def normalise(z: Tensor, dims: tuple | None, groups: int | None, weight, bias, eps: float) -> Tensor:
     """Layer norm over `dims`, or group norm in so many `groups`."""
     over, grouped = groups_of(dims, groups)
-    apart = grouped(z) - grouped(z).mean(over, keepdim=True)
-    scaled = (apart * (apart.square().mean(over, keepdim=True) + eps).rsqrt()).reshape(z.shape)
+    centred = grouped(z) - grouped(z).mean(over, keepdim=True)
+    scaled = (centred * (centred.square().mean(over, keepdim=True) + eps).rsqrt()).reshape(z.shape)
     scaled = scaled if weight is None else scaled * weight
     return scaled if bias is None else scaled + bias
 
@@ -144,13 +145,13 @@ def _product_in_place(a, b):
 WEIGHTED = {"conv2d": conv2d, "linear": linear, "conv1d": F.conv1d, "conv3d": F.conv3d,
             **{name: getattr(F, name) for name in ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")}}
 
-# Every spelling of the operations that rules can name.
-_SPELLINGS = {
+# Every function that calls an operation that rules can name -> parser of its arguments.
+_CALL_PARSERS = {
     torch.relu: _relu, Tensor.relu: _relu, F.relu: _relu,
     torch.relu_: _relu_in_place, Tensor.relu_: _relu_in_place, F.relu_: _relu_in_place,
     F.relu6: _relu6, F.hardtanh: _hardtanh, torch.clamp: _clamp, Tensor.clamp: _clamp,
     torch.clamp_min: lambda z, min: _clamp(z, min), Tensor.clamp_min: lambda z, min: _clamp(z, min),
-    **{function: _elementwise(function) for function in SPELLED if function is not F.hardtanh},
+    **{function: _elementwise(function) for function in ELEMENTWISE_FUNCTIONS if function is not F.hardtanh},
     **{function: _elementwise(out, in_place=True) for out, *names in (
         (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid_), (torch.tanh, torch.tanh_, Tensor.tanh_),
         (F.leaky_relu, F.leaky_relu_), (F.elu, F.elu_)) for function in names},
@@ -170,7 +171,7 @@ _SPELLINGS = {
 
 def recognise(function, args: tuple, kwargs: dict) -> Call | None:
     """The call in canonical form, or None where it is no operation that rules name."""
-    spelling = _SPELLINGS.get(function)
-    if spelling and "input" in kwargs:      # torch's name of what an operation acts on
+    parse = _CALL_PARSERS.get(function)
+    if parse and "input" in kwargs:      # torch's name of what an operation acts on
         args, kwargs = (kwargs["input"], *args), {name: value for name, value in kwargs.items() if name != "input"}
-    return spelling(*args, **kwargs) if spelling else None
+    return parse(*args, **kwargs) if parse else None

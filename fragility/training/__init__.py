@@ -13,8 +13,8 @@ from fragility.training.loop import (
     fast_bf16,
     train,
 )
-from fragility.training.robust import Ball, climb, ig_norm, ig_sum_norm, loss_attribution, pgd, withstands
+from fragility.training.robust import Ball, ig_norm, ig_sum_norm, loss_attribution, maximise_in_ball, pgd, withstands
 
 __all__ = ["DECAYS", "RECIPES", "WARM_UP", "Augment", "Ball", "FlipShift", "Loss", "RandomCrop", "accuracy", "as_float",
-           "check_examples", "climb", "fast_bf16", "ig_norm", "ig_sum_norm", "loss_attribution", "pgd", "train",
-           "withstands"]
+           "check_examples", "fast_bf16", "ig_norm", "ig_sum_norm", "loss_attribution", "maximise_in_ball", "pgd",
+           "train", "withstands"]

@@ -24,7 +24,7 @@ class FlipShift:
     """
 
     def __init__(self, flip: bool = True, shift: int = 4):
-        self.flip, self.shift = flip, checks.whole("shift", shift, 0)
+        self.flip, self.shift = flip, checks.integer("shift", shift, 0)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         n, c, h, w = x.shape

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fragility import checks
 from fragility.passes import batches, lowered, predict
-from fragility.rules.convolutions import Frozen
+from fragility.rules.convolutions import InputGradientOnly
 from fragility.training.loop import Loss, as_float, check_examples
 
 
@@ -30,9 +30,9 @@ class Ball(NamedTuple):
 
     def checked(self) -> "Ball":
         """The same ball; ValueError where a number is out of range."""
-        checks.number("epsilon", self.epsilon, 0, 1, exclusive=True)
-        checks.whole("steps", self.steps, 1)
-        checks.number("step_size", self.step_size, 0, 1, exclusive=True)
+        checks.real("epsilon", self.epsilon, 0, 1, exclusive=True)
+        checks.integer("steps", self.steps, 1)
+        checks.real("step_size", self.step_size, 0, 1, exclusive=True)
         return self
 
 
@@ -43,7 +43,7 @@ def pgd(ball: Ball, generator: torch.Generator) -> Loss:
 
     `generator` draws the start in the ball. ValueError for a ball out of range.
     """
-    return _robust(ball, generator, worst=_cross_entropy, loss=_cross_entropy)
+    return _robust(ball, generator, inner_objective=_cross_entropy, loss=_cross_entropy)
 
 
 def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, points: int = 50,
@@ -56,12 +56,13 @@ def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, poin
     the attack before it; `precision`, torch.bfloat16 or torch.float16, computes both under autocast. Otherwise
     as :func:`pgd`.
     """
-    checks.number("weight", weight, 0)
+    checks.real("weight", weight, 0)
     _check(points, attack_points)
 
     def total(model, x, adversarial, labels):
-        return _cross_entropy(model, x, x, labels) + weight * _size(model, x, adversarial, labels, points)
-    return _robust(ball, generator, worst=lambda *batch: _size(*batch, attack_points), loss=total, precision=precision)
+        return _cross_entropy(model, x, x, labels) + weight * _attribution_norm(model, x, adversarial, labels, points)
+    return _robust(ball, generator, inner_objective=lambda *batch: _attribution_norm(*batch, attack_points),
+                   loss=total, precision=precision)
 
 
 def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, points: int = 50,
@@ -73,12 +74,12 @@ def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, po
     Since the attributions sum to l(x') - l(x), this is their regulariser with the size function sum + beta
     times the 1-norm; beta = 0 is :func:`pgd`. Other parameters as for :func:`ig_norm`.
     """
-    checks.number("beta", beta, 0)
+    checks.real("beta", beta, 0)
     _check(points, attack_points)
 
     def total(points: int):
-        return lambda *batch: _cross_entropy(*batch) + beta * _size(*batch, points)
-    return _robust(ball, generator, worst=total(attack_points), loss=total(points), precision=precision)
+        return lambda *batch: _cross_entropy(*batch) + beta * _attribution_norm(*batch, points)
+    return _robust(ball, generator, inner_objective=total(attack_points), loss=total(points), precision=precision)
 
 
 def loss_attribution(model: nn.Module, x: Tensor, adversarial: Tensor, labels: Tensor, points: int) -> Tensor:
@@ -99,14 +100,14 @@ def loss_attribution(model: nn.Module, x: Tensor, adversarial: Tensor, labels: T
     return (adversarial - x) * gradient.view(points, *x.shape).mean(0)
 
 
-def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator | None,
-          worst: Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor] | None = None) -> Tensor:
-    """Images (n, c, h, w) in the ball around x, climbed by sign steps from a random start.
+def maximise_in_ball(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator | None,
+                     inner_objective: Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor] | None = None) -> Tensor:
+    """Images (n, c, h, w) in the ball around x that raise the inner objective, by sign steps from a random start.
 
-    `worst` (model, x, adversarial, labels) -> (n,) is maximised; None means the cross-entropy. The model runs in
-    evaluation mode, and its own mode is restored afterwards. Unchecked, for losses.
+    `inner_objective` (model, x, adversarial, labels) -> (n,) is what rises; None means the cross-entropy. The
+    model runs in evaluation mode, and its own mode is restored afterwards. Unchecked, for losses.
     """
-    worst = worst or _cross_entropy
+    inner_objective = inner_objective or _cross_entropy
     device = x.device if generator is None else generator.device
     start = torch.rand(x.shape, dtype=x.dtype, device=device, generator=generator).to(x.device)
     low, high = (x - ball.epsilon).clamp_min(0), (x + ball.epsilon).clamp_max(1)
@@ -115,9 +116,9 @@ def climb(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, generator: to
     model.eval()
     try:
         for _ in range(ball.steps):
-            with torch.enable_grad(), Frozen():
+            with torch.enable_grad(), InputGradientOnly():
                 adversarial.requires_grad_()
-                gradient, = torch.autograd.grad(worst(model, x, adversarial, labels).sum(), adversarial)
+                gradient, = torch.autograd.grad(inner_objective(model, x, adversarial, labels).sum(), adversarial)
             adversarial = torch.clamp(adversarial.detach() + ball.step_size * gradient.sign(), low, high)
     finally:
         for part in training:
@@ -135,18 +136,19 @@ def withstands(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball, gen
     ball.checked()
     device = next(model.parameters()).device
     x, labels = as_float(images).to(device), labels.to(device)
-    adversarial = [climb(model, x[rows], labels[rows], ball, generator) for rows in batches(len(x), x, None)]
+    adversarial = [maximise_in_ball(model, x[rows], labels[rows], ball, generator) for rows in batches(len(x), x, None)]
     return predict(model, torch.cat(adversarial)) == labels
 
 
-def _robust(ball: Ball, generator: torch.Generator, worst, loss, precision: torch.dtype | None = None) -> Loss:
-    """The loss of what the attack finds; the image it finds counts as a constant."""
+def _robust(ball: Ball, generator: torch.Generator, inner_objective, loss,
+            precision: torch.dtype | None = None) -> Loss:
+    """The loss at the maximum of the inner objective that is found in the ball; what is found counts as a constant."""
     ball.checked()
     checks.precision(precision)
 
     def total(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
         with lowered(x.device, precision):
-            return loss(model, x, climb(model, x, labels, ball, generator, worst), labels).mean()
+            return loss(model, x, maximise_in_ball(model, x, labels, ball, generator, inner_objective), labels).mean()
     return total
 
 
@@ -154,11 +156,11 @@ def _cross_entropy(model: nn.Module, x: Tensor, adversarial: Tensor, labels: Ten
     return F.cross_entropy(model(adversarial), labels, reduction="none")
 
 
-def _size(model: nn.Module, x: Tensor, adversarial: Tensor, labels: Tensor, points: int) -> Tensor:
+def _attribution_norm(model: nn.Module, x: Tensor, adversarial: Tensor, labels: Tensor, points: int) -> Tensor:
     """1-norm (n,) of the attribution of the loss."""
     return loss_attribution(model, x, adversarial, labels, points).flatten(1).abs().sum(1)
 
 
 def _check(points: int, attack_points: int) -> None:
-    checks.whole("points", points, 1)
-    checks.whole("attack_points", attack_points, 1)
+    checks.integer("points", points, 1)
+    checks.integer("attack_points", attack_points, 1)

@@ -18,8 +18,8 @@ def one_of(kind: str, allowed: Collection[str]):
 
 Count = Annotated[int, Field(ge=1)]
 #: A share of the image, or a change of a value in the range [0, 1]; zero would change nothing.
-Fraction = Annotated[float, AfterValidator(lambda value: checks.number("fraction", value, 0, 1, exclusive=True))]
-Epsilon = Annotated[float, AfterValidator(lambda value: checks.number("epsilon", value, 0, 1, exclusive=True))]
+Fraction = Annotated[float, AfterValidator(lambda value: checks.real("fraction", value, 0, 1, exclusive=True))]
+Epsilon = Annotated[float, AfterValidator(lambda value: checks.real("epsilon", value, 0, 1, exclusive=True))]
 Precision = one_of("Precision", PRECISIONS)
 
 

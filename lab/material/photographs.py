@@ -56,9 +56,9 @@ def superpixel(image: Tensor, row: int, column: int, *, segments: int = 30) -> T
     if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError("A superpixel needs one image (c, h, w) with one or three channels.")
     checks.images(image[None], unit_range=True, name="image")
-    checks.whole("row", row, 0, image.shape[1] - 1)
-    checks.whole("column", column, 0, image.shape[2] - 1)
-    checks.whole("segments", segments, 2)
+    checks.integer("row", row, 0, image.shape[1] - 1)
+    checks.integer("column", column, 0, image.shape[2] - 1)
+    checks.integer("segments", segments, 2)
     picture = image.detach().cpu().double().numpy()
     labels = slic(np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture[0], n_segments=segments,
                   channel_axis=-1 if len(picture) == 3 else None)

@@ -29,7 +29,7 @@ LISTED = {
 @pytest.fixture
 def blind(monkeypatch):
     """Tensors without values; checks that read values are switched off."""
-    monkeypatch.setattr(checks, "some", lambda mask: False)
+    monkeypatch.setattr(checks, "any_true", lambda mask: False)
     monkeypatch.setattr(checks, "bounds", lambda classes: (0, 0))
     with FakeTensorMode() as mode:
         yield mode

@@ -95,7 +95,7 @@ def test_gradient_maps_move_on_every_non_linearity(name, method):
 @pytest.mark.parametrize("method", ["gradient", "smoothgrad", "deeplift", "lrp", "guided_backprop", "deconvnet"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_double_backprop_moves_or_refuses(name, method):
-    """A piecewise linear part without a bent form has no second derivative: a sentence, not success."""
+    """A piecewise linear part without a smooth form has no second derivative: a sentence, not success."""
     args = {"samples": 3} if method == "smoothgrad" else {}
     answered(net(ACTIVATIONS[name]), images(4, 9), method=method, curvature="double-backprop", method_args=args)
 

@@ -103,6 +103,14 @@ def test_deeplift_where_image_and_reference_agree():
     assert attribution.deeplift(model, x, LABELS, baseline=x).abs().max() == 0
 
 
+def test_deeplift_names_the_way_out_where_calls_depend_on_the_number_of_images():
+    single, batch = build(SMALL["mlp"]), build(SMALL["plain"])
+    model, x = lambda z: (single if len(z) == 1 else batch)(z), images()
+    with pytest.raises(ValueError, match="a baseline of x's shape"):
+        attribution.deeplift(model, x)
+    close(attribution.deeplift(model, x, baseline=torch.zeros_like(x)), attribution.deeplift(batch, x))
+
+
 def test_deeplift_of_near_references_is_gradient_times_difference():
     model, x = build(SMALL["plain"]), images()
     step = 1e-6 * images(seed=2)

@@ -7,7 +7,7 @@ from torch import nn
 
 from fragility import attribution, passes
 from fragility.rules import convolutions, strided
-from fragility.rules.twin import Twin
+from fragility.rules.model import RuleModel
 
 
 @pytest.mark.parametrize("channels, kernel, stride, padding, size", [
@@ -89,7 +89,7 @@ def test_what_is_differentiated_twice_keeps_its_own_and_weights_theirs(monkeypat
     model, counting = network(), Counting(monkeypatch)
     model[1] = nn.Softplus()
     x = torch.rand(2, 3, 32, 32, dtype=torch.float64, requires_grad=True)
-    maps, _ = passes.explain(model, x, passes.Output(None, 2, x.device))
+    maps, _ = passes.explain(model, x, passes.Targets(None, 2, x.device))
     maps.square().sum().backward()
     assert counting.times == 0 and x.grad.abs().sum() > 0 and model[0].weight.grad.abs().sum() > 0
 
@@ -103,6 +103,6 @@ def test_a_rule_for_convolutions_is_not_passed_by(monkeypatch):
         return F.conv2d(z, weight, bias, stride, padding, dilation, groups)
 
     model, x = network(), torch.rand(2, 3, 32, 32, dtype=torch.float64)
-    twin = Twin(model, {"conv2d": rule, "relu": torch.relu})
-    maps, _ = passes.explain(twin, x, passes.Output(None, 2, x.device))
+    rule_model = RuleModel(model, {"conv2d": rule, "relu": torch.relu})
+    maps, _ = passes.explain(rule_model, x, passes.Targets(None, 2, x.device))
     assert len(seen) == 2 and (maps - plain(model, x)).abs().max() < 1e-12

@@ -31,7 +31,7 @@ X, LABELS = images(n=4, size=6), torch.tensor([0, 3, 1, 4])
 # ---------------------------------------------------------------------------------------------- the attack
 def test_the_attack_stays_in_the_ball_and_in_range():
     for epsilon in (0.05, 0.6):
-        moved = robust.climb(tiny(), X, LABELS, robust.Ball(epsilon, 4, 0.5 * epsilon), seeded())
+        moved = robust.maximise_in_ball(tiny(), X, LABELS, robust.Ball(epsilon, 4, 0.5 * epsilon), seeded())
         assert (moved - X).abs().max() <= epsilon + 1e-12 and moved.min() >= 0 and moved.max() <= 1
         assert not moved.requires_grad
 
@@ -39,16 +39,16 @@ def test_the_attack_stays_in_the_ball_and_in_range():
 def test_the_attack_raises_the_loss_and_starts_at_random():
     model = tiny()
     loss = [F.cross_entropy(model(x), LABELS).item()
-            for x in (X, robust.climb(model, X, LABELS, BALL, seeded()))]
+            for x in (X, robust.maximise_in_ball(model, X, LABELS, BALL, seeded()))]
     assert loss[1] > loss[0]
-    pair = [robust.climb(model, X, LABELS, robust.Ball(0.1, 1, 1e-6), seeded(seed)) for seed in (0, 1)]
+    pair = [robust.maximise_in_ball(model, X, LABELS, robust.Ball(0.1, 1, 1e-6), seeded(seed)) for seed in (0, 1)]
     assert not torch.allclose(*pair, atol=1e-3)
-    assert torch.equal(pair[0], robust.climb(model, X, LABELS, robust.Ball(0.1, 1, 1e-6), seeded(0)))
+    assert torch.equal(pair[0], robust.maximise_in_ball(model, X, LABELS, robust.Ball(0.1, 1, 1e-6), seeded(0)))
 
 
 def test_one_step_is_the_sign_of_the_gradient():
     model, far = tiny(), robust.Ball(0.2, 1, 0.4)       # one step crosses the whole ball, wherever it starts
-    moved = robust.climb(model, X, LABELS, far, seeded())
+    moved = robust.maximise_in_ball(model, X, LABELS, far, seeded())
     low, high = (X - 0.2).clamp_min(0), (X + 0.2).clamp_max(1)
     assert ((moved - low).abs().minimum((moved - high).abs()) < 1e-12).all()
     start = torch.lerp(low, high, torch.rand(X.shape, dtype=X.dtype, generator=seeded())).requires_grad_()
@@ -59,20 +59,20 @@ def test_one_step_is_the_sign_of_the_gradient():
 def test_the_attack_leaves_the_mode_alone_also_after_an_error():
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 5), nn.BatchNorm1d(5)).double().train()
     before = model[2].running_mean.clone()
-    robust.climb(model, X, LABELS, BALL, seeded())
+    robust.maximise_in_ball(model, X, LABELS, BALL, seeded())
     assert model.training and torch.equal(model[2].running_mean, before)
 
     def broken(*batch):
         raise RuntimeError("stop")
     with pytest.raises(RuntimeError, match="stop"):
-        robust.climb(model, X, LABELS, BALL, seeded(), broken)
+        robust.maximise_in_ball(model, X, LABELS, BALL, seeded(), broken)
     assert model.training
 
 
 def test_the_attack_leaves_a_frozen_batch_norm_frozen():
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 5), nn.BatchNorm1d(5)).double().train()
     model[2].eval()
-    robust.climb(model, X, LABELS, BALL, seeded())
+    robust.maximise_in_ball(model, X, LABELS, BALL, seeded())
     assert [part.training for part in model.modules()] == [True, True, True, False]
 
 
@@ -158,11 +158,11 @@ def test_objectives_are_their_formulas_at_what_the_attack_finds(name):
         "ig_norm": (lambda m, x, moved, y: size(moved, 2), lambda x: entropy(X) + weight * size(x, points)),
         "ig_sum_norm": (lambda m, x, moved, y: entropy(moved) + weight * size(moved, 2),
                         lambda x: entropy(x) + weight * size(x, points))}
-    worst, formula = formulas[name]
+    inner_objective, formula = formulas[name]
     makers = {"pgd": lambda: robust.pgd(BALL, seeded()),
               "ig_norm": lambda: robust.ig_norm(BALL, seeded(), weight=weight, points=points, attack_points=2),
               "ig_sum_norm": lambda: robust.ig_sum_norm(BALL, seeded(), beta=weight, points=points, attack_points=2)}
-    moved = robust.climb(model, X, LABELS, BALL, seeded(), worst)
+    moved = robust.maximise_in_ball(model, X, LABELS, BALL, seeded(), inner_objective)
     assert torch.allclose(makers[name]()(model, X, LABELS), formula(moved).mean(), atol=1e-12)
 
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fragility import attacks, attribution, metrics
-from fragility.attacks.objectives import Goal
-from fragility.metrics.agreement import center
+from fragility.attacks.objectives import PreparedObjective
+from fragility.metrics.agreement import center_of_mass
 from lab.core.experiment import Experiment, Factor, Outcome, generator_for, shrink
 from lab.core.parameters import Parameters
 from lab.core.store import Store
@@ -119,10 +119,10 @@ class _Center:
     def __init__(self, origin):
         self.origin = origin
 
-    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> Goal:
-        start, origin = center(clean), self.origin(center(clean))
-        return Goal(lambda maps: (center(maps) - start).norm(dim=1),
-                    lambda maps, rows: (center(maps) - origin[rows]).square().sum(1))
+    def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
+        start, origin = center_of_mass(clean), self.origin(center_of_mass(clean))
+        return PreparedObjective(lambda maps: (center_of_mass(maps) - start).norm(dim=1),
+                                 lambda maps, rows: (center_of_mass(maps) - origin[rows]).square().sum(1))
 
 
 EXACT = "exact"
@@ -136,7 +136,7 @@ SELECTIONS = {"objective": lambda k: None, "overlap": lambda k: lambda a, b: -me
 
 def _truncated_shift(a: Tensor, b: Tensor) -> Tensor:
     """Distance between centres of mass that are cut to whole pixels, as the published code measures it."""
-    return (center(a).floor() - center(b).floor()).norm(dim=1)
+    return (center_of_mass(a).floor() - center_of_mass(b).floor()).norm(dim=1)
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

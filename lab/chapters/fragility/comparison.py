@@ -96,7 +96,7 @@ def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor
 def curvature_of(cell: dict):
     """How the cell's attack finds its direction: relevance is differentiated on the network as it is, as published."""
     if cell["method"] in ("deeplift", "deep_taylor"):
-        return attacks.DoubleBackprop(twin=False)
+        return attacks.DoubleBackprop(smooth=False)
     if "path_points" not in cell:
         return attacks.FiniteDifference()
     return attacks.FiniteDifference(cell["path_points"], precision=PRECISIONS[cell["precision"]])

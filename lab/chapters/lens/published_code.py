@@ -16,12 +16,12 @@ from fragility import checks
 def topk_set(a, k: int) -> set[int]:
     """The last k pixels in ascending order. Equal values keep their order here: the highest index wins."""
     falling = _falling(a)
-    return set(falling[:checks.whole("k", k, 1, len(falling))])
+    return set(falling[:checks.integer("k", k, 1, len(falling))])
 
 
 def dilate(indices, shape: tuple[int, int], window: int) -> set[int]:
     """All pixels in a window of one of the indices."""
-    checks.whole("window", window, 0)
+    checks.integer("window", window, 0)
     return {pixel for index in indices for pixel in _window(index, shape, window)}
 
 
@@ -32,10 +32,10 @@ def diverse_topk(a, k: int, window: int, candidates: int) -> list[int]:
     its own, so that it is the forgotten second pick as well, and is struck out in the end. ValueError where
     the candidates run out (the code itself stops with an IndexError).
     """
-    checks.whole("k", k, 1)
-    checks.whole("window", window, 0)
+    checks.integer("k", k, 1)
+    checks.integer("window", window, 0)
     falling = _falling(a)
-    left = falling[:checks.whole("candidates", candidates, 1, len(falling))]
+    left = falling[:checks.integer("candidates", candidates, 1, len(falling))]
     picks = left[:1]
     left = _outside(left, picks[0], a.shape, window)
     for _ in range(k - 1):

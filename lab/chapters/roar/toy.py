@@ -39,8 +39,8 @@ def accuracies(seed: int, samples: int, *, scalar_noise: bool = True) -> pd.Data
         ranking ("true": by abs(a) from the largest down, "random", "worst": the true one inverted), removed
         (0 to 16), retrained (whether the fit was repeated without the removed features), accuracy in %.
     """
-    checks.whole("seed", seed, 0)
-    checks.whole("samples", samples, FEATURES + 1)
+    checks.integer("seed", seed, 0)
+    checks.integer("samples", samples, FEATURES + 1)
     generator = torch.Generator().manual_seed(seed)
     a, d = _normal(2, FEATURES, generator=generator)
     a[INFORMATIVE:] = 0

@@ -1,9 +1,9 @@
-"""Building blocks of relevance methods: values whose relevance flows back along another path than their gradient.
+"""Building blocks of relevance methods: operations through which multipliers go back otherwise than gradients.
 
-Every relevance method is a gradient with modified derivatives. Relevance R of a value v is carried as its multiplier
-m = R / v. In multipliers, ReLUs, additions, concatenations, average pooling and the z-rule itself are
-plain back-propagation; what a method changes is written as (value, proxy, factor): the operation gives
-`value`, and its relevance goes back through `proxy`, scaled by `factor`.
+Every relevance method is a gradient with modified derivatives. Relevance R of a value v is passed back as its
+multiplier m = R / v. In multipliers, ReLUs, additions, concatenations, average pooling and the z-rule itself are plain
+back-propagation. What a method changes is written as (value, proxy, factor): the operation gives `value`, and its
+multiplier goes back through `proxy`, scaled by `factor`.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from fragility.passes import forward
 from fragility.rules.gates import relu
-from fragility.rules.twin import Twin
+from fragility.rules.model import RuleModel
 
 
-class Carry(torch.autograd.Function):
+class ProxyBackward(torch.autograd.Function):
     """Forward: `value`. Backward: the multiplier goes, times `factor`, to `proxy`."""
 
     @staticmethod
@@ -32,7 +32,7 @@ class Carry(torch.autograd.Function):
         return None, m * ctx.saved_tensors[0], None
 
 
-class Through(torch.autograd.Function):
+class CustomBackward(torch.autograd.Function):
     """Forward: `value`. Backward: `back(m, *constants)` turns its multiplier m into one for each operand."""
 
     @staticmethod
@@ -53,18 +53,18 @@ class Through(torch.autograd.Function):
 
 def quotient(a: Tensor, b: Tensor, otherwise) -> Tensor:
     """a / b, and `otherwise` where b is zero; finite in its derivative, too."""
-    empty = b == 0
-    return torch.where(empty, otherwise, a / torch.where(empty, 1.0, b))
+    zero = b == 0
+    return torch.where(zero, otherwise, a / torch.where(zero, 1.0, b))
 
 
-class Recorded:
+class RecordedInputs:
     """The inputs of every named operation in one ordinary forward pass, in the order of the calls."""
 
     def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
         self.inputs, self.position = [], 0
         # ReLUs need a rule even where they are not recorded, or they would be recorded as element-wise functions.
         table = {"relu": relu} | {name: self._record(run) for name, run in operations.items()}
-        self.logits = forward(Twin(model, table, strict=False, tries=True), x).detach()
+        self.logits = forward(RuleModel(model, table, strict=False, probe_unlisted=True), x).detach()
 
     def _record(self, operation: Callable) -> Callable:
         def rule(z, *rest):
@@ -74,29 +74,30 @@ class Recorded:
             return operation(z, *rest)
         return rule
 
-    def following(self, z: Tensor) -> Tensor:
+    def next_for(self, z: Tensor) -> Tensor:
         """The recorded input of the call that has reached `z`."""
         if self.position == len(self.inputs) or self.inputs[self.position].shape[1:] != z.shape[1:]:
-            raise ValueError("The model calls its operations in another order or number for another batch, so "
-                             "they cannot be compared one by one; give it a batch at once.")
+            raise ValueError("The model calls its operations in another order or number in a second pass, so their "
+                             "inputs cannot be compared; where that depends on the number of images, give a baseline "
+                             "of x's shape.")
         self.position += 1
         return self.inputs[self.position - 1].expand_as(z)
 
 
-class Witness:
-    """The values that factors are computed from.
+class Factors:
+    """Compute the factors of rules, with true derivatives where the map itself is differentiated.
 
-    For a plain map these are the values of the current pass. Where the map itself is differentiated, the
+    For a plain map, factors are computed from the values of the current pass. Where the map is differentiated, the
     derivatives of factors in x must be true ones, not the rules'; the values then come from a separate ordinary pass.
     """
 
     def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
         differentiable = x.requires_grad and torch.is_grad_enabled()
-        self.recorded = Recorded(model, x, operations) if differentiable else None
+        self.recorded = RecordedInputs(model, x, operations) if differentiable else None
 
-    def factor(self, z: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """make(z), carrying a derivative only where it is wanted."""
+    def at(self, z: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """compute(z), with a derivative only where it is wanted."""
         if self.recorded is not None:
-            return make(self.recorded.following(z))
+            return compute(self.recorded.next_for(z))
         with torch.no_grad():
-            return make(z.detach())
+            return compute(z.detach())

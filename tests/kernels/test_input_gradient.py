@@ -7,7 +7,7 @@ from torch import nn
 from torch.autograd import forward_ad
 
 from fragility import attacks
-from fragility.rules.convolutions import Frozen
+from fragility.rules.convolutions import InputGradientOnly
 from fragility.training import robust
 from tests.networks import build, plain
 
@@ -40,7 +40,7 @@ def test_both_derivatives_are_torchs(channels, kernel, stride, padding, dilation
     x, v, weight, bias = drawn(channels, kernel, groups, size)
     geometry = (stride, padding, dilation, groups)
     expected = derivatives(x, v, weight, bias, geometry)
-    with Frozen():
+    with InputGradientOnly():
         found = derivatives(x, v, weight, bias, geometry)
     for a, b in zip(found, expected):
         assert b.abs().max() > 1e-3 and (a - b).abs().max() < 1e-12
@@ -52,7 +52,7 @@ def test_forward_over_reverse_is_torchs(channels, kernel, stride, padding, dilat
     x, v, weight, bias = drawn(channels, kernel, groups, size)
     geometry = (stride, padding, dilation, groups)
     expected = derivatives(x, v, weight, bias, geometry)[1]
-    with Frozen(), forward_ad.dual_level():
+    with InputGradientOnly(), forward_ad.dual_level():
         moving = forward_ad.make_dual(x.requires_grad_(), v)
         slope, = torch.autograd.grad(curved(moving, weight, bias, geometry), moving, create_graph=True)
         assert (forward_ad.unpack_dual(slope).tangent - expected).abs().max() < 1e-12
@@ -61,12 +61,12 @@ def test_forward_over_reverse_is_torchs(channels, kernel, stride, padding, dilat
 def test_weights_get_nothing_and_what_makes_them_keeps_its_share():
     x, _, weight, bias = drawn(5, 3, 1, (9, 8))
     x.requires_grad_()
-    with Frozen():
+    with InputGradientOnly():
         F.conv2d(x, weight, bias).square().sum().backward()
     assert weight.grad is None
     made = weight * x.mean()
     expected, = torch.autograd.grad(F.conv2d(x, made, bias).square().sum(), x, retain_graph=True)
-    with Frozen():
+    with InputGradientOnly():
         found, = torch.autograd.grad(F.conv2d(x, made, bias).square().sum(), x)
     assert torch.equal(found, expected)
 
@@ -78,7 +78,7 @@ def test_every_spelling_goes_through(call):
     x, _, weight, _ = drawn(5, 3, 1, (9, 8))
     x.requires_grad_()
     expected, = torch.autograd.grad(call(x, weight).square().sum(), x)
-    with Frozen():
+    with InputGradientOnly():
         found, = torch.autograd.grad(call(x, weight).square().sum(), x)
     assert (found - expected).abs().max() < 1e-12
 
@@ -92,9 +92,9 @@ def convolved(work) -> int:
 
 
 def same_with_and_without(work, monkeypatch, module: str):
-    """Equal results, and fewer convolutions with it."""
+    """Equal results, and fewer convolutions with the mode than without."""
     few, fast = convolved(work), work()
-    monkeypatch.setattr(f"{module}.Frozen", torch.enable_grad)       # a context that freezes nothing
+    monkeypatch.setattr(f"{module}.InputGradientOnly", torch.enable_grad)       # a context that changes nothing
     assert (work() - fast).abs().max() < 1e-6
     assert convolved(work) > few
 
@@ -128,9 +128,9 @@ def test_under_autocast_the_precision_is_autocasts():
     torch.manual_seed(0)
     layer, x = nn.Conv2d(3, 4, 3), torch.rand(2, 3, 8, 8, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        plain = layer(x)
-        with Frozen():
-            frozen = layer(x)
-    assert frozen.dtype == torch.bfloat16 and torch.equal(frozen, plain)
-    a, b = (torch.autograd.grad(y.float().square().sum(), x, retain_graph=True)[0] for y in (plain, frozen))
+        torchs = layer(x)
+        with InputGradientOnly():
+            ours = layer(x)
+    assert ours.dtype == torch.bfloat16 and torch.equal(ours, torchs)
+    a, b = (torch.autograd.grad(y.float().square().sum(), x, retain_graph=True)[0] for y in (torchs, ours))
     assert a.dtype == b.dtype == torch.float32 and (a - b).abs().max() < 0.02 * a.abs().max()

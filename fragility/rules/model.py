@@ -1,6 +1,6 @@
 """Swap an operation's derivative everywhere in a model, without touching the model.
 
-`Twin(model, table)` calls the model under a function mode that sees every operation the model calls, as a
+`RuleModel(model, table)` calls the model under a function mode that sees every operation the model calls, as a
 module, as a functional, in place or re-used, and hands those named in the table to their rules. What such
 a mode cannot see (scripted code, other threads, `torch.ops.aten`) would silently keep its own derivative;
 so after each forward pass the autograd graph is walked, and whatever is neither a rule's work nor linear
@@ -17,15 +17,15 @@ from torch.overrides import resolve_name
 
 from fragility.checks import unwrapped
 from fragility.rules.elementwise import Elementwise
-from fragility.rules.guard import Guarded
+from fragility.rules.guard import EvalModeGuard
 from fragility.rules.linearity import (
     ALLOWED,
-    NODES_OF,
+    NODES_BY_OPERATION,
     kind_of,
     kind_of_call,
+    next_node_number,
     nodes_since,
     nodes_to,
-    now,
     refuse_unknown,
 )
 from fragility.rules.operations import WEIGHTED, Call, recognise
@@ -46,17 +46,18 @@ _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros"
 _SHAPED_LIKE = {"expand_as", "view_as", "reshape_as", "type_as"}
 
 
-class Swap(Guarded):
+class RuleMode(EvalModeGuard):
     """Hand each named operation to its rule; refuse operations that hide a dependence on x.
 
-    `own` collects the autograd nodes that rules create, which are accepted whatever they are, and those of operations
-    that were found to be linear. `start` is the node where x begins.
+    `accepted_nodes` collects the autograd nodes that rules create, which are accepted whatever they are, and those of
+    operations that were found to be linear. `start` is the node where x begins.
     """
 
     def __init__(self, table: Table, strict: bool = True):
         super().__init__()
-        self.table, self.strict, self.own, self.paused, self.start = table, strict, set(), False, None
-        self.who, self.leaks, self.tries = "this method", frozenset(), strict
+        self.table, self.strict, self.probe_unlisted = table, strict, strict
+        self.accepted_nodes, self.forbidden_nodes = set(), frozenset()
+        self.suspended, self.start, self.who = False, None, "this method"
 
     def __enter__(self):
         _running().append(self)
@@ -68,15 +69,15 @@ class Swap(Guarded):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if self.paused:
+        if self.suspended:
             return function(*args, **kwargs)
         self.watch(function, args, kwargs)
         call = recognise(function, args, kwargs) if _traced(args[:1] or (kwargs.get("input"),)) else None
         if call is not None and call.name in self.table:
             result = self._follow(call)
-        elif self.tries:
-            number = now()
-            result = self._tried(function, args, kwargs, function(*args, **kwargs), number)
+        elif self.probe_unlisted:
+            number = next_node_number()
+            result = self._probe_unlisted(function, args, kwargs, function(*args, **kwargs), number)
         else:
             result = function(*args, **kwargs)
         if function.__name__ in _SHAPED_LIKE and not _traced(args[:1]):
@@ -88,21 +89,23 @@ class Swap(Guarded):
                              "from a back-propagation rule; write it with ReLU or another named operation.")
         return result
 
-    def _tried(self, function, args: tuple, kwargs: dict, result, number: int):
-        """The result of an operation that no list knows: its nodes are accepted where a trial shows it linear, and an
-        element-wise one goes to the rule for such functions."""
+    def _probe_unlisted(self, function, args: tuple, kwargs: dict, result, number: int):
+        """The result of an operation that is on no list.
+
+        Its nodes are accepted where a probe finds it linear; an element-wise one goes to the rule for such functions.
+        """
         if not isinstance(result, Tensor) or result.grad_fn is None:
             return result
         nodes = nodes_since(number, result.grad_fn)
-        if not nodes or all(kind_of(node) in ALLOWED - self.leaks for node in nodes):
+        if not nodes or all(kind_of(node) in ALLOWED - self.forbidden_nodes for node in nodes):
             return result
         operands = list({id(one): one for one in _tensors((*args, *kwargs.values()))
                          if one.requires_grad and one.grad_fn is not None}.values())
         kind = kind_of_call(function, args, kwargs, operands) if operands else "other"
-        leaks = any(kind_of(node) in self.leaks for node in nodes)
+        forbidden = any(kind_of(node) in self.forbidden_nodes for node in nodes)
         is_complex = any(one.is_complex() for one in (result, *operands))
         if kind == "other" or len(operands) > 1 or is_complex or _in_place(function):
-            self.own |= nodes if kind == "linear" and not leaks else set()
+            self.accepted_nodes |= nodes if kind == "linear" and not forbidden else set()
             return result
 
         def again(z: Tensor) -> Tensor:
@@ -115,24 +118,24 @@ class Swap(Guarded):
             return self._follow(Call("elementwise", (operands[0], Elementwise(function.__name__, again)), False))
         if kind == "linear" and "linear map" in self.table:
             return self._follow(Call("linear map", (operands[0], again), False))
-        if kind == "linear" and not leaks:
-            self.own |= nodes
+        if kind == "linear" and not forbidden:
+            self.accepted_nodes |= nodes
         return result
 
     def _follow(self, call: Call) -> Tensor:
         rule, (z, *rest) = self.table[call.name], call.arguments
         if call.name in WEIGHTED:
             self._refuse_dynamic(call.name, rest)
-        number = now()
+        number = next_node_number()
         if not call.in_place:
-            return self._own(rule(z, *rest), number)
+            return self._accept(rule(z, *rest), number)
         # The model goes on with the tensor it called this on: it must hold the new values, or the logits change.
         if hasattr(rule, "in_place") and not z._is_view():   # views share one history, which a copy leaves whole
-            return self._own(rule.in_place(z, *rest), number)
-        return z.copy_(self._own(rule(z.clone(), *rest), number))
+            return self._accept(rule.in_place(z, *rest), number)
+        return z.copy_(self._accept(rule(z.clone(), *rest), number))
 
-    def _own(self, result: Tensor, number: int) -> Tensor:
-        self.own |= nodes_since(number, result.grad_fn)
+    def _accept(self, result: Tensor, number: int) -> Tensor:
+        self.accepted_nodes |= nodes_since(number, result.grad_fn)
         return result
 
     def _refuse_dynamic(self, name: str, operands: list) -> None:
@@ -147,7 +150,7 @@ class Swap(Guarded):
 _LOCAL = threading.local()      # like torch's own stack of modes, one a thread
 
 
-def _running() -> list[Swap]:
+def _running() -> list[RuleMode]:
     """The rule passes that this thread is in, outermost first."""
     if not hasattr(_LOCAL, "passes"):
         _LOCAL.passes = []
@@ -155,16 +158,16 @@ def _running() -> list[Swap]:
 
 
 @contextmanager
-def aside():
+def rules_suspended():
     """Suspend the rules of all surrounding passes, for side computations inside a model."""
-    suspended = [one for one in _running() if not one.paused]
-    for one in suspended:
-        one.paused = True
+    modes = [mode for mode in _running() if not mode.suspended]
+    for mode in modes:
+        mode.suspended = True
     try:
         yield
     finally:
-        for one in suspended:
-            one.paused = False
+        for mode in modes:
+            mode.suspended = False
 
 
 def _traced(args) -> bool:
@@ -187,7 +190,7 @@ def _name(function) -> str:
     return resolve_name(function) or getattr(function, "__name__", repr(function))
 
 
-class Twin(nn.Module):
+class RuleModel(nn.Module):
     """A model whose named operations are differentiated by the rules of a table; its logits are as the rules compute.
 
     Parameters
@@ -196,14 +199,16 @@ class Twin(nn.Module):
         The user's model; neither converted nor hooked nor changed.
     table
         {operation: rule}, operations among relu, elementwise, product, normalise, max_pool, batch_norm, the weighted
-        ones (conv1d to conv3d, their transposes, linear) and "linear map", any other that a trial shows to be linear. A
-        rule gets the operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
+        ones (conv1d to conv3d, their transposes, linear) and "linear map", any other that a probe finds linear. A rule
+        gets the operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
         differentiable as the method wants it. A rule's attribute `in_place`, where it has one, is a version that
         overwrites its input; else an in-place call works on a copy.
     strict
         True where rules are not true derivatives: every operation without a rule must then be linear. False where they
-        are (a smooth twin): then only the operations in the table, and the nodes in `leaks`, must not bypass the rules.
-    tries
+        are (as of a smooth twin): then only operations in the table and `forbidden_nodes` must not bypass the rules.
+    forbidden_nodes
+        Autograd nodes that are refused, beside those of the operations in the table.
+    probe_unlisted
         Whether to test an operation that is on no list for being linear or element-wise. Always so where strict.
     who, advice
         Words for the error message: which method refuses the model, and what to do instead.
@@ -215,18 +220,18 @@ class Twin(nn.Module):
         the autograd graph, or batch statistics. RuntimeError for activation checkpointing.
     """
 
-    def __init__(self, model, table: Table, *, strict: bool = True, leaks: frozenset[str] = frozenset(),
-                 tries: bool = False, who: str = "this method", advice: str = "use a method without rules"):
+    def __init__(self, model, table: Table, *, strict: bool = True, forbidden_nodes: frozenset[str] = frozenset(),
+                 probe_unlisted: bool = False, who: str = "this method", advice: str = "use a method without rules"):
         super().__init__()
         self.model, self.table, self.strict, self.who, self.advice = model, table, strict, who, advice
-        self.tries = strict or tries
-        self.leaks = leaks.union(*(nodes for name, nodes in NODES_OF.items() if name in table))
+        self.probe_unlisted = strict or probe_unlisted
+        self.forbidden_nodes = forbidden_nodes.union(*(NODES_BY_OPERATION.get(name, ()) for name in table))
         self.training = getattr(model, "training", False)
 
     @property
     def innermost(self):
-        """The user's model, behind however many twins."""
-        return self.model.innermost if isinstance(self.model, Twin) else self.model
+        """The user's model, behind however many models with rules."""
+        return self.model.innermost if isinstance(self.model, RuleModel) else self.model
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -235,9 +240,10 @@ class Twin(nn.Module):
             start = copy.grad_fn
             with (torch.autograd.graph.disable_saved_tensors_hooks(
                       "Back-propagation rules cannot follow activation checkpointing; switch it off."),
-                  Swap(self.table, self.strict) as swap):
-                swap.start, swap.who, swap.leaks, swap.tries = start, self.who, self.leaks, self.tries
+                  RuleMode(self.table, self.strict) as mode):
+                mode.start, mode.who = start, self.who
+                mode.forbidden_nodes, mode.probe_unlisted = self.forbidden_nodes, self.probe_unlisted
                 logits = unwrapped(self.model(copy))
-            refuse_unknown(logits, start, swap.own, ALLOWED - self.leaks if self.strict else None, self.leaks,
-                           self.who, self.advice)
+            refuse_unknown(logits, start, mode.accepted_nodes, ALLOWED - self.forbidden_nodes if self.strict else None,
+                           self.forbidden_nodes, self.who, self.advice)
         return logits
