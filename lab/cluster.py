@@ -100,7 +100,7 @@ def show(grid: dict, where: Place, jobs: int | None) -> None:
     """Let Snakemake say what it would do."""
     with tempfile.TemporaryDirectory() as folder:
         _prepare(grid, Path(folder))
-        done = subprocess.run([*command(where, Path(folder), jobs), "--dry-run", "--quiet", "rules"])
+        done = subprocess.run([*command(where, Path(folder), jobs), "--dry-run", "--quiet", "rules", "host", "reason"])
     if done.returncode:
         raise ValueError("Snakemake refuses this grid; its messages above say why.")
 
