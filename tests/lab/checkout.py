@@ -13,8 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
+from lab import cluster
 from lab.core import folders
 from lab.core.store import Store
 from tests.lab import slurm
@@ -48,6 +50,14 @@ EXPERIMENT = Experiment("trial", 1, Trial, lambda p: [{"number": number} for num
 PROFILE = {"executor": "slurm", "jobs": 8, "keep-going": True, "rerun-incomplete": True, "scheduler": "greedy",
            "rerun-triggers": ["mtime", "input"], "slurm-status-command": "squeue",
            "slurm-init-seconds-before-status-checks": 5, "retries": 1}
+
+
+def require_snakemake() -> None:
+    """Make Snakemake's environment, or skip the test where it cannot be installed."""
+    try:
+        cluster.environment()
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 class Checkout:

@@ -9,7 +9,7 @@ import pytest
 
 from lab.core.store import Store
 from tests.lab import slurm
-from tests.lab.checkout import Checkout, contents, kill, until
+from tests.lab.checkout import Checkout, contents, kill, require_snakemake, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(slurm.lacking()), reason=slurm.lacking())]
 CHAIN = ("trainings", "rankings", "roar")
@@ -20,6 +20,7 @@ SLOW = 95               # seconds: more than the minute that a job without a cos
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
+    require_snakemake()
     with slurm.running():
         yield
 
