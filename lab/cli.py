@@ -12,7 +12,7 @@ import click
 
 from fragility import __version__
 from lab import book, catalogue, cluster, verdicts
-from lab.core import costs, folders, profiles, results, running
+from lab.core import costs, folders, profiles, results, running, runs
 from lab.core import grid as grids
 from lab.core.experiment import Experiment
 from lab.core.store import Store
@@ -107,7 +107,7 @@ def sweep(experiment, profile, cells, digest, readers, keep_going, mark):
     wanted = [cell for cell in chosen if not done or one.key(cell, store) not in done]
     running.run_cells(one, wanted, store, keep_going=keep_going)
     if mark:
-        cluster.mark(mark, len(chosen), start)
+        runs.mark(mark, start)
     published = f"{len(chosen) - len(wanted)} more are published, and " if len(wanted) < len(chosen) else ""
     click.echo(f"{published}{len(wanted)} of {len(grid)} cells of {experiment} are in the store {folders.store()}.")
 
@@ -168,10 +168,11 @@ def run_cluster(names, profile, minutes, file, on, jobs, dry_run, yes):
     if bool(names) == bool(file):
         raise ValueError("cluster takes names of experiments, or --grid FILE instead of them.")
     place = cluster.place(on)
-    for left in cluster.leftovers():
-        if yes or click.confirm(f"{left} Cancel them?"):
-            left.cancel()
-    cut = json.load(file) if file else _cut(names, profile, minutes)
+    if not dry_run:
+        for left in cluster.leftovers():
+            if yes or click.confirm(f"{left} Cancel them?"):
+                left.cancel()
+    cut = cluster.read(file) if file else _cut(names, profile, minutes)
     if not cut["chunks"]:
         click.echo("Nothing is missing.")
     elif dry_run:

@@ -1,9 +1,11 @@
 """Running grids by Snakemake: profiles, command lines, what is found and said; and real runs on this machine."""
 
+import getpass
 import json
 import os
 import platform
 import re
+import signal
 import sys
 import tomllib
 from importlib.metadata import version
@@ -16,9 +18,9 @@ from packaging.requirements import Requirement
 
 from lab import cluster
 from lab.cli import main
-from lab.core import folders
+from lab.core import folders, runs
 from lab.core.surroundings import commit
-from tests.lab.checkout import Checkout, require_snakemake
+from tests.lab.checkout import Checkout, require_snakemake, until
 
 PROFILES = {name: yaml.safe_load((cluster.WORKFLOW / "profiles" / name / "config.yaml").read_text())
             for name in cluster.PLACES}
@@ -47,10 +49,12 @@ def noted(store, name, **changes):
     """The record of a run, as the command writes it when it starts."""
     folder = store / ".runs" / name
     folder.mkdir(parents=True)
-    record = {"who": cluster.getpass.getuser(), "where": platform.node(), "on": "slurm", "executor": "slurm",
+    record = {"who": getpass.getuser(), "where": platform.node(), "on": "slurm", "executor": "slurm",
               "names": ["toy"], "profile": "quick", "started": "2020-01-02T03:04:05+00:00", "commit": commit(),
               "versions": {}, "chunks": 2, "cells": 8, "engine": DEAD, **changes}
     (folder / "run.json").write_text(json.dumps(record))
+    chunks = [{"experiment": "toy", "id": name, "cells": 4} for name in ("one", "two")]
+    (folder / "grid.json").write_text(json.dumps({"chunks": chunks}))
     return folder
 
 
@@ -67,7 +71,7 @@ def test_profiles_go_on_and_never_trust_what_failed_in_the_trial(name):
 
 def test_the_snakefile_reads_the_grid_alone_and_touches_nothing():
     text = (cluster.WORKFLOW / "Snakefile").read_text()
-    assert set(re.findall(r"^(?:import|from) (\w+)", text, re.M)) == {"json", "math", "pathlib"}
+    assert set(re.findall(r"^(?:import|from) (\w+)", text, re.M)) == {"json", "math", "pathlib", "shlex"}
     assert "touch(" not in text and len(text.splitlines()) <= 50
 
 
@@ -137,17 +141,27 @@ def test_a_number_that_another_program_has_by_now_is_no_engine(queue, store):
 
 
 def test_the_history_is_a_frame_also_without_a_run(store):
-    assert cluster.history().empty
+    assert runs.history().empty
     folder = noted(store, "fragility-a")
     noted(store, "fragility-b")
     (folder / "marks" / "toy").mkdir(parents=True)
     for name, seconds in (("one", 1800.0), ("two", 5400.0)):
-        (folder / "marks" / "toy" / name).write_text(json.dumps({"cells": 4, "seconds": seconds, "host": "n1"}))
-    cluster._close(folder, json.loads((folder / "run.json").read_text()), "finished")
-    table = cluster.history().set_index("run")
+        (folder / "marks" / "toy" / name).write_text(json.dumps({"seconds": seconds, "host": "n1"}))
+    runs.close(folder, json.loads((folder / "run.json").read_text()), "finished")
+    table = runs.history().set_index("run")
     assert list(table.index) == ["fragility-b", "fragility-a"] and list(table.outcome) == ["goes on", "finished"]
     done = table.loc["fragility-a"]
     assert (done.jobs, done.cells, done["hours of jobs"]) == ("2 of 2", "8 of 8", 2.0) and done["to"] > done["from"]
+
+
+def test_a_grid_from_elsewhere_must_be_one_and_fit(store, tmp_path, monkeypatch):
+    file = tmp_path / "grid.json"
+    cut = CliRunner().invoke(main, ["grid", "toy"]).stdout
+    for text, said in (("{", "is not what python -m lab grid prints"), ("[1]", "is not what"),
+                       (cut.replace(json.loads(cut)["chunks"][0]["grid"], "0" * 12), "grids of toy have changed")):
+        file.write_text(text)
+        told = CliRunner().invoke(main, ["cluster", "--grid", str(file), "--on", "local"])
+        assert told.exit_code == 1 and said in told.output and "Traceback" not in told.output
 
 
 @pytest.mark.slow
@@ -177,4 +191,20 @@ def test_a_run_on_the_cores_of_this_machine_and_its_record(tmp_path):
     first, second = checkout.runs()
     assert (first["outcome"], second["outcome"]) == ("incomplete", "finished") and second["cells"] == 1
     assert first["versions"].keys() >= {"torch", "snakemake", "snakemake-executor-plugin-slurm"}
-    assert len(first["jobs"]) == 3 and all(job["started"] >= first["started"] for job in first["jobs"])
+    assert len(first["jobs"]) == 3 == sum(job["cells"] for job in first["jobs"])
+    assert all(job["started"] >= first["started"] for job in first["jobs"])
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_all_processes_here(tmp_path):
+    require_snakemake()
+    checkout = Checkout(tmp_path, 0, 300)
+    run = checkout.start("cluster", "trial", "--profile", "edition", "--on", "local", "--jobs", 2, "--minutes-per-job",
+                         1e-9)
+    until(lambda: checkout.store.records("trial"))
+    run.send_signal(signal.SIGINT), run.send_signal(signal.SIGINT)
+    assert "1 of 2 records of trial are there; 1 are missing" in checkout.end(run, code=1)
+    (record,) = checkout.runs()
+    assert record["outcome"] == "interrupted" and len(record["jobs"]) == 1
+    with pytest.raises(ProcessLookupError):
+        os.killpg(record["engine"], 0)

@@ -93,7 +93,7 @@ def test_the_command_cuts_the_closure_and_its_chunks_can_be_swept(tiny, tmp_path
                      "--grid", chunk["grid"], "--mark", mark)
         assert swept.exit_code == 0, swept.output
         noted = json.loads(mark.read_text())
-        assert noted["cells"] == chunk["last"] - chunk["first"] and noted["seconds"] >= 0 and noted["host"]
+        assert noted["seconds"] >= 0 and noted["host"]
     assert json.loads(call("grid", "roar").stdout)["chunks"] == []
 
 
@@ -124,7 +124,7 @@ def test_no_mark_unless_all_cells_are_there(tmp_path, monkeypatch):
     assert not mark.exists() and len(Store().records("toy")) == 2
     monkeypatch.setitem(catalogue.EXPERIMENTS, "toy", one)
     assert call("sweep", "toy", "--cells", "0:3", "--mark", mark).exit_code == 0
-    assert json.loads(mark.read_text())["cells"] == 3 and list(mark.parent.iterdir()) == [mark]
+    assert json.loads(mark.read_text())["job"] is None and list(mark.parent.iterdir()) == [mark]
 
 
 def test_several_experiments_share_what_they_read(tiny):

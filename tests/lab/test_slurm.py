@@ -101,7 +101,8 @@ def test_a_job_out_of_time_gets_more_and_a_bad_cell_stops_no_other(long_run):
     assert "RuntimeError: told to fail" in Path(log).read_text()
     (slow,) = (job for job in checkout.runs()[0]["jobs"] if job["seconds"] >= SLOW)
     log = checkout.log()
-    assert log.count("status is: 'TIMEOUT'") == 1 and log.count(f"output: marks/{slow['chunk']}\n") == 2
-    again = log[log.rindex(f"output: marks/{slow['chunk']}\n"):]
+    rule = f"output: marks/trial/{slow['id']}\n"
+    assert log.count("status is: 'TIMEOUT'") == 1 and log.count(rule) == 2
+    again = log[log.rindex(rule):]
     assert "runtime=2" in again.partition("Job ")[0]
     assert checkout.runs()[0]["outcome"] == "incomplete"
