@@ -45,4 +45,4 @@ lint: .venv/.installed
 	$(BIN)/ruff check fragility lab tests benchmarks notebooks
 
 clean:
-	rm -rf .venv build fragility.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-workflow .snakemake build fragility.egg-info .pytest_cache .ruff_cache .hypothesis

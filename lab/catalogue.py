@@ -1,5 +1,7 @@
 """All experiments, and the numbers of all chapters, by name."""
 
+from collections.abc import Collection
+
 from fragility import checks
 from lab.chapters.attacks import targeted, variants
 from lab.chapters.fragility import comparison, portraits, unattacked
@@ -31,10 +33,10 @@ def experiment(name: str) -> Experiment:
     return EXPERIMENTS[checks.choice("Experiment", name, EXPERIMENTS)]
 
 
-def with_sources(name: str, profile: str) -> list[tuple[Experiment, list[dict]]]:
-    """An experiment's cells at a profile, and before them those of all that it reads, each after its own sources."""
-    top = experiment(name)
-    cells = {name: {canonical(cell): cell for cell in top.cells(top.at(profile))}}
+def with_sources(names: Collection[str], profile: str) -> list[tuple[Experiment, list[dict]]]:
+    """The experiments' cells at a profile, and before them those of all that they read, each after its own sources."""
+    tops = [experiment(name) for name in names]
+    cells = {top.name: {canonical(cell): cell for cell in top.cells(top.at(profile))} for top in tops}
 
     def visit(reader: Experiment) -> None:
         for source in map(experiment, reader.reads):
@@ -45,8 +47,9 @@ def with_sources(name: str, profile: str) -> list[tuple[Experiment, list[dict]]]
             cells.setdefault(source.name, {}).update({canonical(cell): cell for cell in asked})
             visit(source)
 
-    visit(top)
-    ordered = sorted((experiment(one) for one, asked in cells.items() if asked or one == name), key=_depth)
+    for top in tops:
+        visit(top)
+    ordered = sorted((experiment(one) for one, asked in cells.items() if asked or one in names), key=_depth)
     return [(one, list(cells[one.name].values())) for one in ordered]
 
 

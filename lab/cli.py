@@ -6,12 +6,15 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import click
 
 from fragility import __version__
-from lab import book, catalogue, verdicts, why
-from lab.core import folders, profiles, results, running
+from lab import book, catalogue, cluster, verdicts, why
+from lab.core import costs, folders, profiles, results, running, runs
+from lab.core import grid as grids
+from lab.core.experiment import Experiment
 from lab.core.store import Store
 from lab.core.surroundings import surroundings
 from lab.material import networks
@@ -59,28 +62,28 @@ def _opener() -> str:
 @main.command()
 @click.argument("experiment")
 @PROFILE
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: digest, cells, hours, gigabytes of each.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: digest, cells, hours, memory, … of each.")
 @sentences
 def plan(experiment, profile, as_json):
     """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here.
 
     A record that is published counts as done.
     """
-    grids = catalogue.with_sources(experiment, profile)
+    wanted = catalogue.with_sources([experiment], profile)
     if as_json:
         click.echo(json.dumps([{"experiment": one.name, "profile": profile, "grid": one.digest(cells),
-                                **running.plan(one, cells, Store(), results.published_keys(one))._asdict()}
-                               for one, cells in grids], indent=1))
+                                **costs.plan(one, cells, Store(), results.published_keys(one))._asdict()}
+                               for one, cells in wanted], indent=1))
         return
     hours = gigabytes = 0.0
-    for one, cells in grids:
-        estimate = running.plan(one, cells, Store(), results.published_keys(one))
+    for one, cells in wanted:
+        estimate = costs.plan(one, cells, Store(), results.published_keys(one))
         trained = f" ({estimate.trainings} of these train a network)" if estimate.trainings else ""
         done = f", {estimate.published} published" if estimate.published else ""
         click.echo(f"{one.name} at the {profile} scale: {estimate.cells} cells{done}, {estimate.missing} of them "
                    f"missing{trained}; about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
         hours, gigabytes = hours + estimate.hours, gigabytes + estimate.gigabytes
-    if len(grids) > 1:
+    if len(wanted) > 1:
         click.echo(f"In all about {hours:.2g} hours and {gigabytes:.2g} GB, if one process does it.")
 
 
@@ -89,20 +92,35 @@ def plan(experiment, profile, as_json):
 @PROFILE
 @click.option("--cells", metavar="FIRST:LAST", help="Only these cells, counted from 0, the last one excluded.")
 @click.option("--grid", "digest", metavar="DIGEST", help="Refuse any other grid than this, named by plan --json.")
+@click.option("--for", "readers", metavar="NAME", multiple=True, help="The cells that this experiment reads of it.")
 @click.option("--keep-going", is_flag=True, help="Where a cell fails, compute the others; exit with 1.")
+@click.option("--mark", type=click.Path(path_type=Path), help="Write this file when all of these cells are there.")
 @sentences
-def sweep(experiment, profile, cells, digest, keep_going):
+def sweep(experiment, profile, cells, digest, readers, keep_going, mark):
     """Compute the records of an EXPERIMENT that are neither published nor in the store."""
-    one, store = catalogue.experiment(experiment), Store()
-    grid = one.cells(one.at(profile))
+    one, store, start = catalogue.experiment(experiment), Store(), time.time()
+    grid = _grid(one, profile, readers)
     if digest and digest != one.digest(grid):
         raise ValueError(f"The grid of {experiment} at the {profile} scale is {one.digest(grid)} now and no longer "
                          f"{digest}: its cells or its version have changed. Plan it again.")
     chosen, done = grid[_cells(cells, len(grid))], results.published_keys(one)
     wanted = [cell for cell in chosen if not done or one.key(cell, store) not in done]
     running.run_cells(one, wanted, store, keep_going=keep_going)
+    if mark:
+        runs.mark(mark, start)
     published = f"{len(chosen) - len(wanted)} more are published, and " if len(wanted) < len(chosen) else ""
     click.echo(f"{published}{len(wanted)} of {len(grid)} cells of {experiment} are in the store {folders.store()}.")
+
+
+def _grid(one: Experiment, profile: str, readers: tuple[str, ...]) -> list[dict]:
+    """The experiment's own cells, or those that are asked for by others' cells."""
+    if not readers:
+        return one.cells(one.at(profile))
+    asked = {each.name: cells for each, cells in catalogue.with_sources(readers, profile)}
+    if one.name not in asked:
+        raise ValueError(f"{' and '.join(readers)} at the {profile} scale read nothing of {one.name}, only of "
+                         f"{', '.join(asked)}.")
+    return asked[one.name]
 
 
 def _cells(text: str | None, count: int) -> slice:
@@ -112,6 +130,57 @@ def _cells(text: str | None, count: int) -> slice:
     if not colon or not (first + last).isdigit() or not int(first or 0) < int(last or count) <= count:
         raise ValueError(f"--cells must be FIRST:LAST with 0 <= FIRST < LAST <= {count}, but it is {text!r}.")
     return slice(int(first or 0), int(last or count))
+
+
+MINUTES = click.option("--minutes-per-job", "minutes", type=click.FloatRange(0, min_open=True), default=30.0,
+                       show_default=True, help="Cut the grid into jobs of about so many minutes.")
+
+
+@main.command("grid")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@PROFILE
+@MINUTES
+@sentences
+def show_grid(names, profile, minutes):
+    """Cut what is missing of experiments, and of those they read, into jobs: JSON for workflow/Snakefile."""
+    click.echo(json.dumps(_cut(names, profile, minutes), indent=1))
+
+
+def _cut(names, profile: str, minutes: float) -> dict:
+    return grids.make(list(names), profile, catalogue.with_sources(names, profile), Store(), minutes)
+
+
+@main.command("cluster")
+@click.argument("names", metavar="[NAME...]", nargs=-1)
+@PROFILE
+@MINUTES
+@click.option("--grid", "file", type=click.File(), help="What `grid` printed on a machine like those of the jobs.")
+@click.option("--on", required=True, metavar="|".join(cluster.PLACES), help="Where; or a folder with a config.yaml.")
+@click.option("--jobs", type=click.IntRange(1), help="At most so many jobs at once, instead of the profile's number.")
+@click.option("--dry-run", is_flag=True, help="Show the jobs and start none.")
+@click.option("--yes", is_flag=True, help="Cancel jobs that a killed run left without asking.")
+@sentences
+def run_cluster(names, profile, minutes, file, on, jobs, dry_run, yes):
+    """Compute what is missing of experiments, and of those they read, by many jobs at once.
+
+    The store says what is done: after any failure, the same command goes on.
+    """
+    if bool(names) == bool(file):
+        raise ValueError("cluster takes names of experiments, or --grid FILE instead of them.")
+    place = cluster.place(on)
+    if not dry_run:
+        for left in cluster.leftovers():
+            if yes or click.confirm(f"{left} Cancel them?"):
+                left.cancel()
+    cut = cluster.read(file) if file else _cut(names, profile, minutes)
+    if not cut["chunks"]:
+        click.echo("Nothing is missing.")
+    elif dry_run:
+        cluster.show(cut, place, jobs)
+    else:
+        lines, missing = cluster.summary(cut, cluster.run(cut, place, jobs))
+        click.echo("\n".join(lines))
+        sys.exit(bool(missing))
 
 
 @main.command()

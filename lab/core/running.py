@@ -1,9 +1,8 @@
-"""Compute the cells that the store lacks, collect their records as a frame, and estimate what a grid costs."""
+"""Compute the cells that the store lacks, and collect their records as a frame."""
 
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -31,7 +30,7 @@ def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, pr
     if missing:
         store.require_writable()
     clock = Clock(experiment.sketch(cells[place]) for place in missing)
-    with tqdm(missing, desc=experiment.name, unit="cell", disable=not (progress and missing), bar_format=_BAR) as bar:
+    with tqdm(missing, desc=experiment.name, unit="cell", disable=not (progress and missing), bar_format=BAR) as bar:
         for place in bar:
             start = time.perf_counter()
             try:
@@ -48,7 +47,7 @@ def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, pr
     return records
 
 
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
 class Clock:
@@ -85,37 +84,3 @@ def collect(experiment: Experiment, parameters: dict | Parameters, store: Store 
         parameters = experiment.pick(parameters)
     return frame(run_cells(experiment, experiment.cells(parameters), store or Store(), progress=progress),
                  experiment.columns)
-
-
-class Plan(NamedTuple):
-    """What a grid costs: all cells, those that are published, those that are missing, and the missing ones' trainings,
-    hours and gigabytes."""
-
-    cells: int
-    published: int
-    missing: int
-    trainings: int
-    hours: float
-    gigabytes: float
-
-
-def plan(experiment: Experiment, cells: list[dict], store: Store, published: frozenset[str] = frozenset()) -> Plan:
-    """Estimate a grid from a short measurement: `sketch` gives a tiny version of a cell and how many times
-    dearer the cell is. Cells that differ only in what does not change their cost are measured once, in a second run:
-    the first one reads the data and makes what cells share. `published` holds keys of records that need not be made."""
-    keys = [experiment.key(cell, store) for cell in cells]
-    waiting = [(cell, key) for cell, key in zip(cells, keys) if key not in published]
-    missing = [cell for cell, key in waiting if store.get(experiment.name, key) is None]
-    seconds, size, measured = 0.0, 0, {}
-    for cell in missing:
-        tiny, factor = experiment.sketch(cell)
-        kind = canonical(tiny)
-        if kind not in measured:
-            experiment.compute(tiny, store)
-            start = time.perf_counter()
-            tensors = experiment.compute(tiny, store).tensors or {}
-            measured[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
-        seconds += factor.time * measured[kind][0]
-        size += factor.size * measured[kind][1]
-    return Plan(len(cells), len(cells) - len(waiting), len(missing), sum(map(experiment.trains, missing)),
-                seconds / 3600, size / 1e9)

@@ -139,7 +139,7 @@ class Store:
                 "fingerprints": fingerprints, "seconds": round(seconds, 3), **surroundings(),
                 "companion": companion, "table": to_plain(table)}
         key = self.key(experiment, number, parameters, fingerprints)
-        _write(folder / f"{key}.json", seal(body).encode())
+        write(folder / f"{key}.json", seal(body).encode())
         return read(folder / f"{key}.json")
 
     def _put_tensors(self, folder: Path, tensors: dict[str, Tensor]) -> str:
@@ -206,7 +206,8 @@ def to_plain(table: pd.DataFrame) -> dict:
     return {"columns": list(table.columns), "rows": plain}
 
 
-def _write(file: Path, content: bytes) -> None:
+def write(file: Path, content: bytes) -> None:
+    """Write a file so that it is whole, or not there, at any moment."""
     temporary = _temporary(file.parent)
     temporary.write_bytes(content)
     _flush(temporary)

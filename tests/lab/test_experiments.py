@@ -236,8 +236,8 @@ def test_an_experiment_reads_what_it_declares_and_nothing_else(store):
 
 def test_sources_come_before_what_reads_them():
     for name in catalogue.EXPERIMENTS:
-        made, ordered = [], [one.name for one, _ in catalogue.with_sources(name, "quick")]
-        for each, cells in catalogue.with_sources(name, "quick"):
+        made, ordered = [], [one.name for one, _ in catalogue.with_sources([name], "quick")]
+        for each, cells in catalogue.with_sources([name], "quick"):
             assert cells or each.name == name
             made.append(each.name)
             assert not any(later in each.reads for later in ordered[len(made):])

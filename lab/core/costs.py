@@ -1,0 +1,85 @@
+"""What is missing of a grid and what it costs, from a short measurement of tiny cells on this machine."""
+
+import sys
+import time
+from typing import NamedTuple
+
+import torch
+
+try:
+    import resource
+except ImportError:         # Windows
+    resource = None
+
+from lab.core.experiment import Experiment
+from lab.core.store import Store, canonical
+
+
+class Cost(NamedTuple):
+    """What a cell costs here: seconds, bytes of its companion, and the most megabytes of memory that its process and,
+    where there is one, the GPU hold."""
+
+    seconds: float
+    size: float
+    memory_mb: float
+    gpu_mb: float
+
+
+def missing(experiment: Experiment, cells: list[dict], store: Store, published: frozenset[str]) -> list[int]:
+    """Places of the cells that are neither in the store nor, by their keys, published."""
+    keys = [experiment.key(cell, store) for cell in cells]
+    return [place for place, key in enumerate(keys)
+            if key not in published and store.get(experiment.name, key) is None]
+
+
+def costs(experiment: Experiment, cells: list[dict], store: Store) -> list[Cost]:
+    """Estimate each cell: `sketch` gives a tiny version of it and how many times dearer the cell is.
+
+    Cells that differ only in what does not change their cost are measured once, in a second run: the first one reads
+    the data and makes what cells share. Memory is the peak of this process, which has the data and the batches of a
+    whole cell, and the whole cell's companion.
+    """
+    found, measured = [], {}
+    for cell in cells:
+        tiny, factor = experiment.sketch(cell)
+        kind = canonical(tiny)
+        if kind not in measured:
+            experiment.compute(tiny, store)
+            start = time.perf_counter()
+            tensors = experiment.compute(tiny, store).tensors or {}
+            measured[kind] = (time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values()),
+                              _peak_mb(), torch.cuda.max_memory_reserved() / 1e6)
+        seconds, size, memory, gpu = measured[kind]
+        found.append(Cost(factor.time * seconds, factor.size * size, memory + factor.size * size / 1e6, gpu))
+    return found
+
+
+def _peak_mb() -> float:
+    """The most memory that this process ever held; 0 where the system does not say."""
+    if resource is None:
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+class Plan(NamedTuple):
+    """What a grid costs: all cells, those that are published, those that are missing, and the missing ones' trainings,
+    hours, gigabytes, memory of the largest, and whether they were measured on a GPU."""
+
+    cells: int
+    published: int
+    missing: int
+    trainings: int
+    hours: float
+    gigabytes: float
+    memory_mb: int
+    gpu: bool
+
+
+def plan(experiment: Experiment, cells: list[dict], store: Store, published: frozenset[str] = frozenset()) -> Plan:
+    """Estimate a grid; `published` holds keys of records that need not be made."""
+    wanted = [cells[place] for place in missing(experiment, cells, store, published)]
+    done = sum(experiment.key(cell, store) in published for cell in cells) if published else 0
+    each = costs(experiment, wanted, store)
+    return Plan(len(cells), done, len(wanted), sum(map(experiment.trains, wanted)), sum(c.seconds for c in each) / 3600,
+                sum(c.size for c in each) / 1e9, round(max((c.memory_mb for c in each), default=0)),
+                any(c.gpu_mb for c in each))
