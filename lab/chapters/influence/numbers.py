@@ -139,7 +139,7 @@ def flowers_rank(page: Page, attack: str, network: str = "squeezenet", measure: 
 
 @number("flowers.rank.published")
 def flowers_rank_published(page: Page) -> Number:
-    """Rank correlation of the influences of flowers after the gradient sign of 8/255, as the published code measures."""
+    """Rank correlation of the influences of flowers, gradient sign of 8/255, by the published code's measure."""
     return flowers_rank(page, GRADIENT, measure="spearman_published")
 
 

@@ -15,7 +15,9 @@ _MEASURES = {"survivors": "of the five", "spearman": "rank correlation",
 
 
 def survival(table: pd.DataFrame) -> Styler:
-    """How many of the five most helpful stay and the rank correlation, in both measures: a row a network and attack."""
+    """How many of the five most helpful stay after 8/255, and the rank correlation, in both measures: a row a network
+    and attack."""
+    table = table[(255 * table.epsilon).round() == 8]
     rows = [{"features": network, "perturbation": _ATTACKS[attack],
              **{heading: _with_interval(part, column) for column, heading in _MEASURES.items()}}
             for (network, attack), part in table.groupby(["network", "attack"], sort=False)]
