@@ -7,6 +7,7 @@ from lab.chapters.attacks import targeted, variants
 from lab.chapters.fragility import comparison, portraits, unattacked
 from lab.chapters.fragility.statements import NUMBERS as FRAGILITY
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
+from lab.chapters.influence.statements import NUMBERS as INFLUENCE
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
 from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.chapters.roar.statements import NUMBERS as ROAR
@@ -25,7 +26,7 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
-CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY, ROAR)}
+CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY, INFLUENCE, ROAR)}
 
 
 def experiment(name: str) -> Experiment:

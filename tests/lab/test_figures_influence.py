@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lab.chapters.influence import figures
+from lab.chapters.influence import directions, figures
 from lab.core.statistics import bootstrap
 from lab.drawing.style import PALETTE
 from tests.lab.test_figures import SPREAD, band, closed, lies, line, shown, texts  # noqa: F401 (closed: a fixture)
@@ -83,10 +83,10 @@ def test_influences_stand_beside_what_the_paper_states(influenced):
 
 def test_random_angles_are_a_density():
     degrees = np.linspace(0.005, 89.995, 9000)
-    assert np.allclose(figures.random_angles(degrees, 2), 1 / 90)                               # of the circle
-    assert np.allclose(figures.random_angles(degrees, 3), np.sin(np.radians(degrees)) * np.pi / 180)    # of the ball
+    assert np.allclose(directions.random_angles(degrees, 2), 1 / 90)                               # of the circle
+    assert np.allclose(directions.random_angles(degrees, 3), np.sin(np.radians(degrees)) * np.pi / 180)    # of the ball
     for dimension in (2, 3, 10, 3000):
-        assert np.isclose(figures.random_angles(degrees, dimension).sum() * 0.01, 1, atol=1e-3)
+        assert np.isclose(directions.random_angles(degrees, dimension).sum() * 0.01, 1, atol=1e-3)
 
 
 def test_histograms_hold_the_angles_of_each_network():
@@ -101,9 +101,9 @@ def test_histograms_hold_the_angles_of_each_network():
         assert found == pytest.approx(counts)
     assert np.allclose(line(first, "mean").get_xdata(), 53) and np.allclose(line(second, "mean").get_xdata(), 35.25)
     degrees, density = line(first, "random directions (cut off)").get_data()
-    assert np.allclose(density, figures.random_angles(degrees, 3))
+    assert np.allclose(density, directions.random_angles(degrees, 3))
     degrees, density = line(second, "random directions (cut off)").get_data()
-    expected, top = figures.random_angles(degrees, 10_000), density.max()
+    expected, top = directions.random_angles(degrees, 10_000), density.max()
     assert 0.25 < top < 0.4 < expected.max() and np.allclose(density, np.minimum(expected, top))
 
 

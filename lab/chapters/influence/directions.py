@@ -1,8 +1,10 @@
 """Angles between the directions that change a map and a score fastest [ghorbani2019, figure 5]."""
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
+from scipy.special import gammaln
 from torch import Tensor, nn
 
 from fragility import attribution, curvature, influence
@@ -110,6 +112,18 @@ def norm_bound(model: nn.Module, labels: Tensor, beta: float) -> list[float] | N
     total = sum(torch.stack(norms[:i + 1]).prod()**2 * torch.stack([*norms[i + 1:], norms[0].new_ones(())]).prod()
                 for i in range(len(norms)))
     return (beta / 4 * total * ends).tolist()
+
+
+def random_angles(degrees: np.ndarray, dimension: int) -> np.ndarray:
+    """Density (per degree) of the angle, 0 to 90, between two random lines in a space of some dimension."""
+    log_scale = np.log(2) + gammaln(dimension / 2) - gammaln((dimension - 1) / 2) - np.log(np.pi) / 2
+    return np.exp(log_scale + (dimension - 2) * np.log(np.sin(np.radians(degrees)))) * np.pi / 180
+
+
+def mean_random_angle(dimension: int) -> float:
+    """Mean angle (degrees) of two random lines, from its density."""
+    degrees = np.linspace(0.005, 89.995, 9000)
+    return float(np.average(degrees, weights=random_angles(degrees, dimension)))
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from scipy.special import gammaln
 from torch import Tensor
 
 from fragility import attribution
+from lab.chapters.influence.directions import random_angles
 from lab.core.statistics import bootstrap
 from lab.drawing.maps import picture
 from lab.drawing.style import PALETTE, epsilon_axis, legend_below
@@ -126,12 +126,6 @@ def angle_histograms(table: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("density (per degree)")
     legend_below(figure, axes[0, 0], 3)
     return figure
-
-
-def random_angles(degrees: np.ndarray, dimension: int) -> np.ndarray:
-    """Density (per degree) of the angle, 0 to 90, between two random lines in a space of some dimension."""
-    log_scale = np.log(2) + gammaln(dimension / 2) - gammaln((dimension - 1) / 2) - np.log(np.pi) / 2
-    return np.exp(log_scale + (dimension - 2) * np.log(np.sin(np.radians(degrees)))) * np.pi / 180
 
 
 def kink(model, points: Tensor) -> Figure:

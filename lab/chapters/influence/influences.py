@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fragility import attacks, checks, influence, metrics
-from fragility.passes import batches, logits_of
+from fragility.passes import batches
 from lab.chapters.influence import published_code
 from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, shrink
 from lab.core.parameters import Epsilon, Parameters
@@ -43,6 +43,11 @@ def cells(parameters: Influences) -> list[dict]:
     return [{**shared, "network": network, "attack": attack, "epsilon": epsilon}
             for network in (parameters.network, *parameters.more_networks)
             for attack in ATTACKS for epsilon in parameters.epsilons]
+
+
+def of_first_network(parameters: Influences) -> list[dict]:
+    """The cells of the network that is asked for first; networks that it is compared with may need more packages."""
+    return cells(parameters.model_copy(update={"more_networks": []}))
 
 
 def inputs(cell: dict, store: Store) -> dict:
@@ -158,12 +163,6 @@ def as_published(about: Setting, features: Tensor, labels: Tensor) -> Tensor:
 def features_of(extract: nn.Module, x: Tensor) -> Tensor:
     """Features (n, d) of images, a few at a time."""
     return torch.cat([extract(x[rows]) for rows in batches(len(x), x, None)])
-
-
-def accuracy(about: Setting) -> float:
-    """Share of the test images that the head classifies correctly."""
-    predicted = logits_of(lambda x: influence.logits(about.head, about.extract(x)), about.x).argmax(1)
-    return (predicted == about.labels).double().mean().item()
 
 
 def _sized(x: Tensor, network: str) -> Tensor:
