@@ -8,6 +8,7 @@ from lab.chapters.influence import dimension, directions, influences, pairs, res
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
 from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.chapters.shift import invariance, kittens, patterns, references
+from lab.chapters.shift.statements import NUMBERS as SHIFT
 from lab.core.experiment import Experiment
 from lab.core.numbers import Chapter
 from lab.core.store import canonical
@@ -22,7 +23,7 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
-CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY,)}
+CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY, SHIFT)}
 
 
 def experiment(name: str) -> Experiment:
