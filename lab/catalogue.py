@@ -12,6 +12,7 @@ from lab.chapters.lens import metric_comparison, photographs, seeds, separation
 from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.chapters.roar.statements import NUMBERS as ROAR
 from lab.chapters.shift import invariance, kittens, patterns, references
+from lab.chapters.shift.statements import NUMBERS as SHIFT
 from lab.core.experiment import Experiment
 from lab.core.numbers import Chapter
 from lab.core.store import canonical
@@ -26,7 +27,7 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
-CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY, INFLUENCE, ROAR)}
+CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY, INFLUENCE, ROAR, SHIFT)}
 
 
 def experiment(name: str) -> Experiment:

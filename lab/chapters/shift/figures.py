@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from fragility.metrics import IDENTICAL
 from lab.core.statistics import bootstrap
 from lab.drawing.style import NAMES, PALETTE, legend_below
+from lab.drawing.tables import plain_table
 
 _FLOOR = 1e-17       # where a change of exactly zero is drawn
 _SHADES = 0.995      # quantile that gets the last shade: on photographs a few values would leave the rest pale
@@ -103,3 +105,21 @@ def changes(table: pd.DataFrame, by: str, labels: Mapping[str, str]) -> Figure:
     axis.set_xlabel("relative change of the map, ‖a − b‖ / ‖a‖")
     legend_below(figure, figure.axes, len(labels) + 1)
     return figure
+
+
+#: Kinds of the numbers that stand in the table of both runs, and their names there.
+BESIDE = {"change": "change under the uniform shift, %", "likeness": "correlation with the kitten",
+          "ahead": "pairs that go the kitten's way, %"}
+
+
+def both_runs(numbers: Mapping[str, Mapping]) -> Styler:
+    """The chapter's numbers of this run beside those of the published one, with 95 % intervals; `numbers` describes
+    each by its name, "live.change.lrp"."""
+    def shown(name: str) -> str:
+        about = numbers[name]
+        return about["text"] + (f" [{about['interval']}]" if about["interval"] else "")
+
+    wanted = [name.split(".")[1:] for name in numbers if name.startswith("live.") and name.split(".")[1] in BESIDE]
+    return plain_table(pd.DataFrame([{
+        "": BESIDE[kind], "map": NAMES[method], "this run": shown(f"live.{kind}.{method}"),
+        "at the paper's size": shown(f"full.{kind}.{method}")} for kind, method in wanted]))

@@ -40,6 +40,7 @@ KITTEN = """
 """
 SHIFTS = ("uniform", "checkerboard", "kitten", "random")
 REBUILT = "rebuilt"          # not a shift: the same function from other weights
+SQUARE = 4                   # pixels, side of a square of the checkerboard
 LIMIT = 3.0                  # a kitten's shift is clipped to [-3, 3], as in the paper
 
 
@@ -51,7 +52,7 @@ def drawing(text: str = KITTEN) -> Tensor:
     return torch.tensor([[float(mark not in ". ") for mark in line] for line in lines])
 
 
-def shift(name: str, model, x: Tensor, *, square: int = 4, scale: float = 0.01) -> Tensor:
+def shift(name: str, model, x: Tensor, *, square: int = SQUARE, scale: float = 0.01) -> Tensor:
     """The shift m (c, h, w) of a name, for images like those of x (n, c, h, w); "kitten" is made for the first.
 
     "uniform" is -1, so that [0, 1] becomes [-1, 0]; "checkerboard" has squares of `square` pixels that are 0 or

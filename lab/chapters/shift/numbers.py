@@ -1,0 +1,161 @@
+"""Numbers in the text of the chapter on constant shifts; those of both runs are of the live one and, "full", of the
+published one at the paper's size."""
+
+import pandas as pd
+
+from lab.chapters.shift import invariance, kittens, references, shifts
+from lab.core.frames import select
+from lab.core.numbers import Chapter, Number, mean, sourced, statistic
+from lab.core.pages import Page
+from lab.material import data
+
+NUMBERS = Chapter("shift")
+number = NUMBERS.number
+RUNS = ("full", "live")
+PARAMETER = "a parameter of the run"
+FIXED = ("gradient_x_input", "lrp", "ig_zero")      # methods with a reference that stays
+REFIT = "pattern_attribution_refit_relu"            # patterns fitted anew by the printed estimator
+PAINTED = ("gradient_x_input", "ig_zero", "ig_black")
+REBUILT = ("guided_backprop", "pattern_net", "deep_taylor")
+INK = {"faint": "smallest", "strong": "largest"}
+
+
+def of_run(page: Page, run: str, experiment) -> pd.DataFrame:
+    """An experiment's frame of the live or of the published run."""
+    return page.live(experiment) if run == "live" else page.edition(experiment)
+
+
+def main(page: Page, run: str, **where) -> pd.DataFrame:
+    """Rows of the paper's network, the one that has a twin of other weights; without noise, where no other is asked."""
+    table = of_run(page, run, invariance.EXPERIMENT)
+    if table.empty:
+        return table
+    network = table.network[table["shift"] == shifts.REBUILT].iloc[0]
+    return select(table, network=network, **{"noise": "none", **where})
+
+
+def painted(page: Page, run: str, **where) -> pd.DataFrame:
+    """Rows of the drawings that a shift paints into maps, with faint ink where no other is asked for."""
+    return select(of_run(page, run, kittens.EXPERIMENT), **{"scale": INK["faint"], **where})
+
+
+def referred(page: Page, run: str, method: str) -> pd.DataFrame:
+    """Rows of the maps of a method from two reference points."""
+    return select(of_run(page, run, references.EXPERIMENT), method=method)
+
+
+@number("{run}.accuracy.{side}", "%", digits=1, run=RUNS, side=("plain", "shifted"))
+def accuracy(page: Page, run: str, side: str) -> Number:
+    """Test images that the paper's network classifies correctly, or shifted ones that its twin does."""
+    column = "accuracy" if side == "plain" else "accuracy_shifted"
+    return statistic(main(page, run, shift="uniform"), lambda rows: 100 * rows[column].iloc[0])
+
+
+@number("{run}.images", run=RUNS)
+def images(page: Page, run: str) -> Number:
+    """Test images over which changes are means."""
+    return statistic(main(page, run), lambda rows: rows.image.nunique())
+
+
+@number("agreement")
+def agreement(page: Page) -> Number:
+    """Largest relative difference of the logits of two networks in the live run, over all networks and shifts."""
+    return statistic(page.live(invariance.EXPERIMENT), lambda rows: f"{rows.agreement.max():.0e}")
+
+
+@number("{run}.change.{method}", "%", run=RUNS, method=(*FIXED, REFIT))
+def change(page: Page, run: str, method: str) -> Number:
+    """Change of a map under the uniform shift, in parts of its own length."""
+    return mean(main(page, run, shift="uniform", method=method), "relative", scale=100)
+
+
+@number("{run}.likeness.{method}", run=RUNS, method=PAINTED)
+def likeness(page: Page, run: str, method: str) -> Number:
+    """Correlation of a map with the drawing in faint ink that the shift is made for."""
+    return mean(painted(page, run, method=method), "likeness")
+
+
+@number("{run}.ahead.{method}", "%", run=RUNS, method=PAINTED)
+def ahead(page: Page, run: str, method: str) -> Number:
+    """Pairs of a pixel of the drawing in faint ink and one beside it in which the map is larger on the drawing."""
+    return mean(painted(page, run, method=method), "ahead", scale=100)
+
+
+@number("{run}.rebuilt.change.{method}", "%", run=RUNS, method=REBUILT)
+def rebuilt_change(page: Page, run: str, method: str) -> Number:
+    """Change of a map from a network to one of other weights and the same function."""
+    return mean(main(page, run, shift=shifts.REBUILT, method=method), "relative", scale=100)
+
+
+@number("{run}.rebuilt.correlation.{method}", digits=3, run=RUNS, method=REBUILT)
+def rebuilt_correlation(page: Page, run: str, method: str) -> Number:
+    """Mean correlation of the maps of a network and of one of other weights and the same function."""
+    return statistic(main(page, run, shift=shifts.REBUILT, method=method), lambda rows: rows.pearson.mean())
+
+
+@number("ink.{ink}", "%", digits=0, ink=tuple(INK))
+def ink_strength(page: Page, ink: str) -> Number:
+    """Ink of a drawing in the live run, of the largest gradient of its image."""
+    scales = page.settings["scales"]
+    return sourced(100 * (min(scales) if ink == "faint" else max(scales)), PARAMETER)
+
+
+@number("clipped.{ink}", "%", ink=tuple(INK))
+def clipped(page: Page, ink: str) -> Number:
+    """Pixels of the shift in the live run that are clipped for a drawing of this ink."""
+    return mean(painted(page, "live", scale=INK[ink]), "clipped", scale=100)
+
+
+@number("likeness.strong")
+def likeness_strong(page: Page) -> Number:
+    """Correlation of gradient times input with the drawing of the strongest ink in the live run."""
+    return mean(painted(page, "live", scale=INK["strong"], method="gradient_x_input"), "likeness")
+
+
+@number("{run}.reference.images", run=RUNS)
+def reference_images(page: Page, run: str) -> Number:
+    """Images whose maps from two reference points are compared: digits in the live run, photographs in the full one."""
+    return statistic(of_run(page, run, references.EXPERIMENT), lambda rows: rows.image.nunique())
+
+
+@number("{run}.reference.change.{method}", "%", run=RUNS, method=tuple(references.PAIRS))
+def reference_change(page: Page, run: str, method: str) -> Number:
+    """Change of a map by another reference point."""
+    return mean(referred(page, run, method), "relative", scale=100)
+
+
+@number("{run}.reference.correlation.{method}", run=RUNS, method=tuple(references.PAIRS))
+def reference_correlation(page: Page, run: str, method: str) -> Number:
+    """Correlation of the two maps from two reference points."""
+    return mean(referred(page, run, method), "pearson")
+
+
+@number("tied", digits=2)
+def tied(page: Page) -> Number:
+    """Largest change of the gradient of any image and network by the kitten's shift in the live run."""
+    rows = select(page.live(invariance.EXPERIMENT), shift="kitten", noise="none", method="gradient")
+    return statistic(rows, lambda rows: rows.relative.max())
+
+
+@number("digits.{split}", split=("train", "test"))
+def digits(page: Page, split: str) -> Number:
+    """Images of the live run's data set to train or to test on."""
+    return sourced(len(data.load(page.settings["data_set"], split).images), "the data set")
+
+
+@number("{what}", what=("path_steps", "samples"))
+def setting(page: Page, what: str) -> Number:
+    """Points of the path, and noise draws of SmoothGrad, in the live run."""
+    return sourced(page.settings[what], PARAMETER)
+
+
+@number("square", "pixels")
+def square(page: Page) -> Number:
+    """Side of a square of the checkerboard."""
+    return sourced(shifts.SQUARE, "lab.chapters.shift.shifts.SQUARE")
+
+
+@number("paper.accuracy", "%", digits=1)
+def paper_accuracy(page: Page) -> Number:
+    """Test images that the paper's network classifies correctly."""
+    return sourced(98.3, "claims/kindermans.yaml, kindermans-1b")
