@@ -2,6 +2,7 @@
 
 from fragility import checks
 from lab.chapters.attacks import targeted, variants
+from lab.chapters.attacks.statements import NUMBERS as ATTACKS
 from lab.chapters.fragility import comparison, portraits, unattacked
 from lab.chapters.fragility.statements import NUMBERS as FRAGILITY
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
@@ -22,7 +23,7 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
-CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY,)}
+CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (ATTACKS, FRAGILITY)}
 
 
 def experiment(name: str) -> Experiment:
