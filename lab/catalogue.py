@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from fragility import checks
 from lab.chapters.attacks import targeted, variants
+from lab.chapters.attacks.statements import NUMBERS as ATTACKS
 from lab.chapters.fragility import comparison, portraits, unattacked
 from lab.chapters.fragility.statements import NUMBERS as FRAGILITY
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
@@ -27,7 +28,7 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
-CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (FRAGILITY, INFLUENCE, ROAR, SHIFT)}
+CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (ATTACKS, FRAGILITY, INFLUENCE, ROAR, SHIFT)}
 
 
 def experiment(name: str) -> Experiment:

@@ -330,10 +330,20 @@ def test_degrees_have_their_captions():
 
 
 def test_variants_have_means_and_intervals():
-    rows = pd.DataFrame([{"variant": variant, "topk": mean + off, "center": 4.0}
+    rows = pd.DataFrame([{"question": "start", "variant": variant, "topk": mean + off, "center": 4.0}
                          for variant, mean in (("exact", 0.5), ("truncated", 0.2)) for off in SPREAD])
     cells = attacks.variant_table(rows, {"topk": "overlap", "center": "shift"}).data
     low, high = bootstrap(0.5 + SPREAD)
     assert list(cells) == ["variant", "overlap", "shift"] and cells.variant.tolist() == ["exact", "truncated"]
     assert cells.iloc[0].tolist() == ["exact", f"0.50 [{low:.2f}, {high:.2f}]", "4.00 [4.00, 4.00]"]
     assert low < 0.47 and cells.overlap[1].startswith("0.20 [")
+    both = attacks.variant_table(pd.concat([rows, rows.assign(question="twin", variant="beta 1")]), {"topk": "overlap"})
+    assert both.data.choice.tolist() == ["start of the mass-centre attack"] * 2 + ["softplus"]
+
+
+def test_maps_are_scored_beside_the_first():
+    drawn = torch.zeros(2, 4, 4)
+    drawn[0, 0, :2], drawn[1, 0, 1:3] = torch.tensor([2.0, 1.0]), torch.tensor([1.0, 2.0])
+    first, second = attacks.scored(drawn, [0, 7], 2)
+    assert first == "0 steps\noverlap 1.00\nrank corr. 1.00\nshift 0.0 px"
+    assert second.startswith("7 steps\noverlap 0.50\nrank corr. ") and second.endswith("shift 1.3 px")

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
+from fragility import metrics
 from lab.core.statistics import bootstrap
 from lab.drawing.maps import picture
 from lab.drawing.style import NAMES, PALETTE, legend_below
@@ -119,14 +121,37 @@ def degrees(maps: Sequence[Tensor], captions: Sequence[str]) -> Figure:
     return figure
 
 
-def variant_table(table: pd.DataFrame, columns: dict[str, str]) -> Styler:
-    """Means and 95 % bootstrap intervals of each variant; `columns` maps a column to its heading."""
+def scored(maps: Sequence[Tensor], steps: Sequence[int], k: int) -> list[str]:
+    """What the metrics say of each map (h, w) beside the first, below the steps that led to it."""
+    rows = torch.stack(list(maps))
+    clean = rows[:1].expand_as(rows)
+    scores = zip(metrics.topk_intersection(clean, rows, k), metrics.spearman(clean, rows),
+                 metrics.center_shift(clean, rows))
+    return [f"{count} steps\noverlap {overlap:.2f}\nrank corr. {rank:.2f}\nshift {shift:.1f} px"
+            for count, (overlap, rank, shift) in zip(steps, scores)]
+
+
+#: The choices of the published code, as a table names them.
+CHOICES = {"start": "start of the mass-centre attack", "random": "random signs", "output": "explained output",
+           "selection": "iterate that is kept", "twin": "softplus"}
+
+
+SCORES = {"topk": "overlap", "spearman": "rank correlation"}
+SHIFT = {"center": "centre shift (pixels)"}
+
+
+def variant_table(table: pd.DataFrame, columns: dict[str, str] = SCORES) -> Styler:
+    """Means and 95 % bootstrap intervals of each variant; `columns` maps a column to its heading.
+
+    Variants of several choices have the choice in front.
+    """
     rows = []
-    for variant, group in table.groupby("variant", sort=False):
-        cells = {}
+    for (choice, variant), group in table.groupby(["question", "variant"], sort=False):
+        cells = {"choice": CHOICES[choice], "variant": variant}
         for column, heading in columns.items():
             values = group[column].to_numpy(float)
             low, high = bootstrap(values)
             cells[heading] = f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
-        rows.append({"variant": variant, **cells})
-    return plain_table(pd.DataFrame(rows))
+        rows.append(cells)
+    several = table.question.nunique() > 1
+    return plain_table(pd.DataFrame(rows).drop(columns=[] if several else "choice"))
