@@ -61,3 +61,12 @@ def test_changes_draw_means_with_intervals_and_a_floor():
     assert np.allclose(line(axis, "identical to the left").get_xdata(), 1e-5) and axis.get_xscale() == "log"
     assert texts(axis.get_yticklabels()) == ["LRP (z rule)", "simple gradient"] and axis.yaxis_inverted()
     assert texts(figure.legends[0].get_texts()) == ["the same everywhere", "a kitten", "identical to the left"]
+
+
+def test_both_runs_stand_side_by_side():
+    known = {f"{run}.{kind}.{method}": {"text": f"{run} {kind}", "interval": "1 to 2" if run == "full" else ""}
+             for run in ("full", "live") for kind, method in (("change", "lrp"), ("ahead", "ig_zero"))}
+    drawn = shift.both_runs({**known, "live.images": {"text": "6", "interval": ""}}).data
+    assert drawn.to_numpy().tolist() == [
+        ["change under the uniform shift, %", "LRP (z rule)", "live change", "full change [1 to 2]"],
+        ["pairs that go the kitten's way, %", "IG, zero", "live ahead", "full ahead [1 to 2]"]]
