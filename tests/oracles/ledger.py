@@ -26,8 +26,8 @@ def frame(experiment):
     Where a parameter has a measured column's name (`precision`), the measured one is kept.
     """
     plain = RESULTS / f"{experiment}.json"
-    text = plain.read_text() if plain.exists() else lzma.open(f"{plain}.xz", "rt").read()
-    bodies = json.loads(text)
+    packed = plain.with_suffix(".json.xz")
+    bodies = json.loads(plain.read_bytes() if plain.exists() else lzma.decompress(packed.read_bytes()))
     newest = max(body["version"] for body in bodies)
     rows = []
     for body in bodies:
