@@ -7,7 +7,7 @@ cells, name -> `Cell`; a cell lies for or against where Student's test says so a
 
 import json
 import lzma
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -26,16 +26,15 @@ def frame(experiment):
     Where a parameter has a measured column's name (`precision`), the measured one is kept.
     """
     plain = RESULTS / f"{experiment}.json"
-    text = plain.read_text() if plain.exists() else lzma.open(f"{plain}.xz", "rt").read()
-    bodies = json.loads(text)
+    packed = plain.with_suffix(".json.xz")
+    bodies = json.loads(plain.read_bytes() if plain.exists() else lzma.decompress(packed.read_bytes()))
     newest = max(body["version"] for body in bodies)
-    parts = []
+    rows = []
     for body in bodies:
         if body["version"] == newest:
-            rows = pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"]).dropna(axis=1, how="all")
             scalars = {name: value for name, value in body["parameters"].items() if not isinstance(value, list)}
-            parts.append(rows.assign(**{name: value for name, value in scalars.items() if name not in rows}))
-    return pd.concat(parts, ignore_index=True)
+            rows += [scalars | dict(zip(body["table"]["columns"], row)) for row in body["table"]["rows"]]
+    return pd.DataFrame(rows)
 
 
 def sizes(rows, column="epsilon"):
@@ -68,39 +67,41 @@ def over_seeds(values):
     return values.groupby("seed").mean()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cell:
-    """Mean, number of units, two-sided p against the bound, and the side: +1 for the claim, -1 against."""
+    """Mean of n units, its 95 % interval by itself, two-sided p against the bound, side: +1 for the claim, else -1."""
 
     mean: float
+    low: float
+    high: float
     n: int
     p: float
     side: int
 
 
-def p_against(values, bound):
-    """Two-sided p of Student's test of the mean; values that are all the same are certain."""
-    if np.ptp(values) == 0:
-        return 1.0 if values[0] == bound else 0.0
-    return float(ttest_1samp(values, bound).pvalue)
-
-
 def above(values, bound=0.0):
+    """The mean of these units is above the bound; units that are all the same, or a single one, lie where they lie."""
     values = np.asarray(values, dtype=float)
-    return Cell(values.mean(), len(values), p_against(values, bound), 1 if values.mean() > bound else -1)
+    if np.ptp(values) == 0:
+        mean, (low, high), p = values[0], (values[0], values[0]), float(values[0] == bound)
+    else:
+        test = ttest_1samp(values, bound)
+        mean, (low, high), p = values.mean(), test.confidence_interval(0.95), test.pvalue
+    return Cell(float(mean), float(low), float(high), len(values), float(p), 1 if mean > bound else -1)
 
 
 def below(values, bound):
+    """The mean of these units is below the bound."""
     cell = above(values, bound)
-    return Cell(cell.mean, cell.n, cell.p, -cell.side)
+    return replace(cell, side=-cell.side)
 
 
 def within(values, margin):
     """Equality by two one-sided tests: inside, both must be passed; outside, the bound passed is tested two-sided."""
     low, high = above(values, -margin), below(values, margin)
     if abs(low.mean) < margin:
-        return Cell(low.mean, low.n, max(low.p, high.p) / 2, 1)
-    return Cell(low.mean, low.n, (low if low.mean < 0 else high).p, -1)
+        return replace(low, p=max(low.p, high.p) / 2, side=1)
+    return replace(low, p=(low if low.mean < 0 else high).p, side=-1)
 
 
 def decided(cells):

@@ -84,11 +84,11 @@ def keeping_tells_less_apart():
     return cells
 
 
-def toy(ranking, retrained, removed, side, bound):
-    """12 to 12d: the artificial problem, one hundred of them."""
+def toy(ranking, fitted_anew, counts, side, bound):
+    """12 to 12d: the artificial problem with so many inputs removed, over its hundred seeds."""
     rows = frame("toy")
-    rows = rows[(rows.ranking == ranking) & (rows.retrained == retrained)]
-    return {count: side(per(rows[rows.removed == count], "accuracy", "seed"), bound) for count in removed}
+    rows = rows[(rows.ranking == ranking) & (rows.retrained == fitted_anew)]
+    return {count: side(per(rows[rows.removed == count], "accuracy", "seed"), bound) for count in counts}
 
 
 CLAIMS = {
