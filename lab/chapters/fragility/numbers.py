@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lab.chapters.fragility import comparison, portraits
+from lab.chapters.fragility import comparison, portraits, unattacked
 from lab.chapters.fragility.figures import beside_paper
 from lab.chapters.fragility.reported import curve, reported_comparison
 from lab.core.frames import select
@@ -144,6 +144,29 @@ def photo_same(page: Page, attack: str, metric: str, method: str) -> Number:
     """The gradient's value at 8/255 on the photographs of another map, which has fewer of them."""
     return mean(on_same_images(photos(page, attack=attack, method="gradient"),
                                photos(page, attack=attack, method=method)), metric)
+
+
+def noise(page: Page, **where) -> pd.DataFrame:
+    """Published rows of random signs of 8/255 on all photographs that the network classifies correctly."""
+    return select(page.edition(unattacked.EXPERIMENT), **{"epsilon": "largest", "attack": "random_sign", **where})
+
+
+@number("noise.{metric}.deeplift.{reference}", metric=("topk",), reference=("black", "mean"))
+def noise_deeplift(page: Page, metric: str, reference: str) -> Number:
+    """Overlap of DeepLIFT's maps under random signs of 8/255, by its reference image, on all photographs."""
+    return mean(noise(page, method="deeplift", reference=reference), metric)
+
+
+@number("noise.{metric}.gradient", metric=("topk", "spearman", "center"))
+def noise_gradient(page: Page, metric: str) -> Number:
+    """Overlap, rank correlation or shift of the gradient's maps under random signs of 8/255, on all photographs."""
+    return mean(noise(page, method="gradient"), metric)
+
+
+@number("noise.images")
+def noise_images(page: Page) -> Number:
+    """Photographs that the network classifies correctly."""
+    return statistic(noise(page), lambda rows: rows.image.nunique())
 
 
 @number("photo.images.{method}", method=ALL)
