@@ -123,13 +123,11 @@ def side(page: Page, run: str, end: str) -> Number:
     return statistic(resized(page, run, side=end), lambda rows: int(rows.side.iloc[0]))
 
 
-@number("{run}.fall.{metric}.{attack}", run=("run", "photos"), metric=("spearman", "topk"),
-        attack=("random_sign", "topk"))
-def fall(page: Page, run: str, metric: str, attack: str) -> Number:
-    """How much less of a map stays at the largest size of the images than at the smallest: rank correlation, overlap of
-    the top."""
+@number("{run}.fall.{attack}", run=("run", "photos"), attack=("random_sign", "topk"))
+def fall(page: Page, run: str, attack: str) -> Number:
+    """How much lower the rank correlation is at the largest size of the images than at the smallest."""
     small, large = (resized(page, run, side=end, attack=attack) for end in ("smallest", "largest"))
-    return difference(small, large, metric)
+    return difference(small, large, "spearman")
 
 
 @number("photos.top", digits=2)

@@ -103,7 +103,8 @@ def hessian(page: Page, part: str) -> Number:
 def paper(page: Page, what: str) -> Number:
     """What we know of the paper's value: of the five, rank correlation, and rank correlation under random signs."""
     claims = {claim["id"]: claim for claim in read_yaml(folders.CLAIMS / "ghorbani.yaml")}
-    return sourced(claims[CLAIMS[what]]["reported"], f"claims/ghorbani.yaml, {CLAIMS[what]}, second-hand")
+    reported = claims[CLAIMS[what]]["reported"].partition(" at ")[0]        # its size is in the text
+    return sourced(reported, f"claims/ghorbani.yaml, {CLAIMS[what]}, second-hand")
 
 
 @number("flowers.images.{part}", part=("train", "test"))
