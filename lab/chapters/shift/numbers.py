@@ -16,7 +16,6 @@ PARAMETER = "a parameter of the run"
 FIXED = ("gradient_x_input", "lrp", "ig_zero")      # methods with a reference that stays
 REFIT = "pattern_attribution_refit_relu"            # patterns fitted anew by the printed estimator
 PAINTED = ("gradient_x_input", "ig_zero", "ig_black")
-REBUILT = ("guided_backprop", "pattern_net", "deep_taylor")
 INK = {"faint": "smallest", "strong": "largest"}
 
 
@@ -75,19 +74,19 @@ def likeness(page: Page, run: str, method: str) -> Number:
     return mean(painted(page, run, method=method), "likeness")
 
 
-@number("{run}.ahead.{method}", "%", run=RUNS, method=PAINTED)
+@number("{run}.ahead.{method}", "%", run=RUNS, method=("ig_zero", "ig_black"))
 def ahead(page: Page, run: str, method: str) -> Number:
     """Pairs of a pixel of the drawing in faint ink and one beside it in which the map is larger on the drawing."""
     return mean(painted(page, run, method=method), "ahead", scale=100)
 
 
-@number("{run}.rebuilt.change.{method}", "%", run=RUNS, method=REBUILT)
+@number("{run}.rebuilt.change.{method}", "%", run=RUNS, method=("guided_backprop", "deep_taylor"))
 def rebuilt_change(page: Page, run: str, method: str) -> Number:
     """Change of a map from a network to one of other weights and the same function."""
     return mean(main(page, run, shift=shifts.REBUILT, method=method), "relative", scale=100)
 
 
-@number("{run}.rebuilt.correlation.{method}", digits=3, run=RUNS, method=REBUILT)
+@number("{run}.rebuilt.correlation.{method}", digits=3, run=RUNS, method=("guided_backprop", "pattern_net"))
 def rebuilt_correlation(page: Page, run: str, method: str) -> Number:
     """Mean correlation of the maps of a network and of one of other weights and the same function."""
     return statistic(main(page, run, shift=shifts.REBUILT, method=method), lambda rows: rows.pearson.mean())
@@ -124,10 +123,10 @@ def reference_change(page: Page, run: str, method: str) -> Number:
     return mean(referred(page, run, method), "relative", scale=100)
 
 
-@number("{run}.reference.correlation.{method}", run=RUNS, method=tuple(references.PAIRS))
-def reference_correlation(page: Page, run: str, method: str) -> Number:
-    """Correlation of the two maps from two reference points."""
-    return mean(referred(page, run, method), "pearson")
+@number("full.reference.correlation.{method}", method=tuple(references.PAIRS))
+def reference_correlation(page: Page, method: str) -> Number:
+    """Correlation of the two maps of photographs from two reference points."""
+    return mean(referred(page, "full", method), "pearson")
 
 
 @number("tied", digits=2)
