@@ -127,7 +127,7 @@ def scored(maps: Sequence[Tensor], steps: Sequence[int], k: int) -> list[str]:
     clean = rows[:1].expand_as(rows)
     scores = zip(metrics.topk_intersection(clean, rows, k), metrics.spearman(clean, rows),
                  metrics.center_shift(clean, rows))
-    return [f"{count} steps\noverlap {overlap:.2f}\nrank corr. {rank:.2f}\nshift {shift:.1f} px"
+    return [f"{count} step{'s' * (count != 1)}\noverlap {overlap:.2f}\nrank corr. {rank:.2f}\nshift {shift:.1f} px"
             for count, (overlap, rank, shift) in zip(steps, scores)]
 
 

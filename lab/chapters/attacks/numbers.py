@@ -97,7 +97,8 @@ def gain(page: Page, end: str) -> Number:
 
 @number("cost.left.{way}", way=("few", "whole"))
 def cost_left(page: Page, way: str) -> Number:
-    """Overlap of integrated gradients in the live run after an attack in a direction found in this way."""
+    """Overlap of integrated gradients in the live run after an attack in the direction of two random points of the path
+    (few), or of all of them through the bluntest softplus (whole)."""
     return mean(live(page, question="cost", **WAYS[way]), "topk")
 
 
@@ -207,7 +208,8 @@ def photo_left(page: Page, method: str) -> Number:
 
 @number("photo.cost.left.{way}", way=tuple(WAYS))
 def photo_cost_left(page: Page, way: str) -> Number:
-    """Overlap of integrated gradients on photographs after an attack in a direction found in this way."""
+    """Overlap of integrated gradients on photographs after an attack in the direction of two random points of the path
+    (few), or of all of them through the bluntest softplus (whole) or the sharpest (sharp)."""
     return mean(photos(page, question="cost", **WAYS[way]), "topk")
 
 
