@@ -369,7 +369,7 @@ def test_own_networks(name):
 
 def test_torchvision_networks_normalise_inside():
     network = networks.load("squeezenet1_0")
-    mean = torch.tensor(networks.IMAGENET_MEAN)[None, :, None, None].expand(1, 3, 64, 64)
+    mean = torch.tensor(data.IMAGENET_MEAN)[None, :, None, None].expand(1, 3, 64, 64)
     assert torch.allclose(network(mean), network.network(torch.zeros(1, 3, 64, 64)), atol=1e-6)
 
 

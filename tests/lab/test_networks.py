@@ -7,7 +7,7 @@ import torch
 import torchvision.models
 from torchvision.transforms.functional import normalize
 
-from lab.material import networks
+from lab.material import data, networks
 
 
 @pytest.mark.parametrize("name", ["inception_v3", "googlenet", "resnet18", "efficientnet_v2_s"])
@@ -26,7 +26,7 @@ def test_logits_are_those_of_torchvisions_pipeline(name, monkeypatch):
 def test_a_network_with_another_normalisation():
     """efficientnet_v2_l's weights expect a half and a half; too large to be built twice here."""
     assert networks._normalisation("efficientnet_v2_l") == ([0.5] * 3, [0.5] * 3)
-    assert networks._normalisation("resnet50") == (list(networks.IMAGENET_MEAN), list(networks.IMAGENET_STD))
+    assert networks._normalisation("resnet50") == (list(data.IMAGENET_MEAN), list(networks.IMAGENET_STD))
 
 
 def test_efficientnet_lite():

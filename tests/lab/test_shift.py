@@ -9,7 +9,7 @@ from torch import nn
 from fragility import Normalised, attribution, shift
 from lab.chapters.shift import invariance, kittens, shifts
 from lab.core.store import Store
-from lab.material import networks
+from lab.material import data, networks
 
 torch.manual_seed(0)
 
@@ -100,7 +100,7 @@ def test_rules_see_the_untied_bias_as_a_bias():
 
 
 def test_resnet_with_an_arbitrary_shift():
-    model = Normalised(torchvision.models.resnet18(), networks.IMAGENET_MEAN, networks.IMAGENET_STD).eval().double()
+    model = Normalised(torchvision.models.resnet18(), data.IMAGENET_MEAN, networks.IMAGENET_STD).eval().double()
     x, m = torch.rand(2, 3, 64, 64, dtype=torch.float64), torch.randn(3, 64, 64, dtype=torch.float64)
     assert shift.agreement(model, shift.compensate(model, m), x, m).max() < 1e-12
     single = model.float()
