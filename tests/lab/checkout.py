@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from lab import cluster
-from lab.core import folders
+from lab.core import folders, profiles
 from lab.core.store import Store
 from tests.lab import slurm
 
@@ -47,9 +47,9 @@ def run(cell, store):
 EXPERIMENT = Experiment("trial", 1, Trial, lambda p: [{"number": number} for number in p.numbers],
                         lambda cell, store: {}, run, lambda cell: ({"number": -1}, Factor(1)), canary={})
 '''
-PROFILE = {"executor": "slurm", "jobs": 8, "keep-going": True, "rerun-incomplete": True, "scheduler": "greedy",
-           "rerun-triggers": ["mtime", "input"], "slurm-status-command": "squeue",
-           "slurm-init-seconds-before-status-checks": 5, "retries": 1}
+#: The profile that users get, but for times to wait.
+PROFILE = profiles.read_yaml(cluster.WORKFLOW / "profiles" / "slurm" / "config.yaml") | {
+    "slurm-init-seconds-before-status-checks": 5, "retries": 1}
 
 
 def require_snakemake() -> None:

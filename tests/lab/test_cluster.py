@@ -168,10 +168,11 @@ def test_a_grid_from_elsewhere_must_be_one_and_fit(store, tmp_path, monkeypatch)
 def test_a_dry_run_starts_nothing_and_counts_the_jobs(tmp_path):
     require_snakemake()
     checkout = Checkout(tmp_path, 0, 0, 0)
-    for place in ("local", "one-gpu"):
-        said = checkout.lab("cluster", "trial", "roar", "--profile", "edition", "--on", place, "--dry-run")
+    for place, names in (("local", ("trial", "roar")), ("one-gpu", ("trial",))):
+        said = checkout.lab("cluster", *names, "--profile", "edition", "--on", place, "--dry-run")
         jobs = dict(re.findall(r"^(\w+) +(\d+)$", said, re.M))
-        assert jobs == {"trial": "1", "trainings": "1", "rankings": "1", "roar": "1", "all": "1", "total": "5"}
+        made = ("trial", "trainings", "rankings", "roar") if "roar" in names else names
+        assert jobs == {**dict.fromkeys((*made, "all"), "1"), "total": str(len(made) + 1)}
     assert not checkout.runs() and not checkout.store.records("trial")
 
 

@@ -100,7 +100,7 @@ def test_a_job_out_of_time_gets_more_and_a_bad_cell_stops_no_other(long_run):
     (log,) = re.findall(r"Not finished: (.*)", said)
     assert "RuntimeError: told to fail" in Path(log).read_text()
     (slow,) = (job for job in checkout.runs()[0]["jobs"] if job["seconds"] >= SLOW)
-    starts = [block for block in checkout.log().split("\n[") if slow["id"] in block and "runtime=" in block]
-    assert [re.search(r"runtime=(\d+)", block)[1] for block in starts] == ["1", "2"]
+    started = rf"output: marks/trial/{slow['id']}\n(?:    .*\n)*?    resources: .*runtime=(\d+)"
+    assert re.findall(started, checkout.log()) == ["1", "2"]
     assert checkout.log().count("status is: 'TIMEOUT'") == 1
     assert checkout.runs()[0]["outcome"] == "incomplete"
