@@ -23,11 +23,11 @@ class Cell(NamedTuple):
     mean: float
     interval: tuple[float, float]
     n: int
-    p: float            #: Of the side that the mean lies on: that it is not there.
+    p: float            #: p of the test against the side that the mean lies on.
     for_claim: bool     #: Whether that side is the claim's.
     spread: float       #: Standard deviation over images or seeds.
     distance: float     #: From the mean to the claim's bound.
-    saturated: bool = False     #: Both sides have one and the same value in every unit: the score is at its end.
+    saturated: bool = False     #: Both sides have one and the same value in every unit, so the score is at its end.
 
 
 class Verdict(NamedTuple):
@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
     scale: str = ""
     support: str = ""
     caveat: str = ""    #: What the test cannot tell.
-    size: str = ""      #: Where the paper has numbers of these cells: how many lie in our intervals, and the others.
+    size: str = ""      #: How many of the paper's numbers of these cells lie in our intervals, and the others.
 
 
 def evaluate(test: dict, table: pd.DataFrame, paper: dict[str, float] | None = None) -> Verdict:

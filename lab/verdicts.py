@@ -29,7 +29,8 @@ def load() -> list[dict]:
 
 
 def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
-    """One row a claim: id, paper, statement, figure, reported, changes of its test, and what :class:`Verdict` says."""
+    """One row a claim: id, paper, statement, figure, reported, changes of its test, and what its
+    :class:`lab.evidence.Verdict` says."""
     store, rows = store or Store(), []
 
     @cache      # many claims look at the same records
