@@ -1,4 +1,4 @@
-"""Claims of the papers and their verdicts: computed from records, never typed."""
+"""Claims of the papers and their verdicts, which are computed from records."""
 
 from collections.abc import Callable
 from functools import cache
@@ -17,7 +17,7 @@ REPRODUCED, PARTLY, REFUTED, UNTESTED = "reproduced", "partly", "not reproduced"
 
 
 class Cell(NamedTuple):
-    """What a test measures in one cell: `n` images or seeds stand behind the interval."""
+    """What a test measures in one cell; the interval is over `n` images or seeds."""
 
     name: tuple
     mean: float
@@ -26,7 +26,7 @@ class Cell(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the records say of a claim: one interval a cell, the verdict over all, and how many support it."""
+    """What the records say of a claim: the verdict, an interval for each cell, and how many cells support it."""
 
     verdict: str
     measured: str = ""
@@ -48,32 +48,33 @@ def load() -> list[dict]:
 
 
 def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
-    """One row a claim: id, paper, statement, figure, reported, and what :class:`Verdict` says of it."""
+    """One row a claim: id, paper, statement, figure, reported, and the fields of its :class:`Verdict`."""
     store, rows = store or Store(), []
 
-    @cache      # many claims look at the same records
-    def known(experiment: str, scale: str) -> results.Measured:
-        return results.known(catalogue.experiment(experiment), scale, store if scale == profile else None)
+    @cache      # many claims use the same records
+    def measured_cells(experiment: str, scale: str) -> results.Measured:
+        return results.measured_cells(catalogue.experiment(experiment), scale, store if scale == profile else None)
 
     for claim in load():
-        judged = judge(claim, profile, known)
+        verdict = judge(claim, profile, measured_cells)
         shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported")}
         chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
-        rows.append({**shown, **judged._asdict(), "chapter": chapter or ""})
+        rows.append({**shown, **verdict._asdict(), "chapter": chapter or ""})
     return pd.DataFrame(rows)
 
 
-def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measured]) -> Verdict:
+def judge(claim: dict, profile: str, measured_cells: Callable[[str, str], results.Measured]) -> Verdict:
     """The verdict on one claim, at the largest scale that has records for it.
 
-    `known(experiment, scale)` gives them: at `profile` the store's and the published ones, at larger scales the
-    published ones alone. Scales may share cells; one whose records are a part of a smaller scale's is passed over.
+    `measured_cells(experiment, scale)` gives the records: at `profile` those of the store and the published ones, at
+    larger scales the published ones alone. Scales may share cells: a scale whose records are all among those of a
+    smaller scale, which has more, is passed over.
     """
     if "untested" in claim:
         return Verdict(UNTESTED, reason=claim["untested"], scale="no")
     experiment, lowest = claim["experiment"], PROFILES.index(profile)
     scales = PROFILES[lowest:]
-    measured = [known(experiment, scale) for scale in scales]
+    measured = [measured_cells(experiment, scale) for scale in scales]
     for place, scale in reversed(list(enumerate(scales))):
         table, found = measured[place]
         if any(found < smaller.found for smaller in measured[:place]):
@@ -84,12 +85,13 @@ def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measure
         if PROFILES.index(scale) < PROFILES.index(claim["scale"]):
             reason = f"needs the {claim['scale']} scale; for comparison, at the {scale} scale: "
             return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval, scale=scale)
-        return verdict._replace(scale=scale, measured_with_interval=verdict.measured_with_interval + _so_far(table))
+        text = verdict.measured_with_interval + _progress_note(table)
+        return verdict._replace(scale=scale, measured_with_interval=text)
     return Verdict(UNTESTED, reason=f"no records of {experiment} at the {profile} scale hold it", scale=profile)
 
 
-def _so_far(table: pd.DataFrame) -> str:
-    """A note where the scale's records are not complete yet."""
+def _progress_note(table: pd.DataFrame) -> str:
+    """How many of the scale's cells have records, where some are missing."""
     done, cells = table.attrs["done"], table.attrs["cells"]
     return "" if done == cells else f"; so far {done} of {cells} cells"
 
@@ -97,28 +99,28 @@ def _so_far(table: pd.DataFrame) -> str:
 def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
     """Apply a test to a tidy frame of records.
 
-    A test names a `column`, or a difference of two ("a - b"), and the cells it looks at; one interval is made for
-    each value of `each`:
+    A test names a `column`, or a difference of two ("a - b"), and selects rows; one interval is computed for each
+    value of the column `each`:
 
     * `where` with `below` or `above`: the mean lies on that side of the number. With `of` "smallest" every value
       has to, which needs no interval.
     * `larger` and `smaller`: the paired difference of two selections is above zero (or `margin`).
     * `between` (two selections) with `within`: the paired difference lies inside the tolerance.
 
-    `among` narrows the frame first. `one_of` {column: values} completes the selection that leaves the column open,
-    one cell a value. Values are paired and resampled `over` images, or over trainings ("seed"), which are few: then
-    the interval is Student's, its number of seeds shown, and a difference of two selections is first paired by image
-    where the records have images. Of several values an image or seed the mean counts, or with `of` their "range" or
-    standard "deviation"; `over` may then be several columns, whose combinations are the units.
+    `among` restricts the frame first. `one_of` {column: values} fills that column in the first selection that lacks it,
+    with one cell for each value. Values are paired and resampled `over` images, or over trainings ("seed"), which are
+    few: then the interval is Student's, the number of seeds is shown, and a difference of two selections is first
+    paired by image where the records have images. An image or seed with several values counts by their mean, or with
+    `of` by their "range" or standard "deviation"; `over` may then be several columns, whose combinations are the units.
     """
     table = _select(_with_column(_needed(test, table), test["column"]), test.get("among", {}))
     groups = table.groupby(test["each"]) if test.get("each") else [("", table)]
     interval = bootstrap if test.get("over", "image") == "image" else student
     cells = []
     for name, group in groups:
-        for value, one in _ones(test):
-            differences = _differences(one, group)
-            if differences.size:   # a group may hold only cells the test does not look at
+        for value, variant in _variants(test):
+            differences = _differences(variant, group)
+            if differences.size:   # a group may hold no row that the test selects
                 names = (*value, *(name if isinstance(name, tuple) else (name,)))
                 cells.append(Cell(names, differences.mean(), interval(differences), len(differences)))
     if not cells:
@@ -136,11 +138,13 @@ def evaluate(test: dict, table: pd.DataFrame) -> Verdict:
 
 
 def _needed(test: dict, table: pd.DataFrame) -> pd.DataFrame:
-    """The columns that a test looks at: records of LENS have eighty, and every selection copies all there are, and what
-    the table says of itself."""
-    sides = [test[name] for name in ("where", "larger", "smaller", "among", "one_of") if name in test]
+    """The columns that a test uses, without the frame's `attrs`.
+
+    Every selection copies all columns and `attrs`, and records of LENS have eighty columns.
+    """
+    selections = [test[name] for name in ("where", "larger", "smaller", "among", "one_of") if name in test]
     named = {"image", "seed", *test["column"].split(" - ")}
-    named |= {name for side in [*sides, *test.get("between", [])] for name in side}
+    named |= {name for selection in [*selections, *test.get("between", [])] for name in selection}
     for columns in (test.get("each", []), test.get("over", [])):
         named |= {columns} if isinstance(columns, str) else set(columns)
     part = table[[name for name in table.columns if name in named]]
@@ -149,26 +153,26 @@ def _needed(test: dict, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_column(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The table with a column of that name; "a - b" is the difference of two that it has."""
+    """The table with a column of that name, which for "a - b" is the difference of its columns a and b."""
     first, minus, second = column.partition(" - ")
     return table.assign(**{column: table[first].astype(float) - table[second].astype(float)}) if minus else table
 
 
 def _with_trainings(test: dict, cells: list[Cell]) -> str:
-    """Means and intervals; where they are not over images, how many units each stands on, once if all have as many."""
+    """Means and intervals; where these are not over images, also the number of units, once if equal for all cells."""
     over, counts = test.get("over", "image"), {cell.n for cell in cells}
     unit = f"{over}s" if isinstance(over, str) else "groups of trainings"
-    alike = over == "image" or len(counts) == 1
+    same_n = over == "image" or len(counts) == 1
 
     def text(cell: Cell) -> str:
         low, high = cell.interval
-        return f"{cell.mean:.3g} [{low:.3g}, {high:.3g}]" + ("" if alike else f", n = {cell.n} {unit}")
+        return f"{cell.mean:.3g} [{low:.3g}, {high:.3g}]" + ("" if same_n else f", n = {cell.n} {unit}")
 
-    return _listed(cells, text) + (f"; n = {cells[0].n} {unit}" if alike and over != "image" else "")
+    return _listed(cells, text) + (f"; n = {cells[0].n} {unit}" if same_n and over != "image" else "")
 
 
-def _ones(test: dict) -> list[tuple[tuple, dict]]:
-    """The test as it is; with `one_of`, one test a value, put where a selection leaves its column open."""
+def _variants(test: dict) -> list[tuple[tuple, dict]]:
+    """The test itself; with `one_of`, a test for each value, which fills the column in the selection that lacks it."""
     if "one_of" not in test:
         return [((), test)]
     (column, values), = test["one_of"].items()
@@ -177,7 +181,7 @@ def _ones(test: dict) -> list[tuple[tuple, dict]]:
 
 
 def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
-    """The numbers whose mean is judged: values of a selection, or paired differences of two."""
+    """The numbers whose mean is tested: values of a selection, or paired differences of two."""
     if "where" in test:
         rows = _select(group, test["where"])
         if test.get("of") == "smallest":
@@ -186,19 +190,19 @@ def _differences(test: dict, group: pd.DataFrame) -> np.ndarray:
     first, second = test["between"] if "between" in test else (test["larger"], test["smaller"])
     one, other = _select(group, first), _select(group, second)
     if "image" in group and test.get("over") == "seed" and "of" not in test:
-        # Of trainings that were judged by images, too, the images that both sides have are compared first.
+        # Where trainings were measured image by image, first compare the images that both sides have.
         paired = {**test, "over": ["seed", "image"]}
         return (_units(paired, one) - _units(paired, other)).dropna().groupby("seed").mean().to_numpy(float)
     return (_units(test, one) - _units(test, other)).dropna().to_numpy(float)
 
 
-_OF = {"mean": lambda values: values.mean(), "range": lambda values: values.max() - values.min(),
+_STATISTICS = {"mean": lambda values: values.mean(), "range": lambda values: values.max() - values.min(),
        "deviation": lambda values: values.std()}
 
 
 def _units(test: dict, rows: pd.DataFrame) -> pd.Series:
-    """One number an image, seed or whatever the test is over."""
-    return _OF[test.get("of", "mean")](rows.groupby(test.get("over", "image"))[test["column"]])
+    """One number for each unit that the test is over: an image, a seed or a combination."""
+    return _STATISTICS[test.get("of", "mean")](rows.groupby(test.get("over", "image"))[test["column"]])
 
 
 _PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": -1}
@@ -207,7 +211,7 @@ _PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest":
 def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
     """Rows whose columns have the given values; a number may be a place of `_PLACES`, such as 'largest'.
 
-    Places are those of the whole group: with some cells missing, the largest there is need not be the largest asked.
+    Places are counted in the whole group: where cells are missing, its largest value may not be that of the grid.
     """
     chosen = np.ones(len(group), dtype=bool)
     for column, value in where.items():
@@ -219,7 +223,7 @@ def _select(group: pd.DataFrame, where: dict) -> pd.DataFrame:
 
 
 def _side(test: dict, interval: tuple[float, float]) -> int:
-    """+1 where the interval lies on the claim's side, -1 on the other, 0 where it is open."""
+    """+1 where the interval lies on the claim's side, -1 where on the other, 0 where it covers the border."""
     low, high = interval
     if "within" in test:
         inside, outside = max(abs(low), abs(high)) <= test["within"], min(abs(low), abs(high)) > test["within"]

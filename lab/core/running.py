@@ -1,4 +1,4 @@
-"""Compute the cells that the store lacks, collect their records as a frame, and estimate what a grid costs."""
+"""Compute the cells that the store lacks, collect their records in a frame, and estimate what a grid costs."""
 
 import time
 from collections import deque
@@ -15,18 +15,18 @@ from lab.core.store import Record, Store, canonical
 
 
 class Failed(ValueError):
-    """Cells that could not be computed, each with its error, when all others are."""
+    """Some cells could not be computed, all others are; the message gives the error of each."""
 
 
 def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, progress: bool = True,
               keep_going: bool = False) -> list[Record]:
-    """Records of the cells in order; what the store has is not computed again. A bar shows the missing ones.
+    """Records of the cells in order, computed where the store has none; a progress bar counts the missing ones.
 
-    With `keep_going` a cell that fails is left for the end: the others are computed first, then Failed names it.
+    A cell that fails stops the run; with `keep_going` the others are computed first, and then Failed is raised.
     """
     failures = []
     cells = list(cells)
-    records = [experiment.known(cell, store) for cell in cells]
+    records = [experiment.stored(cell, store) for cell in cells]
     missing = [place for place, record in enumerate(records) if record is None]
     if missing:
         store.require_writable()
@@ -40,8 +40,8 @@ def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, pr
                 if not keep_going:
                     raise
                 failures.append(f"{canonical(cells[place])}: {type(error).__name__}: {error}")
-            clock.tick(time.perf_counter() - start)
-            bar.set_postfix_str(f"about {bar.format_interval(clock.left())} left", refresh=False)
+            clock.finished(time.perf_counter() - start)
+            bar.set_postfix_str(f"about {bar.format_interval(clock.remaining())} left", refresh=False)
     if failures:
         raise Failed(f"{len(failures)} of {len(missing)} cells of {experiment.name} failed; the others are done.\n"
                      + "\n".join(failures))
@@ -52,34 +52,35 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix
 
 
 class Clock:
-    """How long the rest of a grid takes: a cell as long as those before it of the same sketch, by their factors.
+    """Estimates how long the rest of a grid takes, from the cells that are finished.
 
-    Cells may differ a hundredfold, so a mean over all would mislead; it stands in for sketches not yet met.
+    Cells of one sketch take a time in proportion to their factors, but others may differ a hundredfold. So the seconds
+    for each unit of cost are averaged sketch by sketch; a sketch of which no cell is finished gets the mean over all.
     """
 
     def __init__(self, sketches: Iterable[tuple[dict, Factor]]):
-        self.waiting = deque((canonical(tiny), factor.time) for tiny, factor in sketches)
-        self.met: dict[str, tuple[float, float]] = {}       # sketch -> seconds so far, cost so far
+        self.sketches = deque((canonical(tiny), factor.time) for tiny, factor in sketches)
+        self.spent: dict[str, tuple[float, float]] = {}      # sketch -> seconds and cost of its finished cells
 
-    def tick(self, seconds: float) -> None:
-        """The next cell took so many seconds."""
-        kind, cost = self.waiting.popleft()
-        before = self.met.get(kind, (0.0, 0.0))
-        self.met[kind] = (before[0] + seconds, before[1] + cost)
+    def finished(self, seconds: float) -> None:
+        """Note that the next cell took so many seconds."""
+        sketch, cost = self.sketches.popleft()
+        seconds_before, cost_before = self.spent.get(sketch, (0.0, 0.0))
+        self.spent[sketch] = (seconds_before + seconds, cost_before + cost)
 
-    def left(self) -> float:
-        """Seconds, once a cell is done."""
-        spent, done = map(sum, zip(*self.met.values()))
-        usual = spent / done if done else 0.0               # sketches may say that a cell costs nothing
-        rates = {kind: seconds / cost for kind, (seconds, cost) in self.met.items() if cost}
-        return sum(cost * rates.get(kind, usual) for kind, cost in self.waiting)
+    def remaining(self) -> float:
+        """Estimated seconds; at least one cell must be finished."""
+        seconds, cost = map(sum, zip(*self.spent.values()))
+        mean_rate = seconds / cost if cost else 0.0         # a sketch may say that its cells cost nothing
+        rates = {sketch: seconds / cost for sketch, (seconds, cost) in self.spent.items() if cost}
+        return sum(cost * rates.get(sketch, mean_rate) for sketch, cost in self.sketches)
 
 
 def collect(experiment: Experiment, parameters: dict | Parameters, store: Store | None = None, *,
             progress: bool = True) -> pd.DataFrame:
-    """One tidy frame of all cells: each cell's table, with its parameters as columns.
+    """One tidy frame of all cells, computed where records are missing: their tables, with parameters as columns.
 
-    `parameters` may be a notebook's whole set; the experiment takes its own.
+    `parameters` may be all of a notebook's; the experiment picks its own.
     """
     if not isinstance(parameters, Parameters):
         parameters = experiment.pick(parameters)
@@ -87,9 +88,9 @@ def collect(experiment: Experiment, parameters: dict | Parameters, store: Store 
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One tidy frame of records, their parameters as columns; empty without any.
+    """One tidy frame of records, with their parameters as columns; empty where there are no records.
 
-    What was measured hides a parameter of its name: `precision` is LENS precision, where there is one.
+    A measured column hides a parameter of the same name: `precision` is LENS precision where that was measured.
     """
     groups: dict[tuple, list[tuple[int, Record]]] = {}     # of the same columns and parameters: one table at once
     for place, record in enumerate(records):
@@ -115,8 +116,7 @@ def _plain(value):
 
 
 class Plan(NamedTuple):
-    """What a grid costs: all cells, those that are published, those that are missing, and the missing ones' trainings,
-    hours and gigabytes."""
+    """How many cells a grid has, and what the missing ones cost: trainings, hours and gigabytes."""
 
     cells: int
     published: int
@@ -127,12 +127,14 @@ class Plan(NamedTuple):
 
 
 def plan(experiment: Experiment, cells: list[dict], store: Store, published: frozenset[str] = frozenset()) -> Plan:
-    """Estimate a grid from a short measurement: `sketch` gives a tiny version of a cell and how many times
-    dearer the cell is. Cells that differ only in what does not change their cost are measured once, in a second run:
-    the first one reads the data and makes what cells share. `published` holds keys of records that need not be made."""
+    """Estimate what the missing cells of a grid cost, by computing the sketch of each kind of cell.
+
+    Cells that share a sketch are measured once, in its second run: the first one reads the data and makes what cells
+    share. `published` holds the keys of records that need not be made.
+    """
     keys = [experiment.key(cell, store) for cell in cells]
-    waiting = [(cell, key) for cell, key in zip(cells, keys) if key not in published]
-    missing = [cell for cell, key in waiting if store.get(experiment.name, key) is None]
+    unpublished = [(cell, key) for cell, key in zip(cells, keys) if key not in published]
+    missing = [cell for cell, key in unpublished if store.get(experiment.name, key) is None]
     seconds, size, measured = 0.0, 0, {}
     for cell in missing:
         tiny, factor = experiment.sketch(cell)
@@ -144,5 +146,5 @@ def plan(experiment: Experiment, cells: list[dict], store: Store, published: fro
             measured[kind] = time.perf_counter() - start, sum(t.numel() * t.element_size() for t in tensors.values())
         seconds += factor.time * measured[kind][0]
         size += factor.size * measured[kind][1]
-    return Plan(len(cells), len(cells) - len(waiting), len(missing), sum(map(experiment.trains, missing)),
+    return Plan(len(cells), len(cells) - len(unpublished), len(missing), sum(map(experiment.trains, missing)),
                 seconds / 3600, size / 1e9)

@@ -12,7 +12,7 @@ from fragility.passes import predict
 from fragility.training import robust
 from lab.core import folders
 from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for
-from lab.core.parameters import PRECISIONS, Precision, Several, grids, one_of
+from lab.core.parameters import PRECISIONS, Precision, SeveralGrids, grids, one_of
 from lab.core.store import Store, weights_fingerprint
 from lab.material import data, networks
 from lab.trained import natural
@@ -24,7 +24,7 @@ _NEEDED = {"natural": _EVERY, "pgd": (*_EVERY, "robust_epochs")}
 _FINE = (*_EVERY, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points", "fine_precision")
 
 
-class Robust(Several):
+class Robust(SeveralGrids):
     """Which networks, and how they are trained; the dictionaries go by data set.
 
     `balls` holds the largest change, the steps and the length of a step of PGD in training. IG-NORM and

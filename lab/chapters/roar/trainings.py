@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fragility import training
 from lab.core.experiment import Experiment, Factor, Outcome, device
-from lab.core.parameters import Several, grids, one_of
+from lab.core.parameters import SeveralGrids, grids, one_of
 from lab.core.store import Store, fingerprint
 from lab.material import data, networks
 
@@ -21,7 +21,7 @@ AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": trai
                  "crop": training.RandomCrop()}
 
 
-class Recipe(Several):
+class Recipe(SeveralGrids):
     """Data, network and how it is trained: what every training of the benchmark has in common."""
 
     data_set: data.DataSetInParts
