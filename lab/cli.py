@@ -179,4 +179,5 @@ def doctor():
                            "FRAGILITY_DATA": os.environ.get("FRAGILITY_DATA", "not set")}, indent=1))
     for folder in folders.data_roots():
         click.echo(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else 'missing'}")
-    click.echo("Embedded, always there: mnist-5k. Networks trained on the spot: " + ", ".join(networks.OWN) + ".")
+    click.echo("Embedded, always there: mnist-5k. Networks trained on the spot: "
+               f"{', '.join(networks.ARCHITECTURES)}.")

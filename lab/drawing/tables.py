@@ -6,11 +6,11 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 VERDICT_MARKS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not tested here": "–"}
-FOLDED = 6      # lines from which a list shows only how many of its cells are for a claim
+FOLD_FROM = 6      # semicolons from which a list is folded into the number of cells for and against the claim
 
 
 def ledger_table(ledger: pd.DataFrame) -> Styler:
-    """Claims, one a row; a mark beside each verdict, so that it does not hang on colour. Long lists are folded."""
+    """Claims, one a row; a mark beside each verdict, so that colour is not needed. Long lists are folded."""
     def lines(text: str) -> str:
         return "".join(f"<div>{line}</div>" for line in escape(text).split("; "))
 
@@ -19,7 +19,7 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
 
     def measured(row) -> str:
         text = row.measured_with_interval or row.reason
-        long = row.support and text.count("; ") >= FOLDED
+        long = row.support and text.count("; ") >= FOLD_FROM
         return f"<details><summary>{row.support}</summary>{lines(text)}</details>" if long else lines(text)
 
     def verdict(row) -> str:
