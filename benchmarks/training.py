@@ -55,12 +55,12 @@ class Cell:
         self.train, self.test = (part._replace(images=part.images[:images], labels=part.labels[:images])
                                  for part in (self.train, self.test))
         # Edges rank the pixels without a network; the cost of rankings is no part of a cell.
-        self.scores = {split: attribution.sobel(data.unit(part.images)) for split, part in
+        self.scores = {split: attribution.sobel(training.as_float(part.images)) for split, part in
                        (("train", self.train), ("test", self.test))}
-        self.fill = round(255 * data.unit(self.train.images).mean().item())
+        self.fill = round(255 * training.as_float(self.train.images).mean().item())
 
     def ours(self, seed=0):
-        images = {split: (255 * removal.degrade(data.unit(getattr(self, split).images), scores, self.fraction,
+        images = {split: (255 * removal.degrade(training.as_float(getattr(self, split).images), scores, self.fraction,
                                                 fill=self.fill / 255)).round().to(torch.uint8)
                   for split, scores in self.scores.items()}
         model = training.train(fresh(seed), images["train"], self.train.labels, epochs=EPOCHS, batch_size=BATCH,

@@ -23,7 +23,7 @@ NUMBERS = Path("notebooks") / "numbers"     # of each chapter, beside the pages
 
 
 def notebooks() -> list[str]:
-    """Names of the notebooks in the table of contents, in its order; numbers are collected last."""
+    """Names of the notebooks in the table of contents, in its order."""
     toc = yaml.safe_load((folders.ROOT / "_toc.yml").read_text())
     return [Path(page).name for page in _pages(toc) if page.startswith("notebooks/")]
 
@@ -50,12 +50,12 @@ def make(profile: str = "quick", only: str | None = None) -> Path:
     checks.choice("Profile", profile, profiles.PROFILES)
     chosen = [checks.choice("Notebook", only, names)] if only else names
     changes = {name: profiles.overrides(name, profile) for name in chosen}   # mistakes show before hours of work
-    fresh = profile == "quick" and "FRAGILITY_STORE" not in os.environ
-    if fresh:
+    temporary = profile == "quick" and "FRAGILITY_STORE" not in os.environ
+    if temporary:
         os.environ["FRAGILITY_STORE"] = str(folders.fresh_store())
     if profile == "quick":
         os.environ.pop("FRAGILITY_DATA", None)
-    folders.settle()      # notebooks run in their own folder
+    folders.make_absolute()     # notebooks run in a folder of their own
     try:
         for position, name in enumerate(chosen, 1):
             print(f"[{position}/{len(chosen)}] {name}", flush=True)
@@ -63,7 +63,7 @@ def make(profile: str = "quick", only: str | None = None) -> Path:
         stage()
         build()
     finally:
-        if fresh:
+        if temporary:
             shutil.rmtree(os.environ.pop("FRAGILITY_STORE"), ignore_errors=True)
     return folders.BOOK_HTML / "index.html"
 
@@ -91,7 +91,7 @@ def run(name: str, changes: dict) -> float:
 
 
 def _tidy(notebook, seconds: float) -> None:
-    """Drop what papermill and progress bars leave, and what differs from run to run for no reason."""
+    """Remove the traces of papermill and of progress bars, which differ from run to run; keep the seconds."""
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}, "fragility": {"seconds": round(seconds, 1)}}
     for cell in notebook.cells:
@@ -102,8 +102,8 @@ def _tidy(notebook, seconds: float) -> None:
 
 
 def stage() -> None:
-    """Copy prose and settings beside the executed notebooks, and write out their numbers; a notebook not run now is
-    taken as committed."""
+    """Copy prose and settings beside the executed notebooks, and write out their numbers; of a notebook not run now,
+    the committed version."""
     for part in ("book", "claims"):
         shutil.copytree(folders.ROOT / part, folders.STAGE / part, dirs_exist_ok=True)
     for part in ("_config.yml", "_toc.yml"):
@@ -121,7 +121,7 @@ def stage() -> None:
 
 def build() -> None:
     """Build the staged tree; every warning is an error. ValueError where it fails."""
-    # Not the script on the PATH: this environment's own, however Python was started.
+    # Jupyter Book of this Python environment, not a script of that name on the PATH.
     start = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", start, "build", str(folders.STAGE), "--path-output",
                str(folders.BUILD / "book"), "-W", "-n", "--keep-going", "--all", "-q"]
@@ -132,16 +132,16 @@ def build() -> None:
 
 
 def status(profile: str) -> pd.DataFrame:
-    """What this copy was made with: date, scale, versions, device."""
-    about = surroundings()
-    rows = {"made on": date.today().isoformat(), "scale": profile, "fragility": __version__, **about["versions"],
+    """What this copy of the book was made with: date, scale, versions, device."""
+    made_with = surroundings()
+    rows = {"made on": date.today().isoformat(), "scale": profile, "fragility": __version__, **made_with["versions"],
             **{name: version(name) for name in ("jupyter-book", "papermill", "matplotlib")},
-            "device": about["device"], "threads": about["threads"], "commit": about["commit"]}
+            "device": made_with["device"], "threads": made_with["threads"], "commit": made_with["commit"]}
     return pd.DataFrame({"what": list(rows), "value": [str(value) for value in rows.values()]})
 
 
 def times() -> pd.DataFrame:
-    """Seconds of each notebook of the table of contents in the staged run, else in the committed one."""
+    """Seconds that each notebook took in the staged run, else in the committed one."""
     rows = []
     for name in notebooks():
         staged, committed = (folder / f"{name}.ipynb" for folder in (folders.STAGE / "notebooks", folders.NOTEBOOKS))

@@ -19,7 +19,7 @@ from lab.core.numbers import Chapter
 from lab.core.store import canonical
 from lab.trained import natural, robust
 
-EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
+EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     natural.EXPERIMENT, comparison.EXPERIMENT, comparison.SMALL, unattacked.EXPERIMENT,
     patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT, references.EXPERIMENT,
     references.SHOWN, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT,
@@ -28,37 +28,38 @@ EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
-CHAPTERS: dict[str, Chapter] = {one.notebook: one for one in (ATTACKS, FRAGILITY, INFLUENCE, ROAR, SHIFT)}
+CHAPTERS: dict[str, Chapter] = {each.notebook: each for each in (ATTACKS, FRAGILITY, INFLUENCE, ROAR, SHIFT)}
 
 
 def experiment(name: str) -> Experiment:
-    """The experiment of a name; ValueError lists the names."""
+    """The experiment of that name; ValueError lists the names where there is none."""
     return EXPERIMENTS[checks.choice("Experiment", name, EXPERIMENTS)]
 
 
 def with_sources(names: Collection[str], profile: str) -> list[tuple[Experiment, list[dict]]]:
-    """The experiments' cells at a profile, and before them those of all that they read, each after its own sources."""
-    tops = [experiment(name) for name in names]
-    cells = {top.name: {canonical(cell): cell for cell in top.cells(top.at(profile))} for top in tops}
+    """The cells of experiments at a profile, and before them those of every experiment that these read, in an order in
+    which they can be computed."""
+    readers = [experiment(name) for name in names]
+    cells = {reader.name: {canonical(cell): cell for cell in reader.cells(reader.at(profile))} for reader in readers}
 
     def visit(reader: Experiment) -> None:
         for source in map(experiment, reader.reads):
             if source.serves is None:
-                asked = source.cells(source.at(profile))
+                needed = source.cells(source.at(profile))
             else:
-                asked = [one for cell in cells[reader.name].values() for one in source.serves(cell)]
-            cells.setdefault(source.name, {}).update({canonical(cell): cell for cell in asked})
+                needed = [served for cell in cells[reader.name].values() for served in source.serves(cell)]
+            cells.setdefault(source.name, {}).update({canonical(cell): cell for cell in needed})
             visit(source)
 
-    for top in tops:
-        visit(top)
-    ordered = sorted((experiment(one) for one, asked in cells.items() if asked or one in names), key=_depth)
-    return [(one, list(cells[one.name].values())) for one in ordered]
+    for reader in readers:
+        visit(reader)
+    ordered = sorted((experiment(other) for other, needed in cells.items() if needed or other in names), key=_depth)
+    return [(each, list(cells[each.name].values())) for each in ordered]
 
 
-def _depth(one: Experiment) -> int:
-    """How many experiments in a row have to come before this one."""
-    return 1 + max((_depth(experiment(name)) for name in one.reads), default=-1)
+def _depth(reader: Experiment) -> int:
+    """Length of the longest chain of experiments that this one reads, directly or not."""
+    return 1 + max((_depth(experiment(name)) for name in reader.reads), default=-1)
 
 
 def chapter(notebook: str) -> Chapter:

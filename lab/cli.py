@@ -22,8 +22,8 @@ from lab.material import networks
 PROFILE = click.option("--profile", type=click.Choice(profiles.PROFILES), default="quick", show_default=True)
 
 
-def sentences(command):
-    """For commands of the book: show the package's ValueErrors as a sentence; another library's keeps its traceback."""
+def errors_as_sentences(command):
+    """Show a ValueError of this repository as a sentence; one of another library keeps its traceback."""
     @functools.wraps(command)
     def run(*args, **kwargs):
         try:
@@ -32,7 +32,7 @@ def sentences(command):
         except ValueError as error:
             *_, (frame, _) = traceback.walk_tb(error.__traceback__)
             if frame.f_globals["__name__"].partition(".")[0] not in ("fragility", "lab"):
-                raise       # nobody wrote it for a reader, and without the place it could not be mended
+                raise       # its text was not written for users, and without the traceback nobody could find the cause
             raise click.ClickException(str(error)) from error
     return run
 
@@ -46,7 +46,7 @@ def main():
 @main.command("book")
 @PROFILE
 @click.option("--only", metavar="NAME", help="Run this notebook alone.")
-@sentences
+@errors_as_sentences
 def build_book(profile, only):
     """Run the notebooks, stage them, build the book."""
     start = time.perf_counter()
@@ -60,67 +60,70 @@ def _opener() -> str:
 
 
 @main.command()
-@click.argument("experiment")
+@click.argument("name", metavar="EXPERIMENT")
 @PROFILE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: digest, cells, hours, memory, … of each.")
-@sentences
-def plan(experiment, profile, as_json):
+@errors_as_sentences
+def plan(name, profile, as_json):
     """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here.
 
     A record that is published counts as done.
     """
-    wanted = catalogue.with_sources([experiment], profile)
+    wanted = catalogue.with_sources([name], profile)
     if as_json:
-        click.echo(json.dumps([{"experiment": one.name, "profile": profile, "grid": one.digest(cells),
-                                **costs.plan(one, cells, Store(), results.published_keys(one))._asdict()}
-                               for one, cells in wanted], indent=1))
+        click.echo(json.dumps([{"experiment": experiment.name, "profile": profile, "grid": experiment.digest(cells),
+                                **_estimate(experiment, cells)._asdict()} for experiment, cells in wanted], indent=1))
         return
     hours = gigabytes = 0.0
-    for one, cells in wanted:
-        estimate = costs.plan(one, cells, Store(), results.published_keys(one))
+    for experiment, cells in wanted:
+        estimate = _estimate(experiment, cells)
         trained = f" ({estimate.trainings} of these train a network)" if estimate.trainings else ""
         done = f", {estimate.published} published" if estimate.published else ""
-        click.echo(f"{one.name} at the {profile} scale: {estimate.cells} cells{done}, {estimate.missing} of them "
-                   f"missing{trained}; about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
+        click.echo(f"{experiment.name} at the {profile} scale: {estimate.cells} cells{done}, {estimate.missing} of "
+                   f"them missing{trained}; about {estimate.hours:.2g} hours and {estimate.gigabytes:.2g} GB here.")
         hours, gigabytes = hours + estimate.hours, gigabytes + estimate.gigabytes
     if len(wanted) > 1:
         click.echo(f"In all about {hours:.2g} hours and {gigabytes:.2g} GB, if one process does it.")
 
 
+def _estimate(experiment: Experiment, cells: list[dict]) -> costs.Plan:
+    return costs.plan(experiment, cells, Store(), results.published_keys(experiment))
+
+
 @main.command()
-@click.argument("experiment")
+@click.argument("name", metavar="EXPERIMENT")
 @PROFILE
 @click.option("--cells", metavar="FIRST:LAST", help="Only these cells, counted from 0, the last one excluded.")
 @click.option("--grid", "digest", metavar="DIGEST", help="Refuse any other grid than this, named by plan --json.")
 @click.option("--for", "readers", metavar="NAME", multiple=True, help="The cells that this experiment reads of it.")
 @click.option("--keep-going", is_flag=True, help="Where a cell fails, compute the others; exit with 1.")
 @click.option("--mark", type=click.Path(path_type=Path), help="Write this file when all of these cells are there.")
-@sentences
-def sweep(experiment, profile, cells, digest, readers, keep_going, mark):
+@errors_as_sentences
+def sweep(name, profile, cells, digest, readers, keep_going, mark):
     """Compute the records of an EXPERIMENT that are neither published nor in the store."""
-    one, store, start = catalogue.experiment(experiment), Store(), time.time()
-    grid = _grid(one, profile, readers)
-    if digest and digest != one.digest(grid):
-        raise ValueError(f"The grid of {experiment} at the {profile} scale is {one.digest(grid)} now and no longer "
+    experiment, store, start = catalogue.experiment(name), Store(), time.time()
+    grid = _grid(experiment, profile, readers)
+    if digest and digest != experiment.digest(grid):
+        raise ValueError(f"The grid of {name} at the {profile} scale is {experiment.digest(grid)} now and no longer "
                          f"{digest}: its cells or its version have changed. Plan it again.")
-    chosen, done = grid[_cells(cells, len(grid))], results.published_keys(one)
-    wanted = [cell for cell in chosen if not done or one.key(cell, store) not in done]
-    running.run_cells(one, wanted, store, keep_going=keep_going)
+    chosen, published = grid[_cells(cells, len(grid))], results.published_keys(experiment)
+    wanted = [cell for cell in chosen if not published or experiment.key(cell, store) not in published]
+    running.run_cells(experiment, wanted, store, keep_going=keep_going)
     if mark:
         runs.mark(mark, start)
-    published = f"{len(chosen) - len(wanted)} more are published, and " if len(wanted) < len(chosen) else ""
-    click.echo(f"{published}{len(wanted)} of {len(grid)} cells of {experiment} are in the store {folders.store()}.")
+    more = f"{len(chosen) - len(wanted)} more are published, and " if len(wanted) < len(chosen) else ""
+    click.echo(f"{more}{len(wanted)} of {len(grid)} cells of {name} are in the store {folders.store()}.")
 
 
-def _grid(one: Experiment, profile: str, readers: tuple[str, ...]) -> list[dict]:
-    """The experiment's own cells, or those that are asked for by others' cells."""
+def _grid(experiment: Experiment, profile: str, readers: tuple[str, ...]) -> list[dict]:
+    """The experiment's own cells, or those that the cells of `readers` need."""
     if not readers:
-        return one.cells(one.at(profile))
-    asked = {each.name: cells for each, cells in catalogue.with_sources(readers, profile)}
-    if one.name not in asked:
-        raise ValueError(f"{' and '.join(readers)} at the {profile} scale read nothing of {one.name}, only of "
-                         f"{', '.join(asked)}.")
-    return asked[one.name]
+        return experiment.cells(experiment.at(profile))
+    needed = {each.name: cells for each, cells in catalogue.with_sources(readers, profile)}
+    if experiment.name not in needed:
+        raise ValueError(f"{' and '.join(readers)} at the {profile} scale read nothing of {experiment.name}, only of "
+                         f"{', '.join(needed)}.")
+    return needed[experiment.name]
 
 
 def _cells(text: str | None, count: int) -> slice:
@@ -140,7 +143,7 @@ MINUTES = click.option("--minutes-per-job", "minutes", type=click.FloatRange(0, 
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @PROFILE
 @MINUTES
-@sentences
+@errors_as_sentences
 def show_grid(names, profile, minutes):
     """Cut what is missing of experiments, and of those they read, into jobs: JSON for workflow/Snakefile."""
     click.echo(json.dumps(_cut(names, profile, minutes), indent=1))
@@ -159,7 +162,7 @@ def _cut(names, profile: str, minutes: float) -> dict:
 @click.option("--jobs", type=click.IntRange(1), help="At most so many jobs at once, instead of the profile's number.")
 @click.option("--dry-run", is_flag=True, help="Show the jobs and start none.")
 @click.option("--yes", is_flag=True, help="Cancel jobs that a killed run left without asking.")
-@sentences
+@errors_as_sentences
 def run_cluster(names, profile, minutes, file, on, jobs, dry_run, yes):
     """Compute what is missing of experiments, and of those they read, by many jobs at once.
 
@@ -184,16 +187,16 @@ def run_cluster(names, profile, minutes, file, on, jobs, dry_run, yes):
 
 
 @main.command()
-@click.argument("experiment")
+@click.argument("name", metavar="EXPERIMENT")
 @click.option("--profile", type=click.Choice(profiles.PROFILES), default="edition", show_default=True)
 @click.option("--drop", is_flag=True, help="Let go of published records that are of no cell of the grid any more.")
-@sentences
-def publish(experiment, profile, drop):
+@errors_as_sentences
+def publish(name, profile, drop):
     """Consolidate the finished records of an EXPERIMENT into results/, also while a sweep goes on."""
-    found, missing = results.publish(catalogue.experiment(experiment), profile, Store(), drop=drop)
+    found, missing = results.publish(catalogue.experiment(name), profile, Store(), drop=drop)
     if not found:
-        raise ValueError(f"The store has no record of {experiment} at the {profile} scale; run sweep first.")
-    click.echo(f"{found} records of {experiment} are in results/; {missing} are missing.")
+        raise ValueError(f"The store has no record of {name} at the {profile} scale; run sweep first.")
+    click.echo(f"{found} records of {name} are in results/; {missing} are missing.")
 
 
 @main.command()
@@ -202,20 +205,21 @@ def publish(experiment, profile, drop):
               help="Draw only records that took no longer, all together.")
 @click.option("--tolerance", type=click.FloatRange(0), default=0.25, show_default=True,
               help="Largest change of a column's mean, in its standard deviations over images.")
-@sentences
+@errors_as_sentences
 def verify(sample, minutes, tolerance):
     """Recompute random published records and compare; each line appears as its record is done."""
-    pool = [(one, record) for one in catalogue.EXPERIMENTS.values() for record in results.published(one)]
+    pool = [(experiment, record) for experiment in catalogue.EXPERIMENTS.values()
+            for record in results.published(experiment)]
     if not pool:
         raise ValueError("Nothing is published yet: results/ holds no records.")
     drawn, reachable = results.draw(pool, sample, 60 * minutes)
     click.echo(f"{reachable:.0%} of the {len(pool)} published records took at most {minutes:g} minutes where they were "
                f"made; {len(drawn)} of them are computed again.")
     failed = 0
-    for one, record in drawn:
-        worst = max(results.deviation(one, record, Store()).values())
+    for experiment, record in drawn:
+        worst = max(results.deviation(experiment, record, Store()).values())
         failed += worst > tolerance
-        click.echo(f"{'ok  ' if worst <= tolerance else 'FAIL'} {one.name} {record.parameters}: {worst:.3f}")
+        click.echo(f"{'ok  ' if worst <= tolerance else 'FAIL'} {experiment.name} {record.parameters}: {worst:.3f}")
     if failed:
         raise click.ClickException(f"{failed} of the records could not be confirmed.")
 
@@ -224,7 +228,7 @@ def verify(sample, minutes, tolerance):
 @PROFILE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--publish", "publishes", is_flag=True, help="Write the edition's verdicts to results/verdicts.json.")
-@sentences
+@errors_as_sentences
 def show_claims(profile, as_json, publishes):
     """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale."""
     if publishes:
@@ -244,7 +248,7 @@ def show_claims(profile, as_json, publishes):
 @click.argument("name")
 @PROFILE
 @click.option("--all", "everything", is_flag=True, help="NAME is a chapter: list all its numbers.")
-@sentences
+@errors_as_sentences
 def show_why(name, profile, everything):
     """Where a number of the text comes from: NAME is chapter.number, as roar.left.gb. Numbers of a live run are looked
     up in the store, at the profile of that run."""
@@ -254,9 +258,9 @@ def show_why(name, profile, everything):
 @main.command()
 def doctor():
     """Versions, device, and which data and weights are found where."""
-    about = surroundings()
-    click.echo(json.dumps({"fragility": __version__, **about, "store": str(folders.store()),
+    click.echo(json.dumps({"fragility": __version__, **surroundings(), "store": str(folders.store()),
                            "FRAGILITY_DATA": os.environ.get("FRAGILITY_DATA", "not set")}, indent=1))
     for folder in folders.data_roots():
         click.echo(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else 'missing'}")
-    click.echo("Embedded, always there: mnist-5k. Networks trained on the spot: " + ", ".join(networks.OWN) + ".")
+    click.echo("Embedded, always there: mnist-5k. Networks trained on the spot: "
+               f"{', '.join(networks.ARCHITECTURES)}.")

@@ -103,7 +103,7 @@ def _write(grid: dict, folder: Path) -> None:
 def run(grid: dict, where: Place, jobs: int | None = None) -> Path:
     """Run all chunks of a grid and return the run's folder. When it returns, whatever ended it, nothing of it is queued
     or running any more."""
-    folders.settle()
+    folders.make_absolute()
     store = Store()
     store.require_writable()
     environment()

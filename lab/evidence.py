@@ -17,7 +17,7 @@ _MOST = 10_000      # a number of images or trainings beyond which no one would 
 
 
 class Cell(NamedTuple):
-    """What a test measures in one cell: `n` images or seeds stand behind the interval."""
+    """What a test measures in one cell; the interval is over `n` images or seeds."""
 
     name: tuple
     mean: float
@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the records say of a claim: one interval a cell, the direction of all, and how many support it."""
+    """What the records say of a claim: the direction, an interval for each cell, and how many cells support it."""
 
     verdict: str
     measured: str = ""
@@ -47,19 +47,19 @@ class Verdict(NamedTuple):
 def evaluate(test: dict, table: pd.DataFrame, paper: dict[str, float] | None = None) -> Verdict:
     """Apply a test to a tidy frame of records; `paper` has the paper's numbers of cells, by the cells' names.
 
-    A test names a `column`, or a difference of two ("a - b"), and the cells it looks at; one interval is made for
-    each value of `each`:
+    A test names a `column`, or a difference of two ("a - b"), and selects rows; one interval is computed for each
+    value of the column `each`:
 
     * `where` with `below` or `above`: the mean lies on that side of the number. With `of` "smallest" every value
       has to, which needs no interval.
     * `larger` and `smaller`: the paired difference of two selections is above zero (or `margin`).
     * `between` (two selections) with `within`: the paired difference lies inside the tolerance, by two one-sided tests.
 
-    `among` narrows the frame first. `one_of` {column: values} completes the selection that leaves the column open,
-    one cell a value. Values are paired and averaged `over` images, or over trainings ("seed"), and a difference of two
-    selections over trainings is first paired by image where the records have images. Of several values an image or
-    seed the mean counts, or with `of` their "range" or standard "deviation"; `over` may then be several columns, whose
-    combinations are the units. Intervals and tests are Student's.
+    `among` restricts the frame first. `one_of` {column: values} fills that column in the first selection that lacks it,
+    with one cell for each value. Values are paired and averaged `over` images, or over trainings ("seed"), and a
+    difference of two selections over trainings is first paired by image where the records have images. An image or seed
+    with several values counts by their mean, or with `of` by their "range" or standard "deviation"; `over` may then be
+    several columns, whose combinations are the units. Intervals and tests are Student's.
 
     A cell is for or against the claim where its test says so at 5 % of the whole family of cells. The claim **holds**
     where all cells are for it; it is **contradicted** where most are against, or some are and none is for it; **mixed**
@@ -83,9 +83,9 @@ def _cells(test: dict, table: pd.DataFrame) -> list[Cell]:
     groups = asked.groups(test["each"]) if test.get("each") else [("", asked.everything())]
     cells = []
     for name, group in groups:
-        for value, one in _ones(test):
-            values, saturated = _values(one, asked, group)
-            if values.size:     # a group may hold only cells the test does not look at
+        for value, variant in _variants(test):
+            values, saturated = _values(variant, asked, group)
+            if values.size:     # a group may hold no row that the test selects
                 names = (*value, *(name if isinstance(name, tuple) else (name,)))
                 cells.append(_cell(names, test, values)._replace(saturated=saturated))
     return cells
@@ -141,11 +141,13 @@ def _factor(ours: float, theirs: float) -> str:
 
 
 def _needed(test: dict, table: pd.DataFrame) -> pd.DataFrame:
-    """The columns that a test looks at: records of LENS have eighty, and every selection copies all there are, and what
-    the table says of itself."""
-    sides = [test[name] for name in ("where", "larger", "smaller", "among", "one_of") if name in test]
+    """The columns that a test uses, without the frame's `attrs`.
+
+    Every selection copies all columns and `attrs`, and records of LENS have eighty columns.
+    """
+    selections = [test[name] for name in ("where", "larger", "smaller", "among", "one_of") if name in test]
     named = {"image", "seed", *test["column"].split(" - ")}
-    named |= {name for side in [*sides, *test.get("between", [])] for name in side}
+    named |= {name for selection in [*selections, *test.get("between", [])] for name in selection}
     for columns in (test.get("each", []), test.get("over", [])):
         named |= {columns} if isinstance(columns, str) else set(columns)
     part = table[[name for name in table.columns if name in named]]
@@ -154,13 +156,13 @@ def _needed(test: dict, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_column(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The table with a column of that name; "a - b" is the difference of two that it has."""
+    """The table with a column of that name, which for "a - b" is the difference of its columns a and b."""
     first, minus, second = column.partition(" - ")
     return table.assign(**{column: table[first].astype(float) - table[second].astype(float)}) if minus else table
 
 
-def _ones(test: dict) -> list[tuple[tuple, dict]]:
-    """The test as it is; with `one_of`, one test a value, put where a selection leaves its column open."""
+def _variants(test: dict) -> list[tuple[tuple, dict]]:
+    """The test itself; with `one_of`, a test for each value, which fills the column in the selection that lacks it."""
     if "one_of" not in test:
         return [((), test)]
     (column, values), = test["one_of"].items()
@@ -169,7 +171,7 @@ def _ones(test: dict) -> list[tuple[tuple, dict]]:
 
 
 def _values(test: dict, asked: Selections, group: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The numbers whose mean is judged, values of a selection or paired differences of two, and whether both sides of
+    """The numbers whose mean is tested, values of a selection or paired differences of two, and whether both sides of
     these have one and the same value everywhere."""
     over, of = test.get("over", "image"), test.get("of", "mean")
     if "where" in test:
@@ -185,7 +187,7 @@ def _values(test: dict, asked: Selections, group: np.ndarray) -> tuple[np.ndarra
     both = asked.values[np.concatenate([one, other])]
     saturated = len(both) > 2 and bool((both == both[0]).all())
     if "image" in asked and over == "seed" and of == "mean":
-        # Of trainings that were judged by images, too, the images that both sides have are compared first.
+        # Where trainings were measured image by image, first compare the images that both sides have.
         units = ("seed", "image")
         return asked.means(asked.units(one, units) - asked.units(other, units), units, "seed"), saturated
     values = asked.units(one, over, of) - asked.units(other, over, of)
@@ -195,12 +197,12 @@ def _values(test: dict, asked: Selections, group: np.ndarray) -> tuple[np.ndarra
 def _with_counts(test: dict, cells: list[Cell], sides: list[int]) -> str:
     """Means and intervals, on how many units each stands, once if all have as many; and how many would decide an open
     cell, or that it cannot be decided."""
-    over, alike = test.get("over", "image"), len({cell.n for cell in cells}) == 1
+    over, same_n = test.get("over", "image"), len({cell.n for cell in cells}) == 1
     unit = f"{over}s" if isinstance(over, str) else "groups of trainings"
 
     def text(cell: Cell, side: int) -> str:
         low, high = cell.interval
-        shown = f"{cell.mean:.3g} [{low:.3g}, {high:.3g}]" + ("" if alike else f", n = {cell.n} {unit}")
+        shown = f"{cell.mean:.3g} [{low:.3g}, {high:.3g}]" + ("" if same_n else f", n = {cell.n} {unit}")
         if cell.saturated:
             return f"{shown} (saturated)"
         # At the level of the first of Holm's steps, and no fewer than there are: those did not decide.
@@ -209,7 +211,7 @@ def _with_counts(test: dict, cells: list[Cell], sides: list[int]) -> str:
         return shown if side else f"{shown} (open, {wanted} {unit} would decide)"
 
     texts = iter([text(cell, side) for cell, side in zip(cells, sides)])
-    whole = test.get("of") == "smallest" or not alike
+    whole = test.get("of") == "smallest" or not same_n
     return _listed(cells, lambda cell: next(texts)) + ("" if whole else f"; n = {cells[0].n} {unit}")
 
 

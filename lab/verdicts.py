@@ -1,4 +1,4 @@
-"""Claims of the papers and their verdicts: computed from records, never typed."""
+"""Claims of the papers and their verdicts, which are computed from records."""
 
 import hashlib
 import json
@@ -29,19 +29,18 @@ def load() -> list[dict]:
 
 
 def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
-    """One row a claim: id, paper, statement, figure, reported, changes of its test, and what its
-    :class:`lab.evidence.Verdict` says."""
+    """One row a claim: id, paper, statement, figure, reported, changes of its test, the fields of its `Verdict`."""
     store, rows = store or Store(), []
 
-    @cache      # many claims look at the same records
-    def known(experiment: str, scale: str) -> results.Measured:
-        return results.known(catalogue.experiment(experiment), scale, store if scale == profile else None)
+    @cache      # many claims use the same records
+    def measured_cells(experiment: str, scale: str) -> results.Measured:
+        return results.measured_cells(catalogue.experiment(experiment), scale, store if scale == profile else None)
 
     for claim in load():
-        judged = judge(claim, profile, known)
+        verdict = judge(claim, profile, measured_cells)
         shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported", "known")}
         chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
-        rows.append({**shown, **judged._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
+        rows.append({**shown, **verdict._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
     return pd.DataFrame(rows)
 
 
@@ -64,30 +63,31 @@ def publish() -> Path:
     target = folders.RESULTS / "verdicts.json"
     before = json.loads(target.read_text()) if target.is_file() else {}
     rows = {}
-    for claim, judged in zip(load(), ledger("edition").itertuples(), strict=True):
+    for claim, verdict in zip(load(), ledger("edition").itertuples(), strict=True):
         digest = test_digest(claim) if "test" in claim else None
-        known = before.get(claim["id"], {}).get("test")
-        if known and digest != known and digest not in [one.get("test") for one in claim.get("changes", [])]:
+        published = before.get(claim["id"], {}).get("test")
+        if published and digest != published and digest not in [one.get("test") for one in claim.get("changes", [])]:
             raise ValueError(f"The test of {claim['id']} has changed since its verdict was published. Add an entry to "
                              f"its `changes` in claims/: date, before, after, why, seen (whether data had been seen), "
                              f"and test: {digest}.")
-        rows[claim["id"]] = {"test": digest, "verdict": judged.verdict, "scale": judged.scale,
-                             "support": judged.support, "measured": judged.measured_with_interval}
+        rows[claim["id"]] = {"test": digest, "verdict": verdict.verdict, "scale": verdict.scale,
+                             "support": verdict.support, "measured": verdict.measured_with_interval}
     target.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     return target
 
 
-def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measured]) -> Verdict:
+def judge(claim: dict, profile: str, measured_cells: Callable[[str, str], results.Measured]) -> Verdict:
     """The verdict on one claim, at the largest scale that has records for it.
 
-    `known(experiment, scale)` gives them: at `profile` the store's and the published ones, at larger scales the
-    published ones alone. Scales may share cells; one whose records are a part of a smaller scale's is passed over.
+    `measured_cells(experiment, scale)` gives the records: at `profile` those of the store and the published ones, at
+    larger scales the published ones alone. Scales may share cells: a scale whose records are all among those of a
+    smaller scale, which has more, is passed over.
     """
     if "untested" in claim:
         return Verdict(UNTESTED, reason=claim["untested"], scale="no")
     experiment, lowest = claim["experiment"], PROFILES.index(profile)
     scales = PROFILES[lowest:]
-    measured = [known(experiment, scale) for scale in scales]
+    measured = [measured_cells(experiment, scale) for scale in scales]
     for place, scale in reversed(list(enumerate(scales))):
         table, found = measured[place]
         if any(found < smaller.found for smaller in measured[:place]):
@@ -98,8 +98,8 @@ def judge(claim: dict, profile: str, known: Callable[[str, str], results.Measure
         if PROFILES.index(scale) < PROFILES.index(claim["scale"]):
             reason = f"needs the {claim['scale']} scale; for comparison, at the {scale} scale: "
             return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval, scale=scale)
-        return verdict._replace(scale=scale, measured_with_interval=verdict.measured_with_interval + _so_far(table),
-                                caveat=_caveat(claim, table))
+        text = verdict.measured_with_interval + _progress_note(table)
+        return verdict._replace(scale=scale, measured_with_interval=text, caveat=_caveat(claim, table))
     return Verdict(UNTESTED, reason=f"no records of {experiment} at the {profile} scale hold it", scale=profile)
 
 
@@ -114,7 +114,7 @@ def _caveat(claim: dict, table: pd.DataFrame) -> str:
     return f"{said}; ".removeprefix("; ") + f"the same test of {claim['placebo']['of']}: {placebo.support}, {tells}"
 
 
-def _so_far(table: pd.DataFrame) -> str:
-    """A note where the scale's records are not complete yet."""
+def _progress_note(table: pd.DataFrame) -> str:
+    """How many of the scale's cells have records, where some are missing."""
     done, cells = table.attrs["done"], table.attrs["cells"]
     return "" if done == cells else f"; so far {done} of {cells} cells"

@@ -33,10 +33,10 @@ def missing(experiment: Experiment, cells: list[dict], store: Store, published: 
 
 
 def costs(experiment: Experiment, cells: list[dict], store: Store) -> list[Cost]:
-    """Estimate each cell: `sketch` gives a tiny version of it and how many times dearer the cell is.
+    """Estimate what each cell costs, by computing its sketch.
 
-    Cells that differ only in what does not change their cost are measured once, in a second run: the first one reads
-    the data and makes what cells share. Memory is the peak of this process, which has the data and the batches of a
+    Cells that share a sketch are measured once, in its second run: the first one reads the data and makes what cells
+    share. Memory is the peak of this process, which has the data and the batches of a
     whole cell, and the whole cell's companion.
     """
     found, measured = [], {}
@@ -62,8 +62,8 @@ def _peak_mb() -> float:
 
 
 class Plan(NamedTuple):
-    """What a grid costs: all cells, those that are published, those that are missing, and the missing ones' trainings,
-    hours, gigabytes, memory of the largest, and whether they were measured on a GPU."""
+    """How many cells a grid has, and what the missing ones cost: trainings, hours, gigabytes, memory of the largest,
+    and whether they were measured on a GPU."""
 
     cells: int
     published: int
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
 
 
 def plan(experiment: Experiment, cells: list[dict], store: Store, published: frozenset[str] = frozenset()) -> Plan:
-    """Estimate a grid; `published` holds keys of records that need not be made."""
+    """Estimate what the missing cells of a grid cost; `published` holds the keys of records that need not be made."""
     wanted = [cells[place] for place in missing(experiment, cells, store, published)]
     done = sum(experiment.key(cell, store) in published for cell in cells) if published else 0
     each = costs(experiment, wanted, store)

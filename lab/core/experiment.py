@@ -24,14 +24,14 @@ class Outcome(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """How many times a cell's sketch takes to make the cell, in time and in size."""
+    """How many times more a cell costs than its sketch, in seconds and in bytes of tensors."""
 
     time: float
     size: float = 1.0
 
 
 def shrink(cell: dict, **most: int) -> tuple[dict, dict[str, float]]:
-    """A sketch of the cell, each of the named numbers at most so large, and how many times larger the cell's are."""
+    """The cell with the named numbers cut to at most these, and how many times larger the cell's own are."""
     tiny = {**cell, **{name: min(limit, cell[name]) for name, limit in most.items()}}
     return tiny, {name: cell[name] / tiny[name] if tiny[name] else 1.0 for name in most}
 
@@ -42,27 +42,30 @@ def distinct(cells: Iterable[dict]) -> list[dict]:
 
 
 def repeatable(function: Callable) -> Callable:
-    """Let a function compute on a GPU as on a CPU: its convolutions would round their inputs to 10 bits there, and
-    add in any order."""
+    """Make a function's results on a GPU repeatable and as precise as on a CPU.
+
+    Convolutions would otherwise round their inputs to 10 bits there, and add in any order.
+    """
     @wraps(function)
-    def steady(*args, **kwargs):
+    def run(*args, **kwargs):
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             return function(*args, **kwargs)
-    return steady
+    return run
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named, versioned grid.
+    """A named, versioned grid of cells.
 
-    `run(cell, store)` computes a cell; `inputs(cell, store)` gives the fingerprints of the data and weights
-    it reads. Raise `version` whenever a cell's values change. The canary is a cell of seconds whose
-    values are committed beside the version, so that a change is noticed when the version is not raised.
-    Its parameters at a profile are those of the same names in `notebook`; without one, their defaults.
-    `publishes_tensors`: its companions are pictures that may be shown, and are published with the records.
+    `cells(parameters)` lists the grid; `run(cell, store)` computes a cell; `inputs(cell, store)` gives the fingerprints
+    of the data and weights it reads; `sketch(cell)` gives a small version of it and how much more the cell costs, from
+    which a plan is made. Raise `version` whenever a cell's values change. The canary is a cell that takes seconds;
+    its values are committed beside the version, so that a change without a new version is noticed.
+    Parameters at a profile are those of the same names in `notebook`; without a notebook, their defaults.
+    `publishes_tensors`: the records' tensors are pictures that may be shown, and are published with them.
     `reads` names the other experiments whose records its cells make or read; the store refuses any other.
-    `serves(cell)` gives the cells that another experiment's cell reads of this one; without it these are its grid at
-    the same profile. `trains` tells which cells train a network. A plan counts all of them.
+    `serves(cell)` gives the cells of this experiment that a cell of another one reads; without it these are the whole
+    grid at the same profile. `trains(cell)` tells whether a cell trains a network. A plan counts all of these.
     `columns(cell)` gives columns of its rows in a frame that follow from its parameters.
     """
 
@@ -83,7 +86,7 @@ class Experiment:
     columns: Callable[[dict], dict] = lambda cell: {}
 
     def pick(self, values: dict) -> Parameters:
-        """The experiment's parameters out of a notebook's, which may hold others' too."""
+        """The experiment's parameters among those of a notebook, which may hold other experiments' too."""
         return self.parameters.of({name: values[name] for name in self.parameters.model_fields if name in values})
 
     def at(self, profile: str) -> Parameters:
@@ -91,7 +94,7 @@ class Experiment:
         return self.pick(profiles.parameters(self.notebook, profile)) if self.notebook else self.parameters.of({})
 
     def digest(self, cells: list[dict]) -> str:
-        """Twelve digits that tell this grid from any other: its name, its version, its cells in order."""
+        """Twelve hexadecimal digits of SHA-256 over the grid: name, version and cells in order."""
         return hashlib.sha256(canonical([self.name, self.version, cells]).encode()).hexdigest()[:12]
 
     def key(self, cell: dict, store: Store) -> str:
@@ -99,15 +102,15 @@ class Experiment:
 
     @repeatable
     def compute(self, cell: dict, store: Store) -> Outcome:
-        """What the cell gives, whatever the store has of it."""
+        """Compute the cell, even if the store has its record."""
         return self.run(cell, store and store.limited(self.name, (self.name, *self.reads)))
 
-    def known(self, cell: dict, store: Store) -> Record | None:
-        """The cell's record, where the store has one."""
+    def stored(self, cell: dict, store: Store) -> Record | None:
+        """The cell's record, or None where the store has none."""
         return store.get(self.name, self.key(cell, store))
 
     def record(self, cell: dict, store: Store) -> Record:
-        """The cell's record, computed where the store has none."""
+        """The cell's record; computed and stored where there is none."""
         inputs = self.inputs(cell, store)
         found = store.get(self.name, store.key(self.name, self.version, cell, inputs))
         if found:
@@ -118,11 +121,11 @@ class Experiment:
 
 
 def device() -> torch.device:
-    """Where cells compute: the GPU where there is one."""
+    """The device that cells are computed on: the GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def generator_for(cell: dict) -> torch.Generator:
-    """Random numbers of a cell: decided by its parameters alone, so cells can run in any order."""
+    """A generator seeded by the cell's parameters alone, so that cells can run in any order."""
     digest = hashlib.sha256(canonical(cell).encode()).hexdigest()
     return torch.Generator().manual_seed(int(digest[:15], 16))

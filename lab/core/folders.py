@@ -1,4 +1,4 @@
-"""Where things are: the one module that knows."""
+"""Paths of the repository, the store, the cache and the data."""
 
 import os
 import tempfile
@@ -38,8 +38,8 @@ def store() -> Path:
     return _absolute(os.environ.get("FRAGILITY_STORE") or cache() / "store")
 
 
-def settle() -> None:
-    """Write the folders that the environment names back in full, for processes that start in another folder."""
+def make_absolute() -> None:
+    """Make the paths in FRAGILITY_STORE and FRAGILITY_DATA absolute, for processes that start in another folder."""
     for name in ("FRAGILITY_STORE", "FRAGILITY_DATA"):
         if os.environ.get(name):
             os.environ[name] = str(_absolute(os.environ[name]))

@@ -9,10 +9,10 @@ from lab.core.store import Record
 
 
 def frame(records: Iterable[Record], further: Callable[[dict], dict] = lambda cell: {}) -> pd.DataFrame:
-    """One tidy frame of records, their parameters as columns, the key of its record in each row; empty without any.
+    """One tidy frame of records, with their parameters as columns and the key of its record in each row; empty without.
 
-    `further` gives columns that follow from a cell's parameters. What was measured hides a parameter of its name:
-    `precision` is LENS precision, where there is one.
+    `further` gives columns that follow from a cell's parameters. A measured column hides a parameter of the same
+    name: `precision` is LENS precision where that was measured.
     """
     groups: dict[tuple, list[tuple[int, dict, Record]]] = {}     # of the same columns and parameters: one table at once
     for place, record in enumerate(records):
@@ -45,7 +45,7 @@ PLACES = {"smallest": 0, "second smallest": 1, "second largest": -2, "largest": 
 def select(table: pd.DataFrame, **where) -> pd.DataFrame:
     """Rows whose columns have the given values, or one of a list of them; a number may be a place, such as 'largest'.
 
-    Places are those of the whole table: with some cells missing, the largest there is need not be the largest asked.
+    Places are counted in the whole table: where cells are missing, its largest value may not be that of the grid.
     An empty table, of which nothing was measured, has no rows of any kind.
     """
     chosen = np.ones(len(table), dtype=bool)

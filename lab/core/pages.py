@@ -53,7 +53,7 @@ class Page:
             return frame(run_cells(experiment, cells, self.store), experiment.columns)
         if self.store is None:
             raise NotRun("of the live run")
-        table = results.known_of(experiment, cells, self.store.records(experiment.name)).table
+        table = results.measured_in(experiment, cells, self.store.records(experiment.name)).table
         if table.attrs["done"] < table.attrs["cells"]:
             raise NotRun(f"of the live run, of which the store {self.store.root} has {table.attrs['done']} of "
                          f"{table.attrs['cells']} cells of {experiment.name}; run the book with this store")

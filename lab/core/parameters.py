@@ -1,4 +1,4 @@
-"""Parameters of experiments: plain, flat, complete, and checked before anything runs."""
+"""Types of experiments' parameters, which are checked before anything runs."""
 
 from collections.abc import Collection
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from fragility import checks
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}     # of gradients of which only the signs count, or a step
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}     # of the gradients in attacks and in fine-tuning
 
 
 def one_of(kind: str, allowed: Collection[str]):
@@ -24,13 +24,13 @@ Precision = one_of("Precision", PRECISIONS)
 
 
 class Parameters(BaseModel):
-    """Parameters of an experiment: plain, flat, complete, and checked before anything runs."""
+    """Parameters of an experiment: plain values, all given, no others allowed, checked before anything runs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def of(cls, values: dict) -> "Parameters":
-        """Parameters of plain values; ValueError with one line a mistake."""
+        """Parameters made of plain values; ValueError names every mistake."""
         try:
             return cls(**values)
         except ValidationError as error:
@@ -39,19 +39,19 @@ class Parameters(BaseModel):
             raise ValueError("Parameters are out of order. " + "; ".join(lines)) from None
 
 
-class Several(Parameters):
-    """Parameters of several grids: each of `others` holds changes of them, for a further grid beside the first."""
+class SeveralGrids(Parameters):
+    """Parameters of a grid, and of further ones: each of `others` holds what a further grid changes."""
 
     others: list[dict] = []
 
     @model_validator(mode="after")
-    def others_are_in_order(self):
+    def others_are_valid(self):
         grids(self)
         return self
 
 
-def grids(parameters: Several) -> list[Several]:
-    """The parameters of each grid: the first one's, and these with the changes of each of `others`."""
+def grids(parameters: SeveralGrids) -> list[SeveralGrids]:
+    """The parameters of each grid: the first, and the first with the changes of each of `others`."""
     first = parameters.model_dump() | {"others": []}
     fields = type(parameters).model_fields
     return [parameters, *(type(parameters).of(first | {name: value for name, value in change.items() if name in fields})

@@ -1,4 +1,4 @@
-"""Parameters of a notebook at a scale: quick ones are the notebook's own defaults."""
+"""Parameters of a notebook at a profile; those of the quick profile are the notebook's own defaults."""
 
 import ast
 import json
@@ -14,10 +14,10 @@ PROFILES = ("quick", "edition", "paper")
 
 
 def parameters(notebook: str, profile: str) -> dict:
-    """All parameters of `notebooks/<notebook>.ipynb` at a profile, its file of overrides applied.
+    """All parameters of `notebooks/<notebook>.ipynb` at a profile, with the overrides of its file.
 
     ValueError for an unknown profile or notebook, a profile the notebook has no file for, or a name in
-    that file which the notebook does not know.
+    that file which the notebook does not have.
     """
     checks.choice("Profile", profile, PROFILES)
     values = defaults(notebook)
@@ -30,7 +30,7 @@ def parameters(notebook: str, profile: str) -> dict:
 
 
 def chosen(notebook: str, variables: dict) -> dict:
-    """The parameters a running notebook was started with: give it the notebook's `globals()`."""
+    """The parameters that a running notebook was started with; `variables` are its `globals()`."""
     return {name: variables[name] for name in defaults(notebook)}
 
 
@@ -41,7 +41,7 @@ def of(notebook: str, values: dict) -> str:
 
 
 def overrides(notebook: str, profile: str) -> dict:
-    """What a profile changes of the notebook's defaults: nothing at the quick profile."""
+    """The notebook's parameters that a profile changes, with their values; none at the quick profile."""
     if profile == "quick":
         return {}
     file = _file(notebook, profile)
@@ -55,17 +55,17 @@ def _file(notebook: str, profile: str) -> Path:
 
 
 def read_yaml(file: Path):
-    """What a YAML file holds; by the C parser, where PyYAML has it, ten times as fast."""
+    """The content of a YAML file, by PyYAML's C parser where it is installed: ten times as fast."""
     return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def defaults(notebook: str) -> dict:
-    """The values of the notebook's one cell tagged `parameters`."""
+    """The values in the notebook's one cell tagged `parameters`."""
     file = _notebook(notebook)
     return ast.literal_eval(_parameters_cell(file, file.stat().st_mtime_ns))
 
 
-@lru_cache(maxsize=64)      # every experiment of a chapter asks
+@lru_cache(maxsize=64)      # every experiment of a chapter reads it
 def _parameters_cell(file: Path, modified: int) -> str:
     """The parameters cell as the text of a dictionary."""
     tagged = [cell for cell in cells(file.stem) if "parameters" in cell["metadata"].get("tags", [])]

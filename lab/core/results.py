@@ -22,19 +22,19 @@ from lab.core.frames import frame
 from lab.core.store import Damaged, Record, Store, canonical, from_body, record_key, seal, unseal
 
 _DIGESTS = "SHA256SUMS"     # of the files of records in `results/`; `sha256sum -c` reads it
-_LARGE = 2_000_000      # bytes of text from which it is compressed
+_LARGE = 2_000_000      # bytes of text above which a file is compressed
 
 
 def publish(experiment: Experiment, profile: str, store: Store, *, drop: bool = False) -> tuple[int, int]:
-    """Write the profile's finished records to `results/`; returns how many, and how many are missing.
+    """Write the profile's finished records to `results/`; returns how many there are, and how many are missing.
 
-    A record that is published and that the store has not, since another machine made it, stays. ValueError where a
-    published record is of no cell of the grid any more, or of an older version; with `drop` it goes.
+    Published records that this store lacks, made on another machine, are kept. ValueError where a published record is
+    of an older version, or its cell is no longer in the grid; with `drop` such records are removed.
     """
     cells = experiment.cells(experiment.at(profile))
     finished = [record for record in store.records(experiment.name) if record.about["version"] == experiment.version]
-    known = {canonical(record.parameters): record for record in [*published(experiment), *finished]}
-    found = [record for cell in cells if (record := known.get(canonical(cell)))]
+    by_cell = {canonical(record.parameters): record for record in [*published(experiment), *finished]}
+    found = [record for cell in cells if (record := by_cell.get(canonical(cell)))]
     if found:
         lost = _published_bodies(experiment).keys() - {record.key for record in found}
         replaced = {record.key for record in published(experiment)
@@ -52,10 +52,10 @@ def publish(experiment: Experiment, profile: str, store: Store, *, drop: bool = 
 
 
 def _write(experiment: Experiment, text: bytes) -> None:
-    plain, packed = _files(experiment)
-    target, other = (packed, plain) if len(text) > _LARGE else (plain, packed)
+    plain, compressed = _files(experiment)
+    target, other = (compressed, plain) if len(text) > _LARGE else (plain, compressed)
     folders.RESULTS.mkdir(exist_ok=True)
-    _replace(target, lzma.compress(text) if target is packed else text)
+    _replace(target, lzma.compress(text) if target is compressed else text)
     other.unlink(missing_ok=True)
     digests = {**_known_digests(), target.name: _digest(target.read_bytes())}
     lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()) if name != other.name)
@@ -80,12 +80,12 @@ def _known_digests() -> dict[str, str]:
 
 
 def _files(experiment: Experiment) -> tuple[Path, Path]:
-    """Where the records of an experiment are published: as text, or compressed."""
+    """The two files that may hold the published records of an experiment: text, or compressed."""
     return tuple(folders.RESULTS / f"{experiment.name}.json{ending}" for ending in ("", ".xz"))
 
 
 def _companion(experiment: Experiment, record: Record) -> str | None:
-    """The name of a record's published tensors, copied to `results/`; most experiments keep theirs to the store."""
+    """The file name of a record's tensors, copied to `results/`; None for experiments that do not publish theirs."""
     if not experiment.publishes_tensors or record.companion is None:
         return None
     _pictures().mkdir(parents=True, exist_ok=True)
@@ -104,23 +104,26 @@ def published(experiment: Experiment) -> list[Record]:
 
 
 def published_keys(experiment: Experiment) -> frozenset[str]:
-    """Keys of the records that are published: their cells need not be computed again, wherever they were made."""
+    """Keys of the published records; their cells need not be computed again, whatever machine made them."""
     return frozenset(record.key for record in published(experiment))
 
 
 def draw(pool: list[tuple[Experiment, Record]], count: int, seconds: float) -> tuple[list, float]:
-    """At random up to `count` records that took so many seconds in all, and the share of the pool that could be."""
-    able = [pair for pair in pool if pair[1].about["seconds"] <= seconds]
+    """Draw at random up to `count` records that took at most so many seconds in all.
+
+    Returns them, and the share of the pool that could be drawn: records that took no longer on their own.
+    """
+    short_enough = [pair for pair in pool if pair[1].about["seconds"] <= seconds]
     drawn, left = [], seconds
-    for pair in random.sample(able, len(able)):
+    for pair in random.sample(short_enough, len(short_enough)):
         if len(drawn) < count and pair[1].about["seconds"] <= left:
             drawn.append(pair)
             left -= pair[1].about["seconds"]
-    return drawn, len(able) / len(pool)
+    return drawn, len(short_enough) / len(pool)
 
 
 def _published_bodies(experiment: Experiment) -> dict[str, dict]:
-    """Key and verified body of every published record, of whatever version."""
+    """Key and verified body of every published record, of any version."""
     file = next((file for file in _files(experiment) if file.is_file()), None)
     if file is None:
         return {}
@@ -128,7 +131,7 @@ def _published_bodies(experiment: Experiment) -> dict[str, dict]:
     return _bodies(file, stamp.st_mtime_ns, stamp.st_size)
 
 
-@lru_cache(maxsize=64)      # claims at several scales, and many claims, look at the same file
+@lru_cache(maxsize=64)      # many claims, at several scales, read the same file
 def _bodies(file: Path, modified: int, size: int) -> dict[str, dict]:
     """Bodies of the records in a file; each is verified, unless the file is whole as it was published."""
     try:
@@ -145,19 +148,19 @@ def _bodies(file: Path, modified: int, size: int) -> dict[str, dict]:
 
 
 class Measured(NamedTuple):
-    """What is known of a profile's cells without computing."""
+    """The records of a profile's cells that exist; nothing is computed."""
 
-    table: pd.DataFrame         #: The records found; its `attrs` say how many cells are "done" of all "cells".
-    found: frozenset[str]       #: The canonical parameters of the cells that are there.
+    table: pd.DataFrame         #: The frame of the records; its `attrs` say how many cells are "done" of all "cells".
+    found: frozenset[str]       #: The canonical parameters of the cells that have a record.
 
 
 def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.DataFrame:
-    """The table of :func:`known`."""
-    return known(experiment, profile, store).table
+    """The table of :func:`measured_cells`."""
+    return measured_cells(experiment, profile, store).table
 
 
-def known(experiment: Experiment, profile: str, store: Store | None) -> Measured:
-    """What is known of a profile's cells: from the store, where one is given, else from `results/`.
+def measured_cells(experiment: Experiment, profile: str, store: Store | None) -> Measured:
+    """The records of a profile's cells: those published in `results/`, and those of the store, where one is given.
 
     Empty where the experiment has no such profile.
     """
@@ -166,22 +169,23 @@ def known(experiment: Experiment, profile: str, store: Store | None) -> Measured
     except ValueError:
         return Measured(pd.DataFrame(), frozenset())
     records = [*published(experiment), *(store.records(experiment.name) if store else [])]
-    return known_of(experiment, experiment.cells(parameters), records)
+    return measured_in(experiment, experiment.cells(parameters), records)
 
 
-def known_of(experiment: Experiment, cells: list[dict], records: list[Record]) -> Measured:
-    """What records, of which the last of a cell counts, know of some cells."""
-    made = {canonical(one.parameters): one for one in records if one.about["version"] == experiment.version}
+def measured_in(experiment: Experiment, cells: list[dict], records: list[Record]) -> Measured:
+    """Those of the records that are of these cells; of several records of one cell the last counts."""
+    by_cell = {canonical(record.parameters): record for record in records
+               if record.about["version"] == experiment.version}
     names = dict.fromkeys(map(canonical, cells))
-    found = {cell: made[cell] for cell in names if cell in made}
+    found = {cell: by_cell[cell] for cell in names if cell in by_cell}
     table = frame(found.values(), experiment.columns)
     table.attrs.update(done=len(found), cells=len(names))
     return Measured(table, frozenset(found))
 
 
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:
-    """Recompute a record; largest difference of each numeric column's mean, relative to its spread."""
-    again = experiment.compute(record.parameters, store).table[record.columns]      # it may measure more by now
-    before, after = (table.mean(numeric_only=True) for table in (record.table, again))
-    spread = record.table.std(numeric_only=True).fillna(before.abs()).clip(lower=1e-9)     # one row has no spread
+    """Recompute a record; the change of each numeric column's mean, in standard deviations over the rows."""
+    recomputed = experiment.compute(record.parameters, store).table[record.columns]     # by now it may have more
+    before, after = (table.mean(numeric_only=True) for table in (record.table, recomputed))
+    spread = record.table.std(numeric_only=True).fillna(before.abs()).clip(lower=1e-9)     # NaN where there is one row
     return ((after - before).abs() / spread).to_dict()

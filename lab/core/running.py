@@ -1,4 +1,4 @@
-"""Compute the cells that the store lacks, and collect their records as a frame."""
+"""Compute the cells that the store lacks, and collect their records in a frame."""
 
 import time
 from collections import deque
@@ -14,18 +14,18 @@ from lab.core.store import Record, Store, canonical
 
 
 class Failed(ValueError):
-    """Cells that could not be computed, each with its error, when all others are."""
+    """Some cells could not be computed, all others are; the message gives the error of each."""
 
 
 def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, progress: bool = True,
               keep_going: bool = False) -> list[Record]:
-    """Records of the cells in order; what the store has is not computed again. A bar shows the missing ones.
+    """Records of the cells in order, computed where the store has none; a progress bar counts the missing ones.
 
-    With `keep_going` a cell that fails is left for the end: the others are computed first, then Failed names it.
+    A cell that fails stops the run; with `keep_going` the others are computed first, and then Failed is raised.
     """
     failures = []
     cells = list(cells)
-    records = [experiment.known(cell, store) for cell in cells]
+    records = [experiment.stored(cell, store) for cell in cells]
     missing = [place for place, record in enumerate(records) if record is None]
     if missing:
         store.require_writable()
@@ -39,8 +39,8 @@ def run_cells(experiment: Experiment, cells: Iterable[dict], store: Store, *, pr
                 if not keep_going:
                     raise
                 failures.append(f"{canonical(cells[place])}: {type(error).__name__}: {error}")
-            clock.tick(time.perf_counter() - start)
-            bar.set_postfix_str(f"about {bar.format_interval(clock.left())} left", refresh=False)
+            clock.finished(time.perf_counter() - start)
+            bar.set_postfix_str(f"about {bar.format_interval(clock.remaining())} left", refresh=False)
     if failures:
         raise Failed(f"{len(failures)} of {len(missing)} cells of {experiment.name} failed; the others are done.\n"
                      + "\n".join(failures))
@@ -51,34 +51,35 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}
 
 
 class Clock:
-    """How long the rest of a grid takes: a cell as long as those before it of the same sketch, by their factors.
+    """Estimates how long the rest of a grid takes, from the cells that are finished.
 
-    Cells may differ a hundredfold, so a mean over all would mislead; it stands in for sketches not yet met.
+    Cells of one sketch take a time in proportion to their factors, but others may differ a hundredfold. So the seconds
+    for each unit of cost are averaged sketch by sketch; a sketch of which no cell is finished gets the mean over all.
     """
 
     def __init__(self, sketches: Iterable[tuple[dict, Factor]]):
-        self.waiting = deque((canonical(tiny), factor.time) for tiny, factor in sketches)
-        self.met: dict[str, tuple[float, float]] = {}       # sketch -> seconds so far, cost so far
+        self.sketches = deque((canonical(tiny), factor.time) for tiny, factor in sketches)
+        self.spent: dict[str, tuple[float, float]] = {}      # sketch -> seconds and cost of its finished cells
 
-    def tick(self, seconds: float) -> None:
-        """The next cell took so many seconds."""
-        kind, cost = self.waiting.popleft()
-        before = self.met.get(kind, (0.0, 0.0))
-        self.met[kind] = (before[0] + seconds, before[1] + cost)
+    def finished(self, seconds: float) -> None:
+        """Note that the next cell took so many seconds."""
+        sketch, cost = self.sketches.popleft()
+        seconds_before, cost_before = self.spent.get(sketch, (0.0, 0.0))
+        self.spent[sketch] = (seconds_before + seconds, cost_before + cost)
 
-    def left(self) -> float:
-        """Seconds, once a cell is done."""
-        spent, done = map(sum, zip(*self.met.values()))
-        usual = spent / done if done else 0.0               # sketches may say that a cell costs nothing
-        rates = {kind: seconds / cost for kind, (seconds, cost) in self.met.items() if cost}
-        return sum(cost * rates.get(kind, usual) for kind, cost in self.waiting)
+    def remaining(self) -> float:
+        """Estimated seconds; at least one cell must be finished."""
+        seconds, cost = map(sum, zip(*self.spent.values()))
+        mean_rate = seconds / cost if cost else 0.0         # a sketch may say that its cells cost nothing
+        rates = {sketch: seconds / cost for sketch, (seconds, cost) in self.spent.items() if cost}
+        return sum(cost * rates.get(sketch, mean_rate) for sketch, cost in self.sketches)
 
 
 def collect(experiment: Experiment, parameters: dict | Parameters, store: Store | None = None, *,
             progress: bool = True) -> pd.DataFrame:
-    """One tidy frame of all cells: each cell's table, with its parameters as columns.
+    """One tidy frame of all cells, computed where records are missing: their tables, with parameters as columns.
 
-    `parameters` may be a notebook's whole set; the experiment takes its own.
+    `parameters` may be all of a notebook's; the experiment picks its own.
     """
     if not isinstance(parameters, Parameters):
         parameters = experiment.pick(parameters)

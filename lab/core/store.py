@@ -1,4 +1,4 @@
-"""Records: the result of one experiment cell each, as text, safe against a kill at any moment."""
+"""Records: each holds the result of one experiment cell, as text, and is safe if its writer is killed."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One finished cell."""
+    """The stored result of one cell."""
 
     key: str                    #: Hash of experiment, version, parameters and fingerprints.
     parameters: dict
@@ -36,11 +36,11 @@ class Record:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The cell's tidy table, made when it is first asked for."""
+        """The cell's tidy table, made at the first access."""
         return pd.DataFrame(self.rows, columns=self.columns)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The companion's tensors; ValueError where the record has none at hand."""
+        """The companion's tensors; ValueError where there are none here."""
         if self.companion is None:
             raise ValueError(f"Record {self.key} has no tensors here; they are not published. Recompute it.")
         return load_file(self.companion)
@@ -51,7 +51,7 @@ class Damaged(Exception):
 
 
 def canonical(value) -> str:
-    """The one text of plain parameters: sorted keys, no spaces, no NaN."""
+    """The text of plain parameters, the same for equal ones: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -69,9 +69,9 @@ def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
     return fingerprint(*(state[name] for name in sorted(state)))
 
 
-def record_key(experiment: str, number: int, parameters: dict, fingerprints: dict) -> str:
+def record_key(experiment: str, version: int, parameters: dict, fingerprints: dict) -> str:
     """The key of a record, the same wherever it was made."""
-    identity = canonical([experiment, number, parameters, fingerprints])
+    identity = canonical([experiment, version, parameters, fingerprints])
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
@@ -85,7 +85,7 @@ class Store:
 
     def __init__(self, root: str | Path | None = None):
         self.root = Path(root) if root else folders.store()
-        self.asker, self.allowed = "", None
+        self.reader, self.allowed = "", None
 
     def __eq__(self, other) -> bool:
         return isinstance(other, Store) and self.root == other.root
@@ -93,20 +93,20 @@ class Store:
     def __hash__(self) -> int:
         return hash(self.root)
 
-    def limited(self, asker: str, experiments: Iterable[str]) -> "Store":
-        """The same store for the cells of `asker`, which may make and read records of these experiments only."""
+    def limited(self, reader: str, experiments: Iterable[str]) -> "Store":
+        """The same store for cells of the experiment `reader`, which may use records of `experiments` only."""
         view = Store(self.root)
-        view.asker, view.allowed = asker, frozenset(experiments)
+        view.reader, view.allowed = reader, frozenset(experiments)
         return view
 
     def _folder(self, experiment: str) -> Path:
         if self.allowed is not None and experiment not in self.allowed:
-            raise ValueError(f"Cells of the experiment {self.asker} ask for records of {experiment}, which its `reads` "
-                             "do not name, so no plan would count them; name it there.")
+            raise ValueError(f"Cells of the experiment {self.reader} ask for records of {experiment}, which its "
+                             "`reads` do not name, so no plan would count them; name it there.")
         return self.root / experiment
 
     def require_writable(self) -> None:
-        """ValueError where no record could be written: to be known before one is computed."""
+        """ValueError where no record could be written; to be called before one is computed."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.root).close()
@@ -114,8 +114,8 @@ class Store:
             raise ValueError(f"Records cannot be written to the store {self.root} ({error.strerror}); name another "
                              "folder in FRAGILITY_STORE.") from error
 
-    def key(self, experiment: str, number: int, parameters: dict, fingerprints: dict) -> str:
-        return record_key(experiment, number, parameters, fingerprints)
+    def key(self, experiment: str, version: int, parameters: dict, fingerprints: dict) -> str:
+        return record_key(experiment, version, parameters, fingerprints)
 
     def get(self, experiment: str, key: str) -> Record | None:
         """The record, or None where it is missing or damaged (which is reported)."""
@@ -128,17 +128,17 @@ class Store:
             log.warning("Record %s is damaged (%s) and will be computed again.", file, damage)
             return None
 
-    def put(self, experiment: str, number: int, parameters: dict, fingerprints: dict, table: pd.DataFrame,
+    def put(self, experiment: str, version: int, parameters: dict, fingerprints: dict, table: pd.DataFrame,
             tensors: dict[str, Tensor] | None = None, seconds: float = 0.0) -> Record:
         """Write a record and return it as read back."""
         folder = self._folder(experiment)
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        _remove_leftovers(folder)
         companion = self._put_tensors(folder, tensors) if tensors else None
-        body = {"experiment": experiment, "version": number, "parameters": parameters,
+        body = {"experiment": experiment, "version": version, "parameters": parameters,
                 "fingerprints": fingerprints, "seconds": round(seconds, 3), **surroundings(),
                 "companion": companion, "table": to_plain(table)}
-        key = self.key(experiment, number, parameters, fingerprints)
+        key = self.key(experiment, version, parameters, fingerprints)
         write(folder / f"{key}.json", seal(body).encode())
         return read(folder / f"{key}.json")
 
@@ -157,7 +157,7 @@ class Store:
 
 
 def seal(body: dict) -> str:
-    """A record's text: its body and the hash of it, one table row a line."""
+    """A record's text: its body with the body's hash, one table row a line."""
     digest = hashlib.sha256(canonical(body).encode()).hexdigest()
     rows = body["table"]["rows"]
     text = json.dumps({**body, "table": {**body["table"], "rows": "@"}, "sha256": digest}, indent=1)
@@ -191,7 +191,7 @@ def read(file: Path) -> Record:
 
 
 def from_body(body: dict, key: str, companion: Path | None = None) -> Record:
-    """A record of its verified body."""
+    """The record of a verified body."""
     about = {name: value for name, value in body.items() if name not in ("table", "parameters", "companion")}
     return Record(key, body["parameters"], body["table"]["columns"], body["table"]["rows"], about, companion)
 
@@ -215,7 +215,7 @@ def write(file: Path, content: bytes) -> None:
 
 
 def _temporary(folder: Path) -> Path:
-    """A name that no other writer has: process numbers repeat between containers and between machines."""
+    """A file name that no other writer uses: process numbers repeat between containers and between machines."""
     return folder / f"{uuid.uuid4().hex}.tmp"
 
 
@@ -224,11 +224,11 @@ def _flush(file: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed runs left; an hour spares the files of runs beside this one."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of killed runs: those older than an hour, so not those of runs beside this one."""
     for leftover in folder.glob("*.tmp"):
         try:
             if time.time() - leftover.stat().st_mtime > 3600:
                 leftover.unlink()
-        except FileNotFoundError:   # another run swept it first
+        except FileNotFoundError:   # another run removed it first
             continue

@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], columns: Sequence[str],
-             rows_named: Sequence[str] = ()) -> Figure:
+             row_names: Sequence[str] = ()) -> Figure:
     """Images and their maps in pairs: images (rows, columns, c, h, w) in [0, 1], maps (rows, columns, h, w).
 
-    `titles[row][column]` stands over each image, `columns` over the pairs, `rows_named` beside the rows. Each
+    `titles[row][column]` stands over each image, `columns` over the pairs, `row_names` beside the rows. Each
     map has its own scale.
     """
     rows, pairs = images.shape[:2]
@@ -27,13 +27,13 @@ def map_rows(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], colu
                 right.set_title(columns[pair], fontsize=7.5, fontweight="bold")
     for axis in axes.flat:
         axis.axis("off")
-    for axis, name in zip(axes[:, 0], rows_named):
+    for axis, name in zip(axes[:, 0], row_names):
         axis.text(-0.08, 0.5, name, transform=axis.transAxes, rotation=90, ha="right", va="center", fontsize=8)
     return figure
 
 
 def map_table(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], columns: Sequence[str],
-              rows_named: Sequence[str]) -> Figure:
+              row_names: Sequence[str]) -> Figure:
     """Images (columns, c, h, w) on top, and below them their maps (rows, columns, h, w), a row a method.
 
     `titles[row][column]` stands over each map, `columns` over the images. Each map has its own scale.
@@ -43,10 +43,10 @@ def map_table(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]], col
     for axis, image, name in zip(axes[0], images, columns):
         axis.imshow(picture(image), vmin=0, vmax=1)
         axis.set_title(name, fontsize=7.5, fontweight="bold")
-    for row, drawn, said, name in zip(axes[1:], maps, titles, rows_named):
+    for row, row_maps, row_titles, name in zip(axes[1:], maps, titles, row_names):
         row[0].text(-0.08, 0.5, name, transform=row[0].transAxes, rotation=90, ha="right", va="center", fontsize=7.5)
-        for axis, one, title in zip(row, drawn, said):
-            axis.imshow(one.cpu().numpy())
+        for axis, pixels, title in zip(row, row_maps, row_titles):
+            axis.imshow(pixels.cpu().numpy())
             axis.set_title(title, fontsize=7.5)
     for axis in axes.flat:
         axis.axis("off")

@@ -13,11 +13,11 @@ PAPERS = {"ghorbani2019": "Ghorbani et al. (2019)", "kindermans2019": "Kinderman
 KNOWN = {"text": "read in the paper", "table": "from a table of the paper", "code": "from the authors' code",
          "digitised": "read off a figure", "second-hand": "second-hand", "recalled": "recalled, unchecked",
          "construction": "follows from the definition", "none": ""}
-FOLDED = 6      # lines from which a list shows only how many of its cells are for a claim
+FOLD_FROM = 6      # semicolons from which a list is folded into the number of cells for and against the claim
 
 
 def ledger_table(ledger: pd.DataFrame) -> Styler:
-    """Claims, one a row; a mark beside each verdict, so that it does not hang on colour. Long lists are folded."""
+    """Claims, one a row; a mark beside each verdict, so that colour is not needed. Long lists are folded."""
     def lines(text: str) -> str:
         return "".join(f"<div>{line}</div>" for line in escape(text).split("; "))
 
@@ -26,7 +26,7 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
 
     def measured(row) -> str:
         text = row.measured_with_interval or row.reason
-        long = row.support and text.count("; ") >= FOLDED
+        long = row.support and text.count("; ") >= FOLD_FROM
         return f"<details><summary>{row.support}</summary>{lines(text)}</details>" if long else lines(text)
 
     def verdict(row) -> str:

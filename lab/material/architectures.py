@@ -119,8 +119,8 @@ def _he(part: nn.Conv2d) -> nn.Conv2d:
     return part
 
 
-#: name -> how to make it, with its initial weights.
-OWN: dict[str, Callable[[], nn.Module]] = {
+#: name -> function that makes the network with its initial weights.
+ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "mnist-cnn": mnist_cnn, "mnist-mlp": mnist_mlp, "mnist-resnet": mnist_resnet, "cifar-cnn": cifar_cnn,
     "cifar-resnet": cifar_resnet,
     "kamath-mnist": kamath_mnist, "kamath-gtsrb": partial(kamath_resnet, 43, 2),

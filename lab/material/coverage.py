@@ -1,4 +1,4 @@
-"""Which of torchvision's families of networks each map takes, and what it is that makes a rule refuse one."""
+"""Which of torchvision's families of networks each map works on, and which operation makes a rule refuse one."""
 
 import re
 import warnings
@@ -16,7 +16,7 @@ FAMILIES = {name: (64, {}) for name in (
     "squeezenet1_1", "swin_t", "vgg11_bn")}
 FAMILIES |= {"googlenet": (64, {"init_weights": True}), "inception_v3": (80, {"init_weights": True}),
              "vit_b_16": (64, {"image_size": 64})}
-#: Heading -> methods under it, with their options; a heading takes a network where all of its methods do.
+#: Heading of a column -> its methods with their options; it says "yes" where all of them work.
 METHODS = {
     "gradients": [("gradient", {}), ("gradient_x_input", {}), ("integrated_gradients", {"steps": 2}),
                   ("smoothgrad", {"samples": 2})],
@@ -43,27 +43,27 @@ def network(name: str) -> nn.Module:
     return model.eval().double()
 
 
-def taken(name: str) -> dict[str, str]:
-    """For each heading "yes", or the operation that its rule refuses."""
+def coverage(name: str) -> dict[str, str]:
+    """For each heading "yes", or the operation that one of its methods refuses."""
     model, side = network(name), FAMILIES[name][0]
     x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return {heading: _tried(model, x, methods) for heading, methods in METHODS.items()}
+    return {heading: _first_refusal(model, x, methods) for heading, methods in METHODS.items()}
 
 
-def _tried(model: nn.Module, x: torch.Tensor, methods: list) -> str:
+def _first_refusal(model: nn.Module, x: torch.Tensor, methods: list) -> str:
     for name, options in methods:
         try:
             attribution.METHODS[name](model, x, 1, **options)
         except ValueError as refusal:
-            said = re.search(r"uses '?([\w.]+)|depend on x, by (\w+)", str(refusal))
-            if said is None:
+            reason = re.search(r"uses '?([\w.]+)|depend on x, by (\w+)", str(refusal))
+            if reason is None:
                 raise
-            kind = said[1] or said[2]
-            # Attention has a name for every way of computing it.
+            kind = reason[1] or reason[2]
+            # Torch has several operations for attention, by device and size.
             return "no: attention" if kind.startswith("ScaledDotProduct") else f"no: {kind}"
     return "yes"
 
 
 def table() -> pd.DataFrame:
     """One row a family."""
-    return pd.DataFrame([{"network": name, **taken(name)} for name in FAMILIES])
+    return pd.DataFrame([{"network": name, **coverage(name)} for name in FAMILIES])

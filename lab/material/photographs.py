@@ -7,13 +7,13 @@ from torch import Tensor
 from fragility import checks
 from lab.core.parameters import one_of
 from lab.material import networks
-from lab.material.data import centre
+from lab.material.data import centre_crop
 
-#: Photograph -> a point (row, column) of the region that a targeted attack aims at, in parts of the side.
+#: Photograph -> a point (row, column) of the region that a targeted attack aims at, as shares of height and width.
 POINTS = {"chelsea": (0.9, 0.12), "coffee": (0.12, 0.88)}
-SEGMENTS = 12           # superpixels of an image; the region is the one at the point
+SEGMENTS = 12           # superpixels of an image; the region is the one that holds the point
 SHORTER_SIDE = 256      # of a photograph before the cut, as the networks were trained
-Portrait = one_of("Photograph", POINTS)
+PhotographName = one_of("Photograph", POINTS)
 
 
 def photograph(name: str, network: str) -> Tensor:
@@ -23,7 +23,7 @@ def photograph(name: str, network: str) -> Tensor:
 
     image = torch.from_numpy(getattr(pictures, name)()).permute(2, 0, 1)[None] / 255
     side = networks.IMAGE_SIDE.get(network, SHORTER_SIDE)
-    return centre(resize(image, [SHORTER_SIDE], antialias=True), side).clamp(0, 1)
+    return centre_crop(resize(image, [SHORTER_SIDE], antialias=True), side).clamp(0, 1)
 
 
 def region(name: str, image: Tensor) -> Tensor:

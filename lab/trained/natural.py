@@ -1,4 +1,4 @@
-"""Networks trained on the spot: each a record with its accuracy and, as companion, its weights."""
+"""Networks that are trained here: each is a record with its accuracy and, as companion, its weights."""
 
 from functools import lru_cache
 
@@ -13,12 +13,11 @@ from lab.core.parameters import Parameters
 from lab.core.store import Store, fingerprint, weights_fingerprint
 from lab.material import data, networks
 
-PLAIN = ("network", "data_set", "epochs", "seed")       # what decides a network's training
+NETWORK_FIELDS = ("network", "data_set", "epochs", "seed")       # what decides a network's training
 
 
 class Networks(Parameters):
-    """Which network on which data; `epochs` 0 leaves it at its random initialisation. `small` changes these for a
-    second one."""
+    """Which network on which data; with `epochs` 0 it keeps its random weights. `small` holds changes for a second."""
 
     network: str
     data_set: str
@@ -28,26 +27,27 @@ class Networks(Parameters):
 
 
 def cells(parameters: Networks) -> list[dict]:
-    """The networks that are trained here; torchvision's come with their weights."""
+    """The networks that are trained here; torchvision's come with their weights, and have no cell."""
     first = parameters.model_dump(exclude={"small"})
     second = first | {name: value for name, value in parameters.small.items() if name in first}
-    return [cell for cell in ([first, second] if parameters.small else [first]) if cell["network"] in networks.OWN]
+    return [cell for cell in ([first, second] if parameters.small else [first])
+            if cell["network"] in networks.ARCHITECTURES]
 
 
 @lru_cache(maxsize=4)
-def part(data_set: str, split: str) -> tuple[data.Dataset, str]:
-    """A split of a data set and its fingerprint; the last few are kept, since every cell asks for them."""
-    found = data.load(data_set, split)
-    return found, fingerprint(found.images, found.labels)
+def load_split(data_set: str, split: str) -> tuple[data.Dataset, str]:
+    """A split of a data set and its fingerprint; the last few are kept in memory, since every cell needs them."""
+    loaded = data.load(data_set, split)
+    return loaded, fingerprint(loaded.images, loaded.labels)
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    return {"data": part(cell["data_set"], "train")[1]}
+    return {"data": load_split(cell["data_set"], "train")[1]}
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    train, test = (part(cell["data_set"], split)[0] for split in ("train", "test"))
-    rows = slice(cell.get("train_images"))      # a sketch names some, a cell none
+    train, test = (load_split(cell["data_set"], split)[0] for split in ("train", "test"))
+    rows = slice(cell.get("train_images"))      # only a sketch limits them
     with torch.random.fork_rng():
         torch.manual_seed(cell["seed"])
         network = networks.load(cell["network"]).to(device())
@@ -60,39 +60,41 @@ def run(cell: dict, store: Store) -> Outcome:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """One epoch on some of the images."""
-    images, some = len(part(cell["data_set"], "train")[0].labels), 1024
+    images, some = len(load_split(cell["data_set"], "train")[0].labels), 1024
     return {**cell, "epochs": min(1, cell["epochs"]), "train_images": some}, Factor(cell["epochs"] * images / some, 1)
 
 
 def untrained(cell: dict) -> dict:
-    """A cell whose network keeps its initial weights: a sketch that costs the same and needs no training."""
+    """The cell with a network of initial weights: for sketches, since other computations then cost the same."""
     return {**cell, "epochs": 0}
 
 
-def _own(cell: dict) -> list[dict]:
-    """The network that another experiment's cell names, where it is one of ours."""
-    return [{name: cell[name] for name in PLAIN}] if cell["network"] in networks.OWN else []
+def _network_cells(cell: dict) -> list[dict]:
+    """The cell of this experiment, if any, that trains the network of another one's cell."""
+    return [{name: cell[name] for name in NETWORK_FIELDS}] if cell["network"] in networks.ARCHITECTURES else []
 
 
 EXPERIMENT = Experiment(
     "networks", 1, Networks, cells, inputs, run, sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0},
-    canary_values={"accuracy": 0.691}, notebook="fragility", serves=_own, trains=lambda cell: True)
+    canary_values={"accuracy": 0.691}, notebook="fragility", serves=_network_cells, trains=lambda cell: True)
 
 
-def origin(cell: dict, store: Store) -> str:
-    """What decides the weights of the network of any experiment's cell, found without training it: the key of our
-    network's record, or the fingerprint of published weights."""
-    for own in _own(cell):
-        return EXPERIMENT.key(own, store)
+def weights_identity(cell: dict, store: Store) -> str:
+    """What decides the weights of the network of any experiment's cell, found without training it.
+
+    The key of the record of a network that is trained here, else the fingerprint of the published weights.
+    """
+    for network_cell in _network_cells(cell):
+        return EXPERIMENT.key(network_cell, store)
     return trained(cell, store)[1]
 
 
 def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
     """The trained network of any experiment's cell and the fingerprint of its weights.
 
-    torchvision's networks come with their published ImageNet weights; ours are trained, once a store.
+    torchvision's networks come with their published ImageNet weights; others are trained where the store has no record.
     """
-    weights = [EXPERIMENT.record(own, store).tensors() for own in _own(cell)] or ["DEFAULT"]
+    weights = [EXPERIMENT.record(found, store).tensors() for found in _network_cells(cell)] or ["DEFAULT"]
     model = networks.load(cell["network"], weights=weights[0])
     return model.to(device()), weights_fingerprint(model.state_dict())

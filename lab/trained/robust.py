@@ -1,4 +1,4 @@
-"""Networks trained to withstand attacks: each a record with its accuracies and, as companion, its weights."""
+"""Networks trained to withstand attacks: each is a record with its accuracies and, as companion, its weights."""
 
 from typing import Annotated
 
@@ -12,25 +12,29 @@ from fragility.passes import predict
 from fragility.training import robust
 from lab.core import folders
 from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for
-from lab.core.parameters import PRECISIONS, Precision, Several, grids, one_of
+from lab.core.parameters import PRECISIONS, Precision, SeveralGrids, grids, one_of
 from lab.core.store import Store, weights_fingerprint
 from lab.material import data, networks
 from lab.trained import natural
 
-#: name -> what its training starts from. Robust objectives are hard to start: plain ones come first.
+#: Training -> the one it starts from. Robust objectives hardly train from random weights, so plain ones come first.
 TRAININGS = {"natural": None, "pgd": "natural", "ig_norm": "pgd", "ig_sum_norm": "pgd"}
-_EVERY = (*natural.PLAIN, "training", "ball", "test_images", "test_steps")
-_NEEDED = {"natural": _EVERY, "pgd": (*_EVERY, "robust_epochs")}
-_FINE = (*_EVERY, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points", "fine_precision")
+_COMMON_FIELDS = (*natural.NETWORK_FIELDS, "training", "ball", "test_images", "test_steps")
+_FINE_TUNING_FIELDS = (*_COMMON_FIELDS, "robust_epochs", "fine_images", "fine_ball", "fine_weight", "fine_points",
+                       "fine_precision")
+#: Training -> what decides its network, and how that is tested.
+_FIELDS = {"natural": _COMMON_FIELDS, "pgd": (*_COMMON_FIELDS, "robust_epochs"), "ig_norm": _FINE_TUNING_FIELDS,
+           "ig_sum_norm": _FINE_TUNING_FIELDS}
 
 
-class Robust(Several):
-    """Which networks, and how they are trained; the dictionaries go by data set.
+class Robust(SeveralGrids):
+    """Which networks, and how they are trained; the keys of the dictionaries are data sets.
 
-    `balls` holds the largest change, the steps and the length of a step of PGD in training. IG-NORM and
-    IG-SUM-NORM then fine-tune the PGD network over `fine_images` images (of a smaller set, the nearest whole number
-    of passes), with `fine_steps` steps of the attack, `fine_points` path points in the loss and in the attack, and
-    all of it in `fine_precision`. `repeat_seeds` are those of further trainings on the first data sets.
+    `balls` holds the largest change, the number of steps and their length for PGD in training. IG-NORM and
+    IG-SUM-NORM then fine-tune the PGD network on `fine_images` images (on a smaller set, in the nearest whole number
+    of passes over it), with `fine_steps` steps of the attack, and with `fine_points` path points in the loss and in the
+    attack, all in `fine_precision`. `repeat_seeds` are the seeds of further trainings, on the data sets of `networks`
+    but not on those of `others`.
     """
 
     networks: dict[data.DataSet, str] = Field(min_length=1)
@@ -50,7 +54,7 @@ class Robust(Several):
 
     @field_validator("balls")
     @classmethod
-    def sound_balls(cls, balls):
+    def valid_balls(cls, balls):
         return {name: robust.Ball(*ball).checked() for name, ball in balls.items()}
 
     @model_validator(mode="after")
@@ -68,44 +72,45 @@ class Robust(Several):
 
 
 def cells(parameters: Robust) -> list[dict]:
-    again = [{**cell, "seed": seed} for seed in parameters.repeat_seeds if seed != parameters.seed
+    repeats = [{**cell, "seed": seed} for seed in parameters.repeat_seeds if seed != parameters.seed
              for cell in settings(parameters)]
-    return [training_cell(cell) for cell in [*(cell for one in grids(parameters) for cell in settings(one)), *again]]
+    first = [cell for grid in grids(parameters) for cell in settings(grid)]
+    return [training_cell(cell) for cell in [*first, *repeats]]
 
 
 def settings(parameters: Robust) -> list[dict]:
-    """All settings of each training, a dictionary for each data set and training; :func:`training_cell` picks those
-    that the training needs."""
+    """All settings of each training on each data set; :func:`training_cell` picks those that the training needs."""
     shared = parameters.model_dump(include={"fine_images", "fine_weight", "fine_precision", "test_images", "test_steps",
                                             "seed"})
     grid = []
     for data_set, network in parameters.networks.items():
         epsilon, steps, step_size = parameters.balls[data_set]
-        one = {**shared, "network": network, "data_set": data_set, "epochs": parameters.epochs[data_set],
-               "robust_epochs": parameters.robust_epochs[data_set], "ball": [epsilon, steps, step_size],
-               "fine_ball": [epsilon, parameters.fine_steps, epsilon / parameters.fine_steps],
-               "fine_points": list(parameters.fine_points)}
-        grid += [{**one, "training": name} for name in parameters.trainings]
+        setting = {**shared, "network": network, "data_set": data_set, "epochs": parameters.epochs[data_set],
+                   "robust_epochs": parameters.robust_epochs[data_set], "ball": [epsilon, steps, step_size],
+                   "fine_ball": [epsilon, parameters.fine_steps, epsilon / parameters.fine_steps],
+                   "fine_points": list(parameters.fine_points)}
+        grid += [{**setting, "training": name} for name in parameters.trainings]
     return grid
 
 
 def training_cell(cell: dict) -> dict:
-    """The part of any experiment's cell that decides the training of its network."""
-    return {name: cell[name] for name in (*_NEEDED.get(cell["training"], _FINE), "train_images") if name in cell}
+    """The settings in any experiment's cell that decide the training of its network."""
+    return {name: cell[name] for name in (*_FIELDS[cell["training"]], "train_images") if name in cell}
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    train, test = (natural.part(cell["data_set"], split)[1] for split in ("train", "test"))
+    train, test = (natural.load_split(cell["data_set"], split)[1] for split in ("train", "test"))
     return {"train": train, "test": test,
-            "start": origin({**cell, "training": TRAININGS[cell["training"]] or "natural"}, store)}
+            "start": weights_identity({**cell, "training": TRAININGS[cell["training"]] or "natural"}, store)}
 
 
 def run(cell: dict, store: Store) -> Outcome:
     model, _ = _start(cell, store)
-    train, test = (natural.part(cell["data_set"], split)[0] for split in ("train", "test"))
-    generator, some = generator_for(cell), slice(cell.get("train_images"))     # a sketch names some, a cell none
+    train, test = (natural.load_split(cell["data_set"], split)[0] for split in ("train", "test"))
+    generator = generator_for(cell)
     if cell["training"] == "pgd":
-        training.train(model, train.images[some], train.labels[some], epochs=cell["robust_epochs"], generator=generator,
+        rows = slice(cell.get("train_images"))     # only a sketch limits them
+        training.train(model, train.images[rows], train.labels[rows], epochs=cell["robust_epochs"], generator=generator,
                        loss=robust.pgd(robust.Ball(*cell["ball"]), generator))
     elif cell["training"] != "natural":
         rows = torch.randperm(len(train.images), generator=generator)[:cell["fine_images"]]
@@ -114,7 +119,7 @@ def run(cell: dict, store: Store) -> Outcome:
     images, labels = test.images[:cell["test_images"]], test.labels[:cell["test_images"]]
     ball = robust.Ball(cell["ball"][0], cell["test_steps"], 2.5 * cell["ball"][0] / cell["test_steps"])
     withstood = robust.withstands(model, images, labels, ball, generator)
-    correct = predict(model, data.unit(images).to(device())) == labels.to(device())
+    correct = predict(model, training.as_float(images).to(device())) == labels.to(device())
     table = pd.DataFrame({"image": range(len(labels)), "correct": correct.double().tolist(),
                           "withstood": (withstood & correct).double().tolist()})
     return Outcome(table, dict(model.state_dict()))
@@ -135,24 +140,25 @@ def _start(cell: dict, store: Store) -> tuple[nn.Module, str]:
     return trained({**cell, "training": before or "natural"}, store)
 
 
-def origin(cell: dict, store: Store) -> str:
-    """What decides the weights of any experiment's cell, found without training."""
+def weights_identity(cell: dict, store: Store) -> str:
+    """What decides the weights of the network of any experiment's cell, found without training it."""
     if cell["training"] == "natural":
-        return natural.origin(cell, store)
-    if cell["network"] in networks.OWN:
+        return natural.weights_identity(cell, store)
+    if cell["network"] in networks.ARCHITECTURES:
         return EXPERIMENT.key(training_cell(cell), store)
     return trained(cell, store)[1]
 
 
 def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
-    """The network of any experiment's cell and the fingerprint of its weights, trained once a store.
+    """The network of any experiment's cell, trained where the store has no record of it, and its weights' fingerprint.
 
-    torchvision's networks are not trained here: a robust one is `<network>-<training>.safetensors` in FRAGILITY_DATA.
+    torchvision's networks are not trained here: weights of robust ones are read from
+    `<network>-<training>.safetensors` in FRAGILITY_DATA.
     """
     name, kind = cell["network"], cell["training"]
     if kind == "natural":
         return natural.trained(cell, store)
-    if name in networks.OWN:
+    if name in networks.ARCHITECTURES:
         model = networks.load(name, weights=EXPERIMENT.record(training_cell(cell), store).tensors())
     else:
         folder = next(iter(folders.data_roots()), folders.cache())
@@ -161,15 +167,15 @@ def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
 
 
 def untrained(cell: dict) -> dict:
-    """A cell of any experiment whose network keeps its initial weights: a sketch that costs the same."""
-    without = set(_FINE) - set(_EVERY)      # what later trainings add
-    return {**natural.untrained({name: value for name, value in cell.items() if name not in without}),
+    """The cell with a network of initial weights: for sketches, since other computations then cost the same."""
+    robust_fields = set(_FINE_TUNING_FIELDS) - set(_COMMON_FIELDS)
+    return {**natural.untrained({name: value for name, value in cell.items() if name not in robust_fields}),
             "training": "natural"}
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """One pass over some of the images; what a training starts from is another cell's cost."""
-    images, some = len(natural.part(cell["data_set"], "train")[0].labels), 512
+    """One pass over some of the images; the training that it starts from is the cost of another cell."""
+    images, some = len(natural.load_split(cell["data_set"], "train")[0].labels), 512
     tiny = {**cell, "train_images": some, "test_images": min(100, cell["test_images"])}
     tiny |= {"epochs": 0}
     if cell["training"] == "natural":
@@ -180,14 +186,14 @@ def sketch(cell: dict) -> tuple[dict, Factor]:
     return tiny | {"fine_images": min(50, cell["fine_images"])}, Factor(max(1, cell["fine_images"] / 50), 1)
 
 
-def _own(cell: dict) -> list[dict]:
-    """The training here that another experiment's cell names; natural ones are the networks'."""
-    return [training_cell(cell)] if cell["training"] != "natural" and cell["network"] in networks.OWN else []
+def _training_cells(cell: dict) -> list[dict]:
+    """The cell of this experiment, if any, that makes the network of another one's; natural networks have their own."""
+    return [training_cell(cell)] if cell["training"] != "natural" and cell["network"] in networks.ARCHITECTURES else []
 
 
 EXPERIMENT = Experiment(
     "robust", 1, Robust, cells, inputs, run, sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "training": "pgd",
             "ball": [0.1, 1, 0.1], "robust_epochs": 1, "test_images": 200, "test_steps": 2},
-    canary_values={"correct": 0.785, "withstood": 0.545}, notebook="lens", serves=_own, trains=lambda cell: True,
-    reads=("networks",))
+    canary_values={"correct": 0.785, "withstood": 0.545}, notebook="lens", serves=_training_cells,
+    trains=lambda cell: True, reads=("networks",))

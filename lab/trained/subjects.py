@@ -1,10 +1,11 @@
-"""Which images a network is judged by: those that it classifies correctly, in the order of a seed."""
+"""The images on which a network's maps are compared: those it classifies correctly, in the order of a seed."""
 
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from fragility import training
 from fragility.passes import logits_of
 from lab.core.experiment import device
 from lab.core.store import Store, fingerprint
@@ -14,20 +15,20 @@ from lab.trained import natural
 
 def correctly_classified(model: nn.Module, images: Tensor, labels: Tensor, seed: int, *, side: int | None = None,
                          most: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Images (n, c, h, w) in [0, 1] that a model classifies correctly, their labels and their places in the set.
+    """Images (n, c, h, w) in [0, 1] that a model classifies correctly, their labels and their rows in `images`.
 
-    uint8 `images` are drawn in the order of `seed`, the first `most` of them, and cut at the centre to `side`.
+    Candidates are the first `most` of the uint8 `images` in the random order of `seed`, cut at the centre to `side`.
     """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:most]
     side = side or images.shape[-1]
-    x, labels = data.unit(data.centre(images[order], side)).to(device()), labels[order].to(device())
+    x, labels = training.as_float(data.centre_crop(images[order], side)).to(device()), labels[order].to(device())
     correct = logits_of(model, x).argmax(1) == labels
     return x[correct], labels[correct], order[correct.cpu()]
 
 
 def inputs(cell: dict, store: Store) -> dict:
     """Fingerprints of the data and weights of a cell whose network is trained naturally."""
-    weights = natural.origin(cell, store)
+    weights = natural.weights_identity(cell, store)
     return {"data": fingerprint(*_sample(cell["data_set"])[:2]), "weights": weights}
 
 
@@ -54,9 +55,9 @@ def candidates(cell: dict, store: Store) -> Tensor:
     return _CHOSEN[key]
 
 
-_CHOSEN: dict[tuple, Tensor] = {}       # the last choice is kept, since a network is looked at in many cells
+_CHOSEN: dict[tuple, Tensor] = {}       # the last choice is kept, since many cells share a network
 
 
 @lru_cache(maxsize=2)
 def _sample(name: str) -> data.Dataset:
-    return data.load(name, "all" if data.comes_whole(name) else "test")
+    return data.load(name, "all" if data.is_unsplit(name) else "test")

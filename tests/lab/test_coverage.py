@@ -19,7 +19,7 @@ def test_the_table_has_every_family_in_order():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", coverage.FAMILIES)
 def test_what_the_table_says_of_a_network_is_so(name):
-    assert coverage.taken(name) == ROWS[name]
+    assert coverage.coverage(name) == ROWS[name]
 
 
 def test_gradients_take_every_network_and_only_attention_stops_relevance():

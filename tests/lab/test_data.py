@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from fragility import training
 from lab.core.parameters import Parameters
 from lab.core.store import fingerprint
-from lab.material import architectures, data, networks, own, sources
+from lab.material import architectures, data, networks, sources, user_sets
 
 
 def test_embedded_digits_are_split_once_and_for_ever():
@@ -123,7 +123,7 @@ def test_an_own_file_without_a_split(tmp_path, monkeypatch):
     found = data.load("my.birds", "all")
     assert found.images.shape == (4, 1, 6, 5) and found.labels.tolist() == [0, 2, 1, 2]
     assert found.class_names == ["ant", "bee", "cow"]
-    assert data.comes_whole("my.birds") and not data.comes_whole("mnist-5k") and data.comes_whole("flowers")
+    assert data.is_unsplit("my.birds") and not data.is_unsplit("mnist-5k") and data.is_unsplit("flowers")
     for split in ("train", "test"):
         with pytest.raises(ValueError, match=f"no split '{split}'; choose one of: all."):
             data.load("my.birds", split)
@@ -197,7 +197,7 @@ def test_a_parameter_names_a_known_set_or_one_in_the_folder(tmp_path, monkeypatc
 
 def test_a_parameter_may_ask_for_a_set_in_parts(tmp_path, monkeypatch):
     class Split(Parameters):
-        data_set: data.DataSetInParts
+        data_set: data.SplitDataSet
 
     np.savez(tmp_path / "birds.npz", **PARTS)
     np.savez(tmp_path / "cows.npz", **WHOLE)
@@ -276,7 +276,7 @@ def test_a_damaged_own_file_is_refused(tmp_path, kind):
 def test_an_own_file_that_cannot_be_read_is_refused(tmp_path, damage):
     np.savez(tmp_path / "birds.npz", **WHOLE)
     (tmp_path / "birds.npz").write_bytes(damage((tmp_path / "birds.npz").read_bytes()))
-    assert own.names(tmp_path) == ["birds"]
+    assert user_sets.names(tmp_path) == ["birds"]
     with pytest.raises(ValueError, match=r"birds\.npz is not a whole \.npz archive \(.*\); write it again with"):
         data.load("birds", "all", root=tmp_path)
 
@@ -358,7 +358,7 @@ def test_system_copy(monkeypatch, tmp_path):
     assert "fashion-mnist" in found.source
 
 
-@pytest.mark.parametrize("name", networks.OWN)
+@pytest.mark.parametrize("name", networks.ARCHITECTURES)
 def test_own_networks(name):
     network = networks.load(name)
     assert not network.training

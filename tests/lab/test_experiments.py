@@ -348,16 +348,16 @@ def test_the_time_left_knows_cheap_cells_from_dear_ones():
     cheap, dear = {"kind": "cheap"}, {"kind": "dear"}
     clock = Clock([(cheap, Factor(1)), (dear, Factor(10)), (cheap, Factor(2)), (dear, Factor(20)),
                    ({"kind": "new"}, Factor(1))])
-    clock.tick(1.0)
-    assert clock.left() == pytest.approx(10 + 2 + 20 + 1)       # nothing else is known yet
-    clock.tick(100.0)
-    assert clock.left() == pytest.approx(2 * 1 + 20 * 10 + 1 * 101 / 11)
+    clock.finished(1.0)
+    assert clock.remaining() == pytest.approx(10 + 2 + 20 + 1)       # nothing else is known yet
+    clock.finished(100.0)
+    assert clock.remaining() == pytest.approx(2 * 1 + 20 * 10 + 1 * 101 / 11)
     for seconds in (2.0, 200.0, 5.0):
-        clock.tick(seconds)
-    assert clock.left() == 0
+        clock.finished(seconds)
+    assert clock.remaining() == 0
     free = Clock([(cheap, Factor(0)), (cheap, Factor(0))])      # what only reads others' maps
-    free.tick(0.1)
-    assert free.left() == 0
+    free.finished(0.1)
+    assert free.remaining() == 0
 
 
 def test_the_bar_counts_missing_cells_only_and_says_what_is_left(tmp_path, capsys):

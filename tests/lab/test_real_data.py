@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import center_crop
 
-from fragility import attacks, attribution, metrics
+from fragility import attacks, attribution, metrics, training
 from fragility.passes import predict
 from lab.core import folders
 from lab.material import data, networks
@@ -35,7 +35,7 @@ def test_published_network_on_photographs():
     photographs = data.load("imagenet-sample", "all")
     assert len(photographs.images) == 500 and len(photographs.class_names) == 1000
     model = networks.load("squeezenet1_0", weights="DEFAULT")
-    x = data.unit(center_crop(photographs.images[::5], [224, 224]))
+    x = training.as_float(center_crop(photographs.images[::5], [224, 224]))
     right = predict(model, x) == photographs.labels[::5]
     assert 0.45 < right.float().mean() < 0.72     # 0.59 of all 500
 

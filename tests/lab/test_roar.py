@@ -57,7 +57,7 @@ def same(first, second):
 # ------------------------------------------------------------------------------------------------ the trainer
 def test_float_images_train_as_their_bytes():
     images = data.load("mnist-5k", "train").images[:512]
-    assert same(trained(images=images), trained(images=data.unit(images)))
+    assert same(trained(images=images), trained(images=training.as_float(images)))
 
 
 def test_the_weights_come_back_in_the_usual_format():
@@ -144,7 +144,7 @@ def test_ranks_give_the_masks_of_the_scores(unit):
 @pytest.mark.parametrize("family", rankings.FAMILIES)
 def test_estimators_are_what_they_are_called(family):
     known = trainings.sets(SMALL)
-    x, model = data.unit(known.test[:6]), trained()
+    x, model = training.as_float(known.test[:6]), trained()
     cell = {**rankings.family_cell(SMALL, family)}
     maps = rankings.family_maps(cell, model, x, torch.Generator().manual_seed(5))
     assert tuple(maps) == rankings.FAMILIES[family]
@@ -170,7 +170,7 @@ def test_estimators_are_what_they_are_called(family):
 def test_stored_rankings_are_those_of_the_explained_network(store):
     cell = cells(estimator="GRAD", kind="retrain", filter="none")[0]
     model = trainings.explained(cell, store)
-    x = data.unit(trainings.sets(cell).test)
+    x = training.as_float(trainings.sets(cell).test)
     maps = attribution.gradient(model, x, chunk=128)
     assert torch.equal(rankings.places(cell, "GRAD", "test", store), rankings.pixel_order(maps, "pixel"))
     # Filters see the map before it is ranked.
@@ -193,7 +193,7 @@ def test_a_cell_sees_what_degrade_makes(store, mode, fraction):
     cell = cells(estimator="GRAD", kind="retrain", filter="none", mode=mode, fraction=fraction)[0]
     known = trainings.sets(cell)
     scores = -rankings.places(cell, "GRAD", "train", store).float()
-    wanted = removal.degrade(data.unit(known.train), scores, fraction, mode=mode, fill=known.mean)
+    wanted = removal.degrade(training.as_float(known.train), scores, fraction, mode=mode, fill=known.mean)
     assert torch.equal(retraining.degraded(cell, "train", store), (255 * wanted).round().to(torch.uint8))
     alone = retraining.degraded({**cell, "kind": "masks"}, "train", store)
     top = removal.top_mask(scores, fraction, "pixel")[:, None]

@@ -80,9 +80,9 @@ def test_floats_withstand_as_bytes_do():
     model = tiny(nn.ReLU).float()
     x = (255 * images(n=40, size=6)).byte()
     with torch.no_grad():
-        labels = model(data.unit(x)).argmax(1)
+        labels = model(training.as_float(x)).argmax(1)
     ball = robust.Ball(0.02, 2, 0.01)
-    both = [robust.withstands(model, part, labels, ball, seeded()) for part in (x, data.unit(x))]
+    both = [robust.withstands(model, part, labels, ball, seeded()) for part in (x, training.as_float(x))]
     assert torch.equal(*both) and 0 < both[0].float().mean() < 1
 
 
@@ -253,7 +253,7 @@ def test_what_withstands_is_classified_correctly(trained):
     test = data.load("mnist-5k", "test")
     x, labels = test.images[:100], test.labels[:100]
     withstood = robust.withstands(trained[0], x, labels, robust.Ball(1e-4, 1, 1e-4), seeded())
-    correct = trained[0](data.unit(x)).argmax(1) == labels
+    correct = trained[0](training.as_float(x)).argmax(1) == labels
     assert torch.equal(withstood, correct)
     wrong = robust.withstands(trained[0], x, (labels + 1) % 10, BALL, seeded())
     assert wrong.float().mean() < 0.5
@@ -268,9 +268,9 @@ def test_training_lowers_the_objective_of_ig_sum_norm(trained):
 
     def loss():
         return robust.ig_sum_norm(robust.Ball(0.1, 1, 0.1), seeded(), beta=1.0, points=3, attack_points=2)
-    before = loss()(model, data.unit(x), labels).item()
+    before = loss()(model, training.as_float(x), labels).item()
     training.train(model, x, labels, epochs=1, batch_size=30, learning_rate=2e-3, generator=seeded(), loss=loss())
-    assert loss()(model, data.unit(x), labels).item() < 0.9 * before
+    assert loss()(model, training.as_float(x), labels).item() < 0.9 * before
 
 
 # ------------------------------------------------------------------------------------------------- networks

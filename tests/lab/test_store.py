@@ -136,7 +136,7 @@ def test_folders_of_the_environment_are_absolute_wherever_a_process_starts(tmp_p
     monkeypatch.setenv("FRAGILITY_DATA", "~/data")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    folders.settle()
+    folders.make_absolute()
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert folders.store() == tmp_path / "records" and folders.data_roots() == [tmp_path / "home" / "data"]

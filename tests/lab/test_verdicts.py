@@ -131,13 +131,13 @@ def test_cells_that_are_not_there_are_not_tested():
     ({"edition": "ab", "paper": "ab"}, "paper"), ({"edition": "abc", "paper": "d"}, "paper"),
     ({"edition": "", "paper": ""}, "quick")])
 def test_a_scale_with_a_part_of_a_smaller_ones_records_is_passed_over(found, scale):
-    def known(experiment, wanted):
+    def measured_cells(experiment, wanted):
         cells = {"quick": "x", **found}[wanted]
         table = frame(a_random=0.1) if cells else pd.DataFrame()
         table.attrs.update(done=len(cells), cells=3)
         return results.Measured(table, frozenset(cells))
 
-    assert verdicts.judge({"experiment": "", "test": BELOW, "scale": "quick"}, "quick", known).scale == scale
+    assert verdicts.judge({"experiment": "", "test": BELOW, "scale": "quick"}, "quick", measured_cells).scale == scale
 
 
 def test_one_value_on_the_wrong_side_breaks_a_rule_without_exceptions():

@@ -16,7 +16,7 @@ from lab.core.experiment import Experiment, Factor, Outcome, device
 from lab.core.parameters import Parameters, Precision, one_of
 from lab.core.store import Record, Store, fingerprint, weights_fingerprint
 from lab.material import networks
-from lab.material.photographs import Portrait, class_names, photograph, region
+from lab.material.photographs import PhotographName, class_names, photograph, region
 from lab.trained.maps import path_settings, pixel_maps
 
 TARGET = "target"
@@ -25,7 +25,7 @@ TARGET = "target"
 class Portraits(Parameters):
     """Parameters of the pictures: which attacks each photograph meets; the rest is the comparison's."""
 
-    pictured: dict[Portrait, list[one_of("Attack", (*comparison.ATTACKS, TARGET))]]
+    pictured: dict[PhotographName, list[one_of("Attack", (*comparison.ATTACKS, TARGET))]]
     network: str
     images: dict[str, int]
     steps: dict[str, int]

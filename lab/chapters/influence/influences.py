@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fragility import attacks, checks, influence, metrics
+from fragility import attacks, checks, influence, metrics, training
 from fragility.passes import batches
 from lab.chapters.influence import published_code
 from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, shrink
@@ -51,7 +51,7 @@ def of_first_network(parameters: Influences) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    weights = natural.origin(cell, store)
+    weights = natural.weights_identity(cell, store)
     return {"data": fingerprint(*_images(cell["data_set"])[:2]), "weights": weights}
 
 
@@ -112,7 +112,7 @@ def _setting(cell: dict, store: Store) -> Setting:
             parts[part].append(pool[:wanted])
     x, y = {}, {}
     for part, chosen in parts.items():
-        x[part] = _sized(data.unit(images[torch.cat(chosen)]), cell["network"]).to(device())
+        x[part] = _sized(training.as_float(images[torch.cat(chosen)]), cell["network"]).to(device())
         y[part] = torch.arange(2).repeat_interleave(len(chosen[0])).to(device())
     extract = _Scaled(networks.features(model), x["train"])
     known = features_of(extract, x["train"])
@@ -167,13 +167,13 @@ def features_of(extract: nn.Module, x: Tensor) -> Tensor:
 
 def _sized(x: Tensor, network: str) -> Tensor:
     side = min(networks.IMAGE_SIDE.get(network, x.shape[-1]), x.shape[-1])
-    return data.centre(x, side)
+    return data.centre_crop(x, side)
 
 
 @lru_cache(maxsize=1)
 def _images(name: str) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """All images of a set with labels and class names, and which are test images; none where there is no split."""
-    if data.comes_whole(name):
+    if data.is_unsplit(name):
         whole = data.load(name, "all")
         return whole.images, whole.labels, whole.class_names, torch.zeros(len(whole.labels), dtype=torch.bool)
     train, test = data.load(name, "train"), data.load(name, "test")

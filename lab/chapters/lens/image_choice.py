@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from fragility import training
 from lab.core.experiment import device
 from lab.core.store import Store
-from lab.material import data, networks
+from lab.material import networks
 from lab.trained import natural, robust
 from lab.trained.subjects import correctly_classified
 
@@ -23,7 +24,8 @@ def subjects(cell: dict, store: Store) -> tuple[nn.Module, Tensor, Tensor, Tenso
     key = (cell["data_set"], cell["seed"], cell["images"], weights)
     if key not in _CHOSEN:
         _CHOSEN.clear()
-        _CHOSEN[key] = _choose(model, *key[:3], is_trained=cell["epochs"] > 0 or cell["network"] not in networks.OWN)
+        is_trained = cell["epochs"] > 0 or cell["network"] not in networks.ARCHITECTURES
+        _CHOSEN[key] = _choose(model, *key[:3], is_trained=is_trained)
     return model, *_CHOSEN[key]
 
 
@@ -31,7 +33,7 @@ _CHOSEN: dict[tuple, tuple] = {}        # the last choice: a network is looked a
 
 
 def _choose(model: nn.Module, data_set: str, seed: int, images: int, is_trained: bool) -> tuple[Tensor, Tensor, Tensor]:
-    test, _ = natural.part(data_set, "test")
+    test, _ = natural.load_split(data_set, "test")
     most = max(20 * images, 400)      # enough for partners of the same class
     choose = correctly_classified if is_trained else _any
     x, labels, places = choose(model, test.images, test.labels, seed, most=most)
@@ -49,7 +51,7 @@ def _choose(model: nn.Module, data_set: str, seed: int, images: int, is_trained:
 def _any(model: nn.Module, images: Tensor, labels: Tensor, seed: int, most: int) -> tuple[Tensor, Tensor, Tensor]:
     """The same images whatever the model says of them."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:most]
-    return data.unit(images[order]).to(device()), labels[order].to(device()), order
+    return training.as_float(images[order]).to(device()), labels[order].to(device()), order
 
 
 def partners(labels: Tensor, cell: dict) -> list[Tensor]:

@@ -100,7 +100,7 @@ def _sizes(attack: str, epsilons: list[float]) -> list[float]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    return {"data": natural.part(cell["data_set"], "test")[1], "weights": robust.origin(cell, store)}
+    return {"data": natural.load_split(cell["data_set"], "test")[1], "weights": robust.weights_identity(cell, store)}
 
 
 def run(cell: dict, store: Store) -> Outcome:

@@ -62,7 +62,7 @@ def noise_cells(parameters: metric_comparison.Lens) -> list[dict]:
 
 
 def noise_inputs(cell: dict, store: Store) -> dict:
-    return {**subjects.inputs(cell, store), "judged": robust.origin(cell, store)}
+    return {**subjects.inputs(cell, store), "judged": robust.weights_identity(cell, store)}
 
 
 def noise_run(cell: dict, store: Store) -> Outcome:

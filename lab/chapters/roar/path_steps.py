@@ -4,11 +4,10 @@ import pandas as pd
 import torch
 from pydantic import Field
 
-from fragility import metrics
+from fragility import metrics, training
 from lab.chapters.roar import rankings, trainings
 from lab.core.experiment import Experiment, Factor, Outcome, device, shrink
 from lab.core.store import Store
-from lab.material import data
 
 
 class PathSteps(rankings.Ranked):
@@ -24,7 +23,7 @@ def cells(parameters: PathSteps) -> list[dict]:
 
 def run(cell: dict, store: Store) -> Outcome:
     model = trainings.explained(cell, store)
-    x = data.unit(trainings.sets(cell).test[:cell["images"]]).to(device())
+    x = training.as_float(trainings.sets(cell).test[:cell["images"]]).to(device())
     short, long = (rankings.family_maps({**cell, "path_steps": steps}, model, x, torch.Generator().manual_seed(0))
                    for steps in (cell["path_steps"], cell["long_steps"]))
     tenth = max(1, x[0, 0].numel() // 10)

@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from fragility import attribution, removal
+from fragility import attribution, removal, training
 from lab.chapters.roar import trainings
 from lab.core.experiment import Experiment, Factor, Outcome, device, distinct, generator_for
 from lab.core.parameters import grids, one_of
 from lab.core.store import Store, canonical
-from lab.material import data
 
 BASES = ("GRAD", "IG", "GB")
 #: family -> its estimators: they come from the same passes and share a record.
@@ -73,7 +72,7 @@ def run(cell: dict, store: Store) -> Outcome:
     for split in ("train", "test"):
         parts = [_ranked(cell, model, part, generator) for part in getattr(known, split).split(_BATCH)]
         tensors |= {f"{name}|{split}": torch.cat([part[name] for part in parts]) for name in parts[0]}
-    edges = torch.cat([pixel_order(attribution.sobel(data.unit(part)), cell["unit"])
+    edges = torch.cat([pixel_order(attribution.sobel(training.as_float(part)), cell["unit"])
                        for part in known.test.split(_BATCH)])
     table = pd.DataFrame([{"estimator": name, "edges": _common(tensors[f"{name}|test"], edges)} for name in parts[0]])
     return Outcome(table, tensors)
@@ -87,7 +86,7 @@ def _common(first: Tensor, second: Tensor) -> float:
 
 def _ranked(cell: dict, model: nn.Module | None, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Ranks of some uint8 images by every estimator of the cell's family, filtered ones as "name+filter"."""
-    maps = family_maps(cell, model, data.unit(images).to(device()), generator)
+    maps = family_maps(cell, model, training.as_float(images).to(device()), generator)
     found = {name: pixel_order(part, cell["unit"]) for name, part in maps.items()}
     for name in cell["filtered"]:
         found |= {f"{name}+{kind}": pixel_order(change(maps[name]), cell["unit"]) for kind, change in FILTERS.items()}

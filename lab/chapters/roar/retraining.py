@@ -13,7 +13,6 @@ from lab.chapters.roar import rankings, trainings
 from lab.core.experiment import Experiment, Factor, Outcome, distinct, generator_for
 from lab.core.parameters import Fraction, grids
 from lab.core.store import Store
-from lab.material import data
 
 #: What is done with the images of a cell.
 KINDS = {
@@ -93,7 +92,7 @@ def degraded(cell: dict, split: str, store: Store, rows: slice = slice(None)) ->
     if cell["kind"] != "road":
         return torch.where(mask, _levels(known.mean)[:, None, None], images)
     generator = generator_for(cell)
-    return torch.cat([_levels(removal.impute(data.unit(x), gaps[:, 0], noise=NOISE, generator=generator))
+    return torch.cat([_levels(removal.impute(training.as_float(x), gaps[:, 0], noise=NOISE, generator=generator))
                       for x, gaps in zip(images.split(_BATCH), mask.split(_BATCH))])
 
 

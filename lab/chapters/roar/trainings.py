@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fragility import training
 from lab.core.experiment import Experiment, Factor, Outcome, device, distinct
-from lab.core.parameters import Several, grids, one_of
+from lab.core.parameters import SeveralGrids, grids, one_of
 from lab.core.store import Store, fingerprint
 from lab.material import data, networks
 
@@ -21,10 +21,10 @@ AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": trai
                  "crop": training.RandomCrop()}
 
 
-class Recipe(Several):
+class Recipe(SeveralGrids):
     """Data, network and how it is trained: what every training of the benchmark has in common."""
 
-    data_set: data.DataSetInParts
+    data_set: data.SplitDataSet
     network: str
     train_images: int = Field(ge=2)
     test_images: int = Field(ge=2)
@@ -122,7 +122,7 @@ def resized(images: Tensor) -> Tensor:
     side = images.shape[-1]
     large = round(side * GROWTH)
     start = (large - side) // 2
-    parts = [F.interpolate(data.unit(part), (large, large), mode="bicubic", antialias=True)
+    parts = [F.interpolate(training.as_float(part), (large, large), mode="bicubic", antialias=True)
              for part in images.split(1024)]
     return torch.cat(parts)[..., start:start + side, start:start + side].clamp(0, 1)
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fragility import attribution, metrics
+from fragility import attribution, metrics, training
 from fragility import shift as shifted
 from fragility.passes import logits_of
 from lab.chapters.shift import patterns, shifts
@@ -126,7 +126,7 @@ def cells(parameters: Invariance) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    weights = natural.origin(cell, store)
+    weights = natural.weights_identity(cell, store)
     train, test = (data.load(cell["data_set"], split) for split in ("train", "test"))
     found = {"train": fingerprint(train.images), "test": fingerprint(test.images, test.labels), "weights": weights,
              "patterns": patterns.EXPERIMENT.version}
@@ -191,9 +191,9 @@ def sides(cell: dict, store: Store) -> tuple[Side, Side]:
 @lru_cache(maxsize=2)
 def _images(data_set: str, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Test images drawn by the seed, and of all training images the smallest value and the mean of each pixel."""
-    test, train = data.load(data_set, "test"), data.unit(data.load(data_set, "train").images)
+    test, train = data.load(data_set, "test"), training.as_float(data.load(data_set, "train").images)
     order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:count]
-    return tuple(part.double().to(device()) for part in (data.unit(test.images[order]), train.amin(0),
+    return tuple(part.double().to(device()) for part in (training.as_float(test.images[order]), train.amin(0),
                                                          train.double().mean(0)))
 
 
@@ -209,7 +209,7 @@ def shown(cell: dict, store: Store, methods: Sequence[str], image: int = 0) -> t
 def accuracy(side: Side) -> float:
     """Share of the test images, in the side's encoding, that its network classifies correctly."""
     test = data.load(side.cell["data_set"], "test")
-    predicted = logits_of(side.model, data.unit(test.images).double().to(side.m.device) + side.m).argmax(1)
+    predicted = logits_of(side.model, training.as_float(test.images).double().to(side.m.device) + side.m).argmax(1)
     return (predicted.cpu() == test.labels).double().mean().item()
 
 

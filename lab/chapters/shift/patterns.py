@@ -5,7 +5,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fragility import attribution
+from fragility import attribution, training
 from fragility import shift as shifted
 from lab.chapters.shift import shifts
 from lab.core.experiment import Experiment, Factor, Outcome, device, shrink
@@ -33,7 +33,7 @@ def cells(parameters: Patterns) -> list[dict]:
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    weights = natural.origin(cell, store)
+    weights = natural.weights_identity(cell, store)
     return {"data": fingerprint(data.load(cell["data_set"], "train").images), "weights": weights}
 
 
@@ -41,7 +41,7 @@ def run(cell: dict, store: Store) -> Outcome:
     model, _ = natural.trained(cell, store)
     model, images = model.double(), data.load(cell["data_set"], "train").images
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
-    x = data.unit(images[order[:cell["pattern_images"]]]).double().to(device())
+    x = training.as_float(images[order[:cell["pattern_images"]]]).double().to(device())
     if cell["shift"] == shifts.REBUILT:
         model = shifts.rebuilt(model)
     elif cell["shift"] != "none":

@@ -83,7 +83,7 @@ EXPERIMENT = Experiment(
 class Shown(References):
     """Parameters of the pictures: free photographs whose maps may be published."""
 
-    reference_portraits: list[photographs.Portrait]
+    reference_portraits: list[photographs.PhotographName]
 
 
 def shown_cells(parameters: Shown) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Data sets of the user's own: what lies in the folder FRAGILITY_DATA under a name that no known set has."""
+"""The user's own data sets: files and trees in the folder FRAGILITY_DATA whose names are not of `data.NAMES`."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from lab.material import sources
 from lab.material.sources import Dataset
 
 PARTS = ("train", "test")
-_OF_PARTS = tuple(f"{part}_{kind}" for part in PARTS for kind in ("images", "labels"))
-_OF_WHOLE = ("images", "labels")
+_ARRAYS_OF_PARTS = tuple(f"{part}_{kind}" for part in PARTS for kind in ("images", "labels"))
+_ARRAYS_OF_WHOLE = ("images", "labels")
 
 
 def names(folder: Path) -> list[str]:
@@ -36,11 +36,11 @@ def splits(folder: Path, name: str) -> tuple[str, ...]:
 
 def _splits_of_file(file: Path) -> tuple[str, ...]:
     held = set(arrays.held(file))
-    in_parts, whole = bool(held & set(_OF_PARTS)), bool(held & set(_OF_WHOLE))
-    if in_parts == whole or not held >= set(_OF_PARTS if in_parts else _OF_WHOLE):
-        raise ValueError(f"The data file {file} must hold {', '.join(_OF_PARTS)}, or {' and '.join(_OF_WHOLE)} alone "
-                         f"(and may hold class_names), but it holds {', '.join(sorted(held)) or 'nothing'}; write it "
-                         "again with numpy.savez.")
+    in_parts, whole = bool(held & set(_ARRAYS_OF_PARTS)), bool(held & set(_ARRAYS_OF_WHOLE))
+    if in_parts == whole or not held >= set(_ARRAYS_OF_PARTS if in_parts else _ARRAYS_OF_WHOLE):
+        raise ValueError(f"The data file {file} must hold {', '.join(_ARRAYS_OF_PARTS)}, or "
+                         f"{' and '.join(_ARRAYS_OF_WHOLE)} alone (and may hold class_names), but it holds "
+                         f"{', '.join(sorted(held)) or 'nothing'}; write it again with numpy.savez.")
     return PARTS if in_parts else ("all",)
 
 
@@ -62,16 +62,16 @@ def load(folder: Path, name: str, split: str) -> Dataset:
 def _from_file(file: Path, split: str) -> Dataset:
     prefixes = ("",) if split == "all" else tuple(f"{part}_" for part in PARTS)
     found = arrays.read(file, [f"{prefix}labels" for prefix in prefixes], ("class_names",))
-    numbers = None
-    if "class_names" not in found:      # both parts count the same classes, also where one lacks the last
+    names = None
+    if "class_names" not in found:      # numbers in place of names: the same in both parts, also if one lacks a class
         labels = [arrays.label_batch(values, values.size, None, f"{name} of the data file {file}")
                   for name, values in found.items() if values.size]
-        numbers = [str(label) for label in range(1 + max((int(some.max()) for some in labels), default=0))]
-    return sources.from_npz(file, "" if split == "all" else f"{split}_", numbers)
+        names = [str(label) for label in range(1 + max((int(part.max()) for part in labels), default=0))]
+    return sources.from_npz(file, "" if split == "all" else f"{split}_", names)
 
 
 def _from_tree(folder: Path, split: str) -> Dataset:
-    """Pictures in RGB, all parts of the set cut to one square: the smallest shorter side of any of them."""
+    """Pictures in RGB, cut to a square with the smallest shorter side of all pictures of the set, in either part."""
     bases = {"all": folder} if split == "all" else {part: folder / part for part in PARTS}
     listings = {part: pictures(base) for part, base in bases.items()}
     for part, listing in listings.items():
