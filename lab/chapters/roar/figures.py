@@ -1,4 +1,4 @@
-"""What is left of the accuracy when the top of a ranking is removed or kept."""
+"""Figures and tables of the accuracy that is left when the top of a ranking is removed or kept."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,10 +19,10 @@ from lab.material import data
 
 REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
 CLASSES = {"mnist-5k": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "gtsrb": 43, "food101": 101,
-           "imagenet": 1000, "Birdsnap": 500, "Food-101": 101, "ImageNet": 1000}    # guessing gets 1 of so many right
+           "imagenet": 1000, "Birdsnap": 500, "Food-101": 101, "ImageNet": 1000}    # for the accuracy of guessing
 _BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
 _MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
-# How far the colour of the base goes to white (1) or black (0).
+# How far the base's colour is mixed with white (1) or black (0): amount, target.
 _SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.25, 0), "VAR": (0.5, 0)}
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
@@ -31,8 +31,8 @@ _TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
 
 
 def reported_roar() -> pd.DataFrame:
-    """The accuracies of [hooker2019, table 2]: data_set, estimator, mode, percent, accuracy; `replaced` is the share
-    of the image that is gone."""
+    """The accuracies of [hooker2019, table 2], with columns data_set, estimator, mode, percent and accuracy, and
+    `replaced`, the share of the image that is replaced."""
     table = pd.read_csv(folders.CLAIMS / "reported" / "hooker2019_table2.csv")
     share = table.percent / 100
     return table.assign(replaced=share.where(table["mode"] == "ROAR", 1 - share))
@@ -40,8 +40,10 @@ def reported_roar() -> pd.DataFrame:
 
 def degraded_images(rows: Mapping[str, Sequence[Tensor]], columns: Sequence[str],
                     notes: Mapping[tuple[str, int], str]) -> Figure:
-    """One image, uint8 (c, h, w), at every fraction; estimators in rows. `notes` {(estimator, column): text} stand
-    over the pictures."""
+    """One image, uint8 (c, h, w), degraded by each estimator (rows) at each fraction (columns).
+
+    `notes` {(estimator, column): text} stand over the pictures.
+    """
     figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.15 * len(columns) + 0.6, 1.25 * len(rows) + 0.3),
                                 squeeze=False)
     for (name, images), line in zip(rows.items(), axes):
@@ -73,7 +75,7 @@ def toy_curves(table: pd.DataFrame) -> Figure:
 
 
 def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, published: Sequence[str] = ()) -> Figure:
-    """Accuracy over the replaced share, a line an estimator, and what guessing gets; small marks are single trainings.
+    """Accuracy over the replaced share, a line an estimator, with that of guessing; small marks are single trainings.
 
     `panels` {title: (frame, accuracy with nothing replaced)}; frames hold data_set, estimator, replaced and accuracy.
     Titles in `published` are drawn dotted, but for the controls. Three panels to a row.
@@ -123,8 +125,10 @@ def _style(name: str) -> dict:
 
 
 def training_dots(table: pd.DataFrame, control: float, label: str = "test accuracy (%)") -> Figure:
-    """One row for each value of `setting`, one dot a training, a bar at the mean; with the untouched control (dashed)
-    and what guessing gets (dotted)."""
+    """One row for each value of the column `setting`: a dot a training, a bar at the mean.
+
+    Dashed: the control with nothing replaced. Dotted: the accuracy of guessing.
+    """
     settings = list(dict.fromkeys(table.setting))
     figure, axis = plt.subplots(figsize=(6.6, 0.32 * len(settings) + 1.0))
     for row, name in enumerate(settings):
@@ -142,37 +146,38 @@ def training_dots(table: pd.DataFrame, control: float, label: str = "test accura
 
 
 def accuracy_table(table: pd.DataFrame) -> Styler:
-    """Accuracies of ROAR and KAR, an estimator of a data set a row, a share a column: mean ± standard deviation (number
-    of trainings) over those that [hooker2019, table 2] has at the same share."""
+    """Accuracies of ROAR and KAR, an estimator on a data set a row, a share a column.
+
+    Mean ± standard deviation (number of trainings), above those of [hooker2019, table 2] at the same share.
+    """
     reported, rows = reported_roar(), []
     columns = table[["mode", "fraction"]].drop_duplicates().sort_values(["mode", "fraction"], ascending=[False, True])
-    for (data_set, name), own in table.groupby(["data_set", "estimator"], sort=False):
+    for (data_set, name), group in table.groupby(["data_set", "estimator"], sort=False):
         row = {"data": data_set, "estimator": name}
         for mode, fraction in columns.itertuples(index=False):
             label, done = ("ROAR", "removed") if mode == "remove" else ("KAR", "kept")
             theirs = reported[(reported.estimator == name) & (reported["mode"] == label)
                               & np.isclose(reported.percent, 100 * fraction)].set_index("data_set").accuracy
-            ours = own[(own["mode"] == mode) & (own.fraction == fraction)].accuracy
-            row[f"{label}, {100 * fraction:.0f} % {done}"] = _beside(ours, theirs)
+            ours = group[(group["mode"] == mode) & (group.fraction == fraction)].accuracy
+            row[f"{label}, {100 * fraction:.0f} % {done}"] = _ours_and_paper(ours, theirs)
         rows.append(row)
     return plain_table(pd.DataFrame(rows))
 
 
 def training_table(records: Sequence[Record]) -> Styler:
-    """What trainings on untouched images reach and how long they take, a network on a data set a row: mean ± standard
-    deviation over seeds."""
+    """Accuracy and time of trainings on untouched images, a network on a data set a row: mean ± standard deviation."""
     kinds = ["data_set", "network", "train_images", "epochs"]
     single = pd.DataFrame([{**{name: r.parameters[name] for name in kinds}, "accuracy": r.table.accuracy[0],
                             "seconds": r.about["seconds"], "device": r.about["device"]}
                            for r in records if r.parameters["pipeline"] == "direct"])
     return plain_table(pd.DataFrame([{
-        "data": data_set, "network": network, "images x epochs": f"{images:,} x {epochs}", "trainings": len(own),
-        "test accuracy (%)": f"{own.accuracy.mean():.2f} ± {own.accuracy.std():.2f}",
-        "time of one (s)": f"{own.seconds.mean():.0f} ± {own.seconds.std():.0f}", "device": own.device.iloc[0]}
-        for (data_set, network, images, epochs), own in single.groupby(kinds, sort=False)]))
+        "data": data_set, "network": network, "images x epochs": f"{images:,} x {epochs}", "trainings": len(group),
+        "test accuracy (%)": f"{group.accuracy.mean():.2f} ± {group.accuracy.std():.2f}",
+        "time of one (s)": f"{group.seconds.mean():.0f} ± {group.seconds.std():.0f}", "device": group.device.iloc[0]}
+        for (data_set, network, images, epochs), group in single.groupby(kinds, sort=False)]))
 
 
-def _beside(ours: pd.Series, theirs: pd.Series) -> str:
+def _ours_and_paper(ours: pd.Series, theirs: pd.Series) -> str:
     spread = f" ± {ours.std():.1f}" if len(ours) > 1 else ""
     here = f"{ours.mean():.1f}{spread} ({len(ours)})" if len(ours) else ""
     paper = "paper: " + ", ".join(f"{theirs[name]:.1f}" for name in REPORTED_CLEAN) if len(theirs) else ""
