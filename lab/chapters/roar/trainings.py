@@ -113,7 +113,8 @@ def train_network(cell: dict, images: Tensor, augment: training.Augment | None =
     augmentation = AUGMENTATIONS[cell["augmentation"]]
     composed = augmentation and augment and (lambda x, generator: augment(augmentation(x, generator), generator))
     options = {name: cell[name] for name in ("epochs", "batch_size", "learning_rate", "recipe")}
-    return training.train(model, images, sets(cell).train_labels, **options, augment=composed or augment or augmentation,
+    return training.train(model, images, sets(cell).train_labels, **options,
+                          augment=composed or augment or augmentation,
                           generator=torch.Generator().manual_seed(cell["seed"]))
 
 

@@ -14,7 +14,7 @@ from lab.core.statistics import bootstrap
 from lab.drawing.style import NAMES, PALETTE, legend_below
 
 _FLOOR = 1e-17       # where a change of exactly zero is drawn
-_SHADES = 0.995      # quantile that gets the last shade: on photographs a few values would leave the rest pale
+_SHADES = 0.995      # quantile at which the colour scale ends: a few larger values would leave all others pale
 
 
 def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
