@@ -1,4 +1,4 @@
-"""Metrics of two maps beside what chance and the map of another image give, in the same axes."""
+"""Figures of the metrics of [kamath2024], with chance and the map of another image in the same axes."""
 
 from collections.abc import Mapping, Sequence
 
