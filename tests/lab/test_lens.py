@@ -802,7 +802,7 @@ def records():
 def test_images_an_attack_gave_back_are_not_judged():
     table = records()
     other = table.assign(training="pgd", found=1.0)
-    judged = metric_comparison.judged(pd.concat([table, other], ignore_index=True))
+    judged = metric_comparison.comparable(pd.concat([table, other], ignore_index=True))
     assert set(judged[judged.training == "natural"].image) == {0, 2} and set(judged.attack) == set(table.attack)
     assert judged.groupby("training").size().to_dict() == {"natural": 8, "pgd": 12}
 
@@ -877,7 +877,7 @@ def test_a_precision_belongs_to_the_search():
                     for precision in ("bfloat16", "float32"))
     for a, b in zip(coarse, fine, strict=True):
         assert (a == b) == (a["attack"] not in ("topk", "center", "lens", "topk_for_lens"))
-        assert a["attack"] not in metric_comparison.CONTROLS or metric_comparison.unsearched(a) == a
+        assert a["attack"] not in metric_comparison.CONTROLS or metric_comparison.without_search(a) == a
     with pytest.raises(ValueError, match="bfloat16"):
         lens_parameters(precision="half")
 

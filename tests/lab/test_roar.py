@@ -134,7 +134,7 @@ def test_the_trainer_refuses(change, said):
 @pytest.mark.parametrize("unit", ["pixel", "value"])
 def test_ranks_give_the_masks_of_the_scores(unit):
     maps = (3 * torch.randn(5, 3, 6, 7, generator=torch.Generator().manual_seed(0))).round()      # with ties
-    places = rankings.pixel_order(maps, unit)
+    places = rankings.pixel_ranks(maps, unit)
     assert places.dtype == torch.int16
     for fraction in (0.1, 0.33, 0.5, 0.9):
         wanted = removal.top_mask(maps, fraction, unit)
@@ -172,11 +172,11 @@ def test_stored_rankings_are_those_of_the_explained_network(store):
     model = trainings.explained(cell, store)
     x = training.as_float(trainings.sets(cell).test)
     maps = attribution.gradient(model, x, chunk=128)
-    assert torch.equal(rankings.places(cell, "GRAD", "test", store), rankings.pixel_order(maps, "pixel"))
+    assert torch.equal(rankings.stored_ranks(cell, "GRAD", "test", store), rankings.pixel_ranks(maps, "pixel"))
     # Filters see the map before it is ranked.
     for kind, change in rankings.FILTERS.items():
-        assert torch.equal(rankings.places(cell, f"GRAD+{kind}", "test", store),
-                           rankings.pixel_order(change(maps), "pixel"))
+        assert torch.equal(rankings.stored_ranks(cell, f"GRAD+{kind}", "test", store),
+                           rankings.pixel_ranks(change(maps), "pixel"))
 
 
 def test_filters_are_a_gaussian_and_a_maximum():
@@ -192,7 +192,7 @@ def test_filters_are_a_gaussian_and_a_maximum():
 def test_a_cell_sees_what_degrade_makes(store, mode, fraction):
     cell = cells(estimator="GRAD", kind="retrain", filter="none", mode=mode, fraction=fraction)[0]
     known = trainings.sets(cell)
-    scores = -rankings.places(cell, "GRAD", "train", store).float()
+    scores = -rankings.stored_ranks(cell, "GRAD", "train", store).float()
     wanted = removal.degrade(training.as_float(known.train), scores, fraction, mode=mode, fill=known.mean)
     assert torch.equal(retraining.degraded(cell, "train", store), (255 * wanted).round().to(torch.uint8))
     alone = retraining.degraded({**cell, "kind": "masks"}, "train", store)
@@ -205,7 +205,7 @@ def test_nothing_removed_is_the_control_to_the_bit(store):
     control = trainings.EXPERIMENT.record(
         {**{name: cell[name] for name in trainings.RECIPE}, "pipeline": "direct", "seed": cell["seed"]}, store)
     assert retraining.run(cell, store).table.accuracy[0] == pytest.approx(control.table.accuracy[0], abs=1e-5)
-    again = trainings.fitted(cell, retraining.degraded(cell, "train", store)).state_dict()
+    again = trainings.train_network(cell, retraining.degraded(cell, "train", store)).state_dict()
     assert all(torch.equal(again[name], value) for name, value in control.tensors().items())
 
 
@@ -388,7 +388,7 @@ def test_the_settings_of_the_paper_run_on_a_folder_of_pictures(tmp_path, monkeyp
     found = [one.record(cell, Store(tmp_path / "store")) for cell in one.cells(one.pick(values))
              if cell["kind"] in ("retrain", "original")]
     assert len(found) == 4 and all(record.table.accuracy.between(0, 100).all() for record in found)
-    places = rankings.places(found[0].parameters, "SG-SQ-IG", "train", Store(tmp_path / "store"))
+    places = rankings.stored_ranks(found[0].parameters, "SG-SQ-IG", "train", Store(tmp_path / "store"))
     assert places.shape == (8, 3, 36, 36) and places.unique().numel() == 3 * 36 * 36
 
 

@@ -300,13 +300,13 @@ def test_shares_average_to_the_area_under_the_curve():
     generator = np.random.default_rng(0)
     high, low = generator.integers(3, 9, 40).astype(float), generator.integers(0, 7, 40).astype(float)
     pairs = [(a > b) + 0.5 * (a == b) for a in high for b in low]
-    assert separation.shares(high, low).mean() == pytest.approx(np.mean(pairs))
-    assert separation.shares(low, low).mean() == pytest.approx(0.5)
-    assert separation.shares(high + 10, low).tolist() == [1.0] * 40
+    assert separation.auc_shares(high, low).mean() == pytest.approx(np.mean(pairs))
+    assert separation.auc_shares(low, low).mean() == pytest.approx(0.5)
+    assert separation.auc_shares(high + 10, low).tolist() == [1.0] * 40
 
 
 def test_shares_vary_with_both_samples():
     """An interval from one sample alone would be blind to the other's spread."""
     low = np.array([0.0, 3.0])
-    assert separation.shares(np.array([2.0, 2.0]), low).std() > 0
-    assert separation.shares(low, np.array([2.0, 2.0])).std() > 0
+    assert separation.auc_shares(np.array([2.0, 2.0]), low).std() > 0
+    assert separation.auc_shares(low, np.array([2.0, 2.0])).std() > 0

@@ -1,1 +1,1 @@
-"""The attack with one thing changed at a time, and attacks on a region [ghorbani2019]."""
+"""Variants of the attack, with one thing changed at a time, and attacks that target a region [ghorbani2019]."""

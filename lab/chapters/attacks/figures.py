@@ -1,4 +1,4 @@
-"""Attacks, close up: steps, cost, targets, traps."""
+"""Figures of the attack's variants: number of steps, cost, targeted regions, choices of the published code."""
 
 from collections.abc import Sequence
 
@@ -39,9 +39,9 @@ def saturation(table: pd.DataFrame, k: int) -> Figure:
 
 
 def cost(table: pd.DataFrame, k: int) -> Figure:
-    """Overlap that an attack of the same number of steps leaves, over the seconds it takes an image.
+    """Overlap after attacks with the same number of steps, over the seconds that they take for an image.
 
-    One colour for finite differences, another for double backprop; a marker a setting.
+    One colour for finite differences, another for double backprop; a marker for each setting.
     """
     methods = list(dict.fromkeys(table.method))
     figure, axes = plt.subplots(1, len(methods), figsize=(3.9 * len(methods), 3.0), sharey=True, squeeze=False)
@@ -65,7 +65,7 @@ def cost(table: pd.DataFrame, k: int) -> Figure:
 
 
 def _setting(variant: str, group: pd.DataFrame) -> str:
-    """The variant in words, its softplus named where the records leave it to the parameters."""
+    """The variant's name, completed by the beta of softplus where it lacks it."""
     beta = "" if "beta" in variant or not variant.startswith("double") else f", beta {group.beta.iloc[0]:g}"
     return variant.replace("1 random points", "1 random point") + beta
 
@@ -92,7 +92,7 @@ def targeted_shares(table: pd.DataFrame) -> Figure:
 
 def region_rows(images: Sequence[Tensor], maps: Sequence[Sequence[Tensor]], masks: Sequence[Tensor],
                 titles: Sequence[str]) -> Figure:
-    """One image a row: it, its map, and the map after an attack on the outlined region."""
+    """One image a row: the image, its map, and its map after an attack on the outlined region."""
     figure, axes = plt.subplots(len(images), 3, figsize=(4.6, 1.6 * len(images) + 0.2), squeeze=False)
     for row, image, pair, mask, title in zip(axes, images, maps, masks, titles):
         row[0].imshow(picture(image), cmap="gray", vmin=0, vmax=1)

@@ -15,7 +15,7 @@ from lab.trained.maps import method_of, pixel_maps, step_size
 
 
 class Targeted(Parameters):
-    """Parameters of the attack on a region: the quarters of the image, one after the other."""
+    """Parameters of the attack that targets a region: each quarter of the image in turn."""
 
     data_set: str
     network: str

@@ -1,6 +1,6 @@
-"""The attack of the comparison with one thing changed at a time: steps, cost, and the traps of the published code.
+"""The attack of the comparison with one thing changed at a time: steps, cost, and choices of the published code.
 
-A variant is a name, what it changes, and the question it belongs to. All run on the same images.
+A variant has a name, the settings that it changes, and a question that it helps to answer. All use the same images.
 """
 
 import time
@@ -23,7 +23,7 @@ METHODS = ("gradient", "integrated_gradients")
 
 
 class Variants(Parameters):
-    """Parameters of the close-up; the network and its images are those of the comparison."""
+    """Parameters of the variants; network and images are those of the comparison."""
 
     data_set: str
     network: str
@@ -43,46 +43,47 @@ def cells(parameters: Variants) -> list[dict]:
     shared = {"data_set": p.data_set, "network": p.network, "epochs": p.epochs, "k": p.k, "images": p.close_images,
               "epsilon": p.close_epsilon, "path_steps": p.path_steps, "seed": p.seed}
     usual, enough = p.close_steps[len(p.close_steps) // 2], p.close_steps[-2]
-    found = [("steps", "ours", method, {"steps": steps}) for method in METHODS for steps in p.close_steps]
-    found += [("cost", "finite difference", "gradient", {})]
-    found += [("cost", f"double backprop, beta {beta:g}", "gradient", {"beta": beta}) for beta in p.betas]
-    found += [("cost", f"{points} random points", "integrated_gradients", {"points": points}) for points in (1, 2, 4)]
-    found += [("cost", "double backprop, whole path", "integrated_gradients", {"beta": p.betas[0]})]
-    found += [("cost", f"double backprop, whole path, beta {p.betas[-1]:g}", "integrated_gradients",
-               {"beta": p.betas[-1]})]
-    found += [("start", start, "gradient", {"objective": start}) for start in CENTERS]
-    # Steps enough to reach the ball, as random signs do at once.
-    found += [("twin", f"beta {beta:g}", "gradient", {"beta": beta, "steps": enough}) for beta in p.betas]
-    found += [("random", "one draw", "gradient", {}), ("random", "best of a walk", "gradient", {"steps": p.walk_steps})]
-    found += [("output", name, "gradient", {}) for name in ("logit", "probability")]
-    found += [("selection", name, "gradient", {}) for name in SELECTIONS]
+    variants = [("steps", "ours", method, {"steps": steps}) for method in METHODS for steps in p.close_steps]
+    variants += [("cost", "finite difference", "gradient", {})]
+    variants += [("cost", f"double backprop, beta {beta:g}", "gradient", {"beta": beta}) for beta in p.betas]
+    variants += [("cost", f"{points} random points", "integrated_gradients", {"points": points})
+                 for points in (1, 2, 4)]
+    variants += [("cost", "double backprop, whole path", "integrated_gradients", {"beta": p.betas[0]})]
+    variants += [("cost", f"double backprop, whole path, beta {p.betas[-1]:g}", "integrated_gradients",
+                  {"beta": p.betas[-1]})]
+    variants += [("start", start, "gradient", {"objective": start}) for start in CENTERS]
+    # Enough steps to reach the boundary of the ball, as random signs do at once.
+    variants += [("twin", f"beta {beta:g}", "gradient", {"beta": beta, "steps": enough}) for beta in p.betas]
+    variants += [("random", "one draw", "gradient", {}),
+                 ("random", "best of a walk", "gradient", {"steps": p.walk_steps})]
+    variants += [("output", name, "gradient", {}) for name in ("logit", "probability")]
+    variants += [("selection", name, "gradient", {}) for name in SELECTIONS]
     return [{**shared, "question": question, "variant": variant, "method": method, "steps": usual, **changes}
-            for question, variant, method, changes in found]
+            for question, variant, method, changes in variants]
 
 
 def run(cell: dict, store: Store) -> Outcome:
     model, x, labels = subjects.subjects(cell, store)
-    method, arguments = method_of(cell)
+    method, options = method_of(cell)
     explained = _Probability(model) if cell["variant"] == "probability" else model
-    clean = attribution.pixel_map(method(explained, x, labels, **arguments))
+    clean = attribution.pixel_map(method(explained, x, labels, **options))
     start = time.perf_counter()
-    adversarial, found = _attacked(explained, x, cell, arguments)
+    adversarial, found = _attacked(explained, x, cell, options)
     seconds = (time.perf_counter() - start) / len(x)
-    after = attribution.pixel_map(method(explained, adversarial, labels, **arguments))
+    after = attribution.pixel_map(method(explained, adversarial, labels, **options))
     scores = {"topk": metrics.topk_intersection(clean, after, cell["k"]), "spearman": metrics.spearman(clean, after),
               "center": metrics.center_shift(clean, after), "center_truncated": _truncated_shift(clean, after)}
     return Outcome(pd.DataFrame({"image": range(len(x)), "pixels": clean[0].numel(), "found": found.tolist(),
                                  "seconds": seconds, **{name: value.tolist() for name, value in scores.items()}}))
 
 
-def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Tensor]:
+def _attacked(model, x: Tensor, cell: dict, options: dict) -> tuple[Tensor, Tensor]:
     generator = generator_for(cell)
     if cell["variant"] == "one draw":
         noisy = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
         return noisy, torch.ones(len(x), dtype=torch.bool)
     shared = {"method": cell["method"], "epsilon": cell["epsilon"], "steps": cell["steps"], "generator": generator,
-              "step_size": step_size(cell),
-              "method_args": arguments}
+              "step_size": step_size(cell), "method_args": options}
     if cell["variant"] == "best of a walk":
         result = attacks.random_walk(model, x, score=SELECTIONS["overlap"](cell["k"]), **shared)
         return result.x, result.found
@@ -93,7 +94,7 @@ def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Te
         curvature = attacks.FiniteDifference(cell.get("points", 2))
     objective = CENTERS[cell["objective"]] if "objective" in cell else attacks.TopK(cell["k"])
     if cell.get("objective") == EXACT:
-        # Where the centre starts from itself its distance has no slope, and the attack refuses to stand still.
+        # The gradient of the distance from the clean centre is zero at the clean image, which the attack refuses.
         return x, torch.ones(len(x), dtype=torch.bool)
     result = attacks.attack(model, x, objective=objective, curvature=curvature,
                             select=SELECTIONS[cell["variant"]](cell["k"]) if cell["question"] == "selection" else None,
@@ -102,7 +103,7 @@ def _attacked(model, x: Tensor, cell: dict, arguments: dict) -> tuple[Tensor, Te
 
 
 class _Probability(nn.Module):
-    """Softmax probabilities in place of logits, as the published attack on integrated gradients has it."""
+    """Softmax probabilities in place of logits, which the published attack on integrated gradients explains."""
 
     def __init__(self, model):
         super().__init__()
@@ -113,8 +114,8 @@ class _Probability(nn.Module):
         return self.model(x).softmax(1)
 
 
-class _Center:
-    """The mass-centre objective from a starting centre of one's choice."""
+class _MassCenterFrom:
+    """The mass-centre objective whose loss is measured from `origin`, a function of the clean centre."""
 
     def __init__(self, origin):
         self.origin = origin
@@ -126,16 +127,16 @@ class _Center:
 
 
 EXACT = "exact"
-CENTERS = {"set off at random": attacks.MassCenter(), "truncated to whole pixels": _Center(torch.floor),
-           EXACT: _Center(torch.clone)}
-#: What an attack keeps the best iterate of, by the number k of top pixels; None is its objective.
+CENTERS = {"set off at random": attacks.MassCenter(), "truncated to whole pixels": _MassCenterFrom(torch.floor),
+           EXACT: _MassCenterFrom(torch.clone)}
+#: Score by which an attack chooses its best iterate, from the number k of top pixels; None is its objective.
 SELECTIONS = {"objective": lambda k: None, "overlap": lambda k: lambda a, b: -metrics.topk_intersection(a, b, k),
               "rank correlation": lambda k: lambda a, b: -metrics.spearman(a, b),
               "centre shift": lambda k: metrics.center_shift}
 
 
 def _truncated_shift(a: Tensor, b: Tensor) -> Tensor:
-    """Distance between centres of mass that are cut to whole pixels, as the published code measures it."""
+    """Distance between centres of mass that are truncated to whole pixels, as the published code measures it."""
     return (center_of_mass(a).floor() - center_of_mass(b).floor()).norm(dim=1)
 
 

@@ -26,8 +26,7 @@ from lab.trained.maps import (
 
 OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.MassCenter()}
 ATTACKS = (*OBJECTIVES, "random_sign")
-PATHS = ("gradient", "integrated_gradients")
-CONTROL = "other_image"          # not an attack: the map of another image, scored the same way
+CONTROL = "other_image"          # not an attack: the map of another image is compared
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
 Method, Attack = one_of("Method", METHODS), one_of("Attack", ATTACKS)
 
@@ -38,7 +37,7 @@ class Fragility(Parameters):
     data_set: DataSet
     network: str
     epochs: int = Field(ge=0)
-    images: dict[Method, Annotated[int, Field(ge=2)]]       # by method; its keys are the methods
+    images: dict[Method, Annotated[int, Field(ge=2)]]       # the keys are the methods that are compared
     steps: dict[Method, Count]
     attacks: list[Attack]
     epsilons: list[Epsilon]
@@ -60,11 +59,11 @@ def cells(parameters: Fragility) -> list[dict]:
     shared = {name: getattr(parameters, name) for name in ("data_set", "network", "epochs", "k", "seed")}
     grid = []
     for method, images in parameters.images.items():
-        one = {**shared, "method": method, "images": images, "steps": parameters.steps[method]}
-        one |= path_settings(parameters, method)
+        setting = {**shared, "method": method, "images": images, "steps": parameters.steps[method]}
+        setting |= path_settings(parameters, method)
         for reference in references(method, parameters.references):
-            grid.append({**one, **reference, "attack": CONTROL, "epsilon": 0.0})
-            grid += [{**one, **reference, "attack": attack, "epsilon": epsilon}
+            grid.append({**setting, **reference, "attack": CONTROL, "epsilon": 0.0})
+            grid += [{**setting, **reference, "attack": attack, "epsilon": epsilon}
                      for attack in parameters.attacks for epsilon in parameters.epsilons]
     return grid
 
@@ -85,7 +84,7 @@ def run(cell: dict, store: Store) -> Outcome:
 
 @repeatable
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Clean pixel maps, perturbed images and their pixel maps of some of a cell's images, for a picture."""
+    """For a picture, of some of a cell's images: clean pixel maps, perturbed images, and the pixel maps of these."""
     model, x, labels = subjects.subjects(cell, store)
     delta = EXPERIMENT.record(cell, store).tensors()["delta"].float().to(device())
     adversarial = (x + delta).clamp(0, 1)[rows]
@@ -94,7 +93,7 @@ def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor
 
 
 def curvature_of(cell: dict):
-    """How the cell's attack finds its direction: relevance is differentiated on the network as it is, as published."""
+    """How the cell's attack finds its direction: for relevance methods without smoothing, as published."""
     if cell["method"] in ("deeplift", "deep_taylor"):
         return attacks.DoubleBackprop(smooth=False)
     if "path_points" not in cell:
@@ -108,9 +107,9 @@ def confidence(model, x: Tensor, labels: Tensor) -> Tensor:
 
 
 def attacked(model, x: Tensor, cell: dict, objective=None) -> tuple[Tensor, Tensor, Tensor]:
-    """Perturbed images, whether the label was kept, and the step that was taken.
+    """Perturbed images, whether their label is kept, and the step that gave them.
 
-    The objective is that of the cell's attack, where none is given.
+    Without an `objective`, that of the cell's attack.
     """
     generator = generator_for(cell)
     if cell["attack"] == "random_sign":
@@ -125,13 +124,13 @@ def attacked(model, x: Tensor, cell: dict, objective=None) -> tuple[Tensor, Tens
 
 
 def scores(clean: Tensor, changed: Tensor | None, k: int) -> pd.DataFrame:
-    """The three metrics of [ghorbani2019], an image a row; against other images where `changed` is None."""
+    """The three metrics of [ghorbani2019], one row an image; where `changed` is None, against maps of other images."""
     measures = {"topk": lambda a, b: metrics.topk_intersection(a, b, k), "spearman": metrics.spearman,
                 "center": metrics.center_shift}
     values = {name: score(clean, changed) if changed is not None else metrics.other_image(score, clean)
               for name, score in measures.items()}
     columns = {name: value.tolist() for name, value in values.items()}
-    # Zeros among the top pixels of either map: they are there by their place alone.
+    # Zeros among the top pixels of either map are there only because ties go to the lowest index.
     ties = metrics.ties(clean, k)
     if changed is not None:
         ties = torch.maximum(ties, metrics.ties(changed, k))
@@ -148,7 +147,7 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """Two images and four steps; epsilon does not matter to the cost."""
+    """Two images and four steps; the cost does not depend on epsilon."""
     tiny, times = shrink({**natural.untrained(cell), "epsilon": min(cell["epsilon"], 0.1)}, images=2, steps=4)
     return tiny, Factor(times["images"] * (times["steps"] if cell["attack"] in OBJECTIVES else 1), times["images"])
 
@@ -162,12 +161,12 @@ EXPERIMENT = Experiment(
 
 
 class Small(Fragility):
-    """Parameters of the comparison on small images: those of the first, with the changes in `small`."""
+    """Parameters of the comparison on small images: those of the main one, with the changes in `small`."""
 
     small: dict
 
     @model_validator(mode="after")
-    def small_is_in_order(self):
+    def small_is_valid(self):
         if self.small:
             _small(self)
         return self

@@ -39,7 +39,7 @@ def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
             _controls(axis, part, metric, k)
             if reported:
                 _paper_curves(axis, reported, metric, method, len(epsilons))
-        for axis in row:        # not before all panels of a row are drawn, since they share it
+        for axis in row:        # after all panels of a row are drawn, since they share their limits
             axis.set_ylim(*((0, None) if metric == "center" else (min(-0.02, axis.get_ylim()[0]), 1.02)))
         row[0].set_ylabel(label.format(k=k))
     for method, column in zip(methods, axes.T):
@@ -62,10 +62,9 @@ def against_paper(table: pd.DataFrame, reported: dict) -> Styler:
     headings = {"topk": "overlap", "spearman": "rank correlation", "center": "shift (pixels)"}
     rows = []
     for (method, attack), part in table[table.epsilon == table.epsilon.max()].groupby(["method", "attack"], sort=False):
-        paper = {metric: curve(reported, metric, method, attack)[-1]
-                 for metric in headings}
-        low_high = {metric: student(part[metric].to_numpy(float)) for metric in headings}
-        cells = {heading: f"{part[metric].mean():.3g} [{low_high[metric][0]:.3g}, {low_high[metric][1]:.3g}]"
+        paper = {metric: curve(reported, metric, method, attack)[-1] for metric in headings}
+        intervals = {metric: student(part[metric].to_numpy(float)) for metric in headings}
+        cells = {heading: f"{part[metric].mean():.3g} [{intervals[metric][0]:.3g}, {intervals[metric][1]:.3g}]"
                           f" / {paper[metric]:.3g}" for metric, heading in headings.items()}
         rows.append({"map": NAMES[method], "attack": NAMES[attack], "n": len(part),
                      **{f"{name}: ours / paper": value for name, value in cells.items()}})
@@ -111,7 +110,7 @@ def sizes(compared: pd.DataFrame) -> Figure:
 
 
 def _published_sizes(epsilons: Sequence[float], reported: dict) -> bool:
-    """Whether our grid is the paper's, so that one axis does for both."""
+    """Whether our sizes are the paper's, so that one axis serves both."""
     return np.allclose(epsilons, np.array(reported["x"][1:1 + len(epsilons)]) / 255, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Two free photographs under attack, with the pictures: figures 1 and 2 of [ghorbani2019] for everyone to see.
+"""Two free photographs under attack, as pictures: after figures 1 and 2 of [ghorbani2019].
 
 The photographs are `chelsea` and `coffee` of scikit-image (CC0), so perturbed images and maps may be published.
 """
@@ -23,7 +23,7 @@ TARGET = "target"
 
 
 class Portraits(Parameters):
-    """Parameters of the pictures: which attacks each photograph meets; the rest is the comparison's."""
+    """Parameters of the pictures: the attacks on each photograph; all else is as in the comparison."""
 
     pictured: dict[PhotographName, list[one_of("Attack", (*comparison.ATTACKS, TARGET))]]
     network: str
@@ -41,11 +41,11 @@ def cells(parameters: Portraits) -> list[dict]:
     p = parameters
     shared = {"network": p.network, "epsilon": max(p.epsilons), "k": p.k, "seed": p.seed}
     grid = []
-    for name, wanted in p.pictured.items():
+    for name, chosen in p.pictured.items():
         for method in p.images:
-            one = {**shared, "photograph": name, "method": method, "steps": p.steps[method]}
-            one |= path_settings(p, method)
-            grid += [{**one, "attack": attack} for attack in wanted]
+            setting = {**shared, "photograph": name, "method": method, "steps": p.steps[method]}
+            setting |= path_settings(p, method)
+            grid += [{**setting, "attack": attack} for attack in chosen]
     return grid
 
 
@@ -60,7 +60,7 @@ def run(cell: dict, store: Store) -> Outcome:
     label, mask = logits_of(model, x).argmax(1), region(cell["photograph"], x[0])
     objective = attacks.Target(mask) if cell["attack"] == TARGET else None
     adversarial, found, steps = comparison.attacked(model, x, cell, objective)
-    before, after = (pixel_maps(model, one, label, cell) for one in (x, adversarial))
+    before, after = (pixel_maps(model, image, label, cell) for image in (x, adversarial))
     classes = class_names(cell["network"])
     table = comparison.scores(before, after, cell["k"]).assign(
         found=found.tolist(), step=steps.tolist(), label=classes[label.item()],
@@ -73,19 +73,23 @@ def run(cell: dict, store: Store) -> Outcome:
 
 
 def shade(maps: Tensor) -> Tensor:
-    """A pixel map (h, w) in 256 shades of itself; the top 0.2 % of its pixels share the brightest."""
+    """A pixel map (h, w) scaled to 0 to 255, uint8; the top 0.2 % of its pixels are clipped to 255."""
     return (255 * maps / maps.flatten().quantile(0.998)).clamp(0, 255).round().byte()
 
 
-def gallery(records: Iterable[Record], name: str, wanted: Sequence[str]) -> tuple[Tensor, Tensor, list, list]:
-    """A photograph, clean and after each attack: images (methods, 1 + attacks, 3, h, w), their maps (methods,
-    1 + attacks, h, w), titles with label and confidence, and the methods, in the order of the records."""
-    known = {(r.parameters["method"], r.parameters["attack"]): r for r in records if r.parameters["photograph"] == name}
-    methods = list(dict.fromkeys(method for method, _ in known))
+def gallery(records: Iterable[Record], name: str, chosen: Sequence[str]) -> tuple[Tensor, Tensor, list, list]:
+    """A photograph, clean and after each of the chosen attacks, by every method of the records.
+
+    Returns images (methods, 1 + attacks, 3, h, w), their maps (methods, 1 + attacks, h, w), titles with label and
+    confidence, and the methods in the order of the records.
+    """
+    by_cell = {(record.parameters["method"], record.parameters["attack"]): record for record in records
+               if record.parameters["photograph"] == name}
+    methods = list(dict.fromkeys(method for method, _ in by_cell))
     images, maps, titles = [], [], []
     for method in methods:
-        found = [(record.table.iloc[0], record.tensors()) for record in (known[method, attack] for attack in wanted)]
-        clean = photograph(name, next(iter(known.values())).parameters["network"])[0]
+        found = [(record.table.iloc[0], record.tensors()) for record in (by_cell[method, attack] for attack in chosen)]
+        clean = photograph(name, next(iter(by_cell.values())).parameters["network"])[0]
         images.append(torch.stack([clean, *(tensors["attacked"] / 255 for _, tensors in found)]))
         maps.append(torch.stack([found[0][1]["before"], *(tensors["after"] for _, tensors in found)]) / 255)
         titles.append([f"{found[0][0].label}, {found[0][0].confidence:.0%}",

@@ -5,7 +5,7 @@ import json
 from lab.core import folders
 
 WIDTH = 227      # pixels, of the photographs in [ghorbani2019]
-# How the digitised curves name what our frames name.
+# Our names of methods, metrics and attacks -> those in the file of digitised curves.
 _METHODS = {"gradient": "SimpleGradient", "integrated_gradients": "IntegratedGradients", "deeplift": "DeepLIFT",
             "deep_taylor": "DeepTaylor"}
 _METRICS = {"topk": "top1000_intersection", "spearman": "spearman", "center": "center_shift_px"}
@@ -18,5 +18,5 @@ def reported_comparison() -> dict:
 
 
 def curve(reported: dict, metric: str, method: str, attack: str) -> list[float]:
-    """The paper's means at each of its sizes, by our names of metric, method and attack."""
+    """The paper's means at each of its sizes, for our names of metric, method and attack."""
     return reported[_METRICS[metric]][_METHODS[method]][_ATTACKS[attack]]

@@ -40,14 +40,14 @@ def run(cell: dict, store: Store | None = None) -> Outcome:
         w /= w.norm(dim=1, keepdim=True)
         v = torch.randn(cell["width"], generator=generator, dtype=torch.float64) / cell["width"]**0.5
         x = torch.randn(cell["dimension"], generator=generator, dtype=torch.float64)
-        before, steepest = _gradient(w, v, x), _dominant(w, v, x, generator)
-        angle = curvature.angle(steepest[None], before[None]).item()
+        before, dominant = _gradient(w, v, x), _dominant(w, v, x, generator)
+        angle = curvature.angle(dominant[None], before[None]).item()
         random = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
-        # An eigenvector has no sign of its own: the worse of its two signs is the worst perturbation.
-        steps = {"random": [random], "sign": [steepest.sign(), -steepest.sign()]}
+        # An eigenvector has no sign of its own, so both are tried, and the larger change of the gradient counts.
+        steps = {"random": [random], "sign": [dominant.sign(), -dominant.sign()]}
         for name, signs in steps.items():
-            ends = [_gradient(w, v, x + cell["epsilon"] * step) for step in signs]
-            after = max(ends, key=lambda end: (end - before).norm().item())
+            candidates = [_gradient(w, v, x + cell["epsilon"] * step) for step in signs]
+            after = max(candidates, key=lambda end: (end - before).norm().item())
             rows.append({"image": network, "perturbation": name, "angle": angle,
                          "relative": ((after - before).norm() / before.norm()).item(),
                          "cosine": torch.cosine_similarity(after, before, dim=0).item(),
@@ -60,25 +60,25 @@ def _gradient(w: Tensor, v: Tensor, x: Tensor) -> Tensor:
     return (v * torch.sigmoid(w @ x)) @ w
 
 
-def _bent(w: Tensor, v: Tensor, x: Tensor) -> Tensor:
-    """v g'' of every unit: the Hessian is w^T diag(.) w."""
-    on = torch.sigmoid(w @ x)
-    return v * on * (1 - on)
+def _hessian_weights(w: Tensor, v: Tensor, x: Tensor) -> Tensor:
+    """v g'' of every unit, with which the Hessian is w^T diag(v g'') w."""
+    p = torch.sigmoid(w @ x)
+    return v * p * (1 - p)
 
 
 def _dominant(w: Tensor, v: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Eigenvector of the Hessian of largest absolute eigenvalue; from its small side, since it has rank <= width."""
-    bent = _bent(w, v, x)
+    """Eigenvector of the Hessian of largest absolute eigenvalue, in the space of the units where that is smaller."""
+    weights = _hessian_weights(w, v, x)
     if len(w) <= len(x):
         basis, triangle = torch.linalg.qr(w.mT)                       # w = triangle^T basis^T
-        values, vectors = torch.linalg.eigh((triangle * bent) @ triangle.mT)
+        values, vectors = torch.linalg.eigh((triangle * weights) @ triangle.mT)
         return basis @ vectors[:, values.abs().argmax()]
-    values, vectors = torch.linalg.eigh((w.mT * bent) @ w)
+    values, vectors = torch.linalg.eigh((w.mT * weights) @ w)
     return vectors[:, values.abs().argmax()]
 
 
 def _bound(w: Tensor, v: Tensor, x: Tensor, epsilon: float) -> float:
-    """What the paper's formula gives for a single neuron, |g'' / g'| epsilon ||w||_1, to first order; NaN for more."""
+    """The paper's formula for a single neuron, |g'' / g'| epsilon ||w||_1, to first order; NaN for more neurons."""
     if len(w) > 1:
         return float("nan")
     return ((1 - torch.sigmoid(w @ x)) * epsilon * w.abs().sum()).item()

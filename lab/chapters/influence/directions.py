@@ -15,11 +15,11 @@ from lab.core.store import Store
 from lab.trained import natural, subjects
 
 KINDS = ("feature importance", "sample importance")
-STEP = 0.1      # Euclidean length of the step along the dominant direction, black being 0 and white 1
+STEP = 0.1      # Euclidean length of the step along the dominant direction, for images in [0, 1]
 
 
 class Directions(Parameters):
-    """Parameters of the angles; the second kind takes its images and head from the experiment on influences."""
+    """Parameters of the angles; those of sample importance use images and head of the experiment on influences."""
 
     data_set: str
     direction_network: str
@@ -39,12 +39,12 @@ class Directions(Parameters):
 
 
 def cells(parameters: Directions) -> list[dict]:
-    """Of pixels: the network that is asked for and, where it is another, the one that has a bound."""
+    """For feature importance `direction_network` and, where it is another one, `bound_network`, which has a bound."""
     p = parameters
-    subjects = dict.fromkeys([(p.direction_data_set, p.direction_network), (p.bound_data_set, p.bound_network)])
+    pairs = dict.fromkeys([(p.direction_data_set, p.direction_network), (p.bound_data_set, p.bound_network)])
     features = [{"kind": KINDS[0], "data_set": data_set, "network": network, "epochs": p.epochs,
                  "images": p.direction_images, "beta": p.beta, "iterations": p.iterations, "seed": p.seed}
-                for data_set, network in subjects]
+                for data_set, network in pairs]
     shared = p.model_dump(include={"data_set", "network", "epochs", "classes", "train_images", "test_images", "l2",
                                    "seed"})
     return [*features, {"kind": KINDS[1], **shared}]
@@ -59,50 +59,51 @@ def run(cell: dict, store: Store) -> Outcome:
 
 
 def _of_features(cell: dict, store: Store) -> pd.DataFrame:
-    """Dominant eigenvector of the smooth twin's Hessian against its gradient; and how tight a norm bound is."""
+    """Angle of the dominant eigenvector of the smooth twin's Hessian to its gradient; and how tight a norm bound is."""
     model, x, labels = subjects.subjects(cell, store)
     twin = curvature.smoothed(model, cell["beta"])
     dominant = curvature.dominant_direction(twin, x, labels, iterations=cell["iterations"],
                                             generator=generator_for(cell))
     gradients = attribution.gradient(twin, x, labels)
-    alike = attribution.gradient(model, x, labels)
-    cosine = torch.cosine_similarity(gradients.flatten(1), alike.flatten(1))
+    of_network = attribution.gradient(model, x, labels)
+    cosine = torch.cosine_similarity(gradients.flatten(1), of_network.flatten(1))
     return pd.DataFrame({"image": range(len(x)), "pixels": x[0].numel(),
                          "angle": curvature.angle(dominant.direction, gradients).tolist(),
                          "eigenvalue": dominant.eigenvalue.tolist(), "twin_cosine": cosine.tolist(),
-                         "change": change(twin, x, labels, dominant.direction).tolist(),
+                         "change": gradient_change(twin, x, labels, dominant.direction).tolist(),
                          "bound": norm_bound(model, labels, cell["beta"])})
 
 
 def _of_samples(cell: dict, store: Store) -> pd.DataFrame:
-    """Gradient of the influence of the most influential training images against the gradient of the logit."""
-    about = influences.setting(cell, store)
-    model = lambda x: influence.logits(about.head, about.extract(x)).to(x)
-    steepest = influence.influence_gradient(about.extract, about.head, about.train, about.x, top=influences.ATTACKED)
-    gradients = attribution.gradient(model, about.x, torch.ones(len(about.x), dtype=torch.int64))
-    return pd.DataFrame({"image": range(len(about.x)), "pixels": about.x[0].numel(),
+    """Angle of the gradient of the influence of the most influential training images to the gradient of the logit."""
+    context = influences.setting(cell, store)
+    model = lambda x: influence.logits(context.head, context.extract(x)).to(x)
+    steepest = influence.influence_gradient(context.extract, context.head, context.train, context.x,
+                                            top=influences.ATTACKED)
+    gradients = attribution.gradient(model, context.x, torch.ones(len(context.x), dtype=torch.int64))
+    return pd.DataFrame({"image": range(len(context.x)), "pixels": context.x[0].numel(),
                          "angle": curvature.angle(steepest, gradients).tolist()})
 
 
-def change(twin: nn.Module, x: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
-    r"""Change (n,) of the gradient for each unit of way, in a step of length `STEP` along a direction of length one.
+def gradient_change(twin: nn.Module, x: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
+    r"""Change (n,) of the gradient per unit of length, in a step of length `STEP` along a direction of length one.
 
     .. math:: \lVert \nabla S(x + d) - \nabla S(x) \rVert / \lVert d \rVert
 
     The larger one of d and -d, since an eigenvector has no sign.
     """
-    here = attribution.gradient(twin, x, labels)
-    there = [attribution.gradient(twin, x + step * direction, labels) for step in (STEP, -STEP)]
-    return torch.stack([(moved - here).flatten(1).norm(dim=1) / STEP for moved in there]).amax(0)
+    before = attribution.gradient(twin, x, labels)
+    after = [attribution.gradient(twin, x + step * direction, labels) for step in (STEP, -STEP)]
+    return torch.stack([(gradient - before).flatten(1).norm(dim=1) / STEP for gradient in after]).amax(0)
 
 
 def norm_bound(model: nn.Module, labels: Tensor, beta: float) -> list[float] | None:
-    r"""Largest eigenvalue that operator norms allow the Hessian of each explained logit of an MLP with softplus.
+    r"""Bound by operator norms on the eigenvalues of the Hessian of each explained logit of an MLP with softplus.
 
     .. math:: \lVert H \rVert \le \frac{\beta}{4} \sum_i
               \prod_{j \le i} \lVert W_j \rVert^2 \prod_{j > i} \lVert W_j \rVert
 
-    after [ghorbani2019, appendix J], whose one product is not sharp. None for a network that is no MLP.
+    after [ghorbani2019, appendix J], where a single product gives a looser bound. None for a network that is no MLP.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     if not all(isinstance(layer, nn.Linear) for layer in layers):

@@ -1,4 +1,4 @@
-"""Influence of training images, directions of fragility, and what the dimension has to do with it."""
+"""Figures of the influence of training images, of fragile directions, and of the effect of dimension."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,8 @@ def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequen
                       rank_correlation: float) -> Figure:
     """A test image (c, h, w), clean and perturbed, with its three most helpful training images.
 
-    `influences` holds those of all training images (n,) before and after; each row is drawn over its own largest
-    absolute one. Images in [0, 1].
+    `influences` holds those of all training images (n,) before and after; each is divided by its largest absolute
+    value. Images in [0, 1].
     """
     rows = [[f"{name}{row}" for name in ("test", "a", "b", "c")] + ["all", "all"] for row in (0, 1)]
     figure, axes = plt.subplot_mosaic(rows, figsize=(7.6, 2.9))
@@ -50,7 +50,7 @@ def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequen
 def influence_scatters(table: pd.DataFrame) -> Figure:
     """Influence of every training image before and after the attack, a panel a test image, a colour a class.
 
-    Each side is over its largest absolute value; the five most helpful before have a ring.
+    Both are divided by their largest absolute value; the five images that were most helpful before have a ring.
     """
     parts = dict(list(table.groupby("place", sort=False)))
     classes = dict(zip(sorted(table.training_class.unique()), zip((PALETTE[0], PALETTE[3]), "o^")))
@@ -76,7 +76,7 @@ def influence_scatters(table: pd.DataFrame) -> Figure:
 def influence_curves(table: pd.DataFrame, survivors: int, training_images: int, *, paper: bool = False) -> Figure:
     """Rank correlation and survivors over epsilon, with chance.
 
-    `paper`: also in the measure of the published code, dotted, and what the paper states, as stars.
+    `paper` adds the same by the published code, dotted, and what the paper states, as stars.
     """
     epsilons = sorted(table.epsilon.unique())
     panels = {"spearman": ("rank correlation of all influences", 0.0),
@@ -112,7 +112,7 @@ def _band(axis, places: Sequence[float], groups: Sequence[pd.Series], **style) -
 
 
 def angle_histograms(table: pd.DataFrame) -> Figure:
-    """Angles of each kind and network, with the density that random directions of the same dimension would have."""
+    """Angles of each kind and network, with the density of the angle between random directions of that dimension."""
     parts = dict(list(table.groupby(["kind", "network"], sort=False)))
     figure, axes = plt.subplots(1, len(parts), figsize=(7.4, 2.8), sharex=True, squeeze=False)
     for axis, ((kind, network), part) in zip(axes[0], parts.items()):
@@ -145,7 +145,7 @@ def kink(model, points: Tensor) -> Figure:
 
 
 def dimension_curves(table: pd.DataFrame) -> Figure:
-    """How far the gradient of random networks moves over the dimension of the input, a colour a width; bands."""
+    """Change of the gradient of random networks over the dimension of the input, a colour a width, with bands."""
     widths = sorted(table.width.unique())
     panels = {"relative": "relative change of the gradient", "cosine": "cosine of the gradients",
               "spearman": "Spearman of |gradient|", "angle": "fragile direction to gradient (°)"}
@@ -187,7 +187,7 @@ def resolution_curves(table: pd.DataFrame) -> Figure:
 
 
 def bound_scatter(table: pd.DataFrame) -> Figure:
-    """What operator norms allow the gradient to change along a step, against the measured change, image by image."""
+    """Bound by operator norms on the change of the gradient along a step, over the measured change, a mark an image."""
     figure, axis = plt.subplots(figsize=(3.9, 3.1))
     axis.plot(table.change, table.bound, "o", color=PALETTE[0], markersize=4, label="an image")
     ends = [table.change.min() / 2, table.bound.max() * 2]

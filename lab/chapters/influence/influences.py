@@ -24,7 +24,7 @@ ATTACKED = 3         # those that the attack pushes down
 
 
 class Influences(Parameters):
-    """Parameters of the comparison; a linear head on the frozen features of a network, for two classes."""
+    """Parameters of the comparison: a linear head for two classes, on the frozen features of a network."""
 
     data_set: DataSet
     network: str
@@ -56,7 +56,7 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 class Setting(NamedTuple):
-    """Everything a cell's test images are judged by."""
+    """What a cell's influences are computed from."""
 
     extract: nn.Module      #: Images to frozen features (n, d).
     head: influence.Head
@@ -68,7 +68,7 @@ class Setting(NamedTuple):
 
 
 def setting(cell: dict, store: Store) -> Setting:
-    """Features, head, training and test images of a cell; the last ones are kept, since all attacks share them."""
+    """Features, head, training and test images of a cell; kept for the next cell, since all attacks share them."""
     shared = {name: value for name, value in cell.items() if name not in ("attack", "epsilon")}
     key = (str(store.root), canonical(shared))
     if key not in _SETTINGS:
@@ -81,7 +81,7 @@ _SETTINGS: dict[tuple, Setting] = {}
 
 
 class _Scaled(nn.Module):
-    """Features of mean square one, so that the penalty of the head means the same for every network."""
+    """Features scaled to a mean square of one, so that the head's penalty is as strong for every network."""
 
     def __init__(self, extract: nn.Module, x: Tensor):
         super().__init__()
@@ -94,7 +94,7 @@ class _Scaled(nn.Module):
 
 
 def _setting(cell: dict, store: Store) -> Setting:
-    """A cell's setting, drawn by its seed, equally many images of each class."""
+    """A cell's setting; images are drawn by its seed, as many of each class."""
     model, _ = natural.trained(cell, store)
     images, labels, names, of_test = _images(cell["data_set"])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(cell["seed"]))
@@ -102,7 +102,7 @@ def _setting(cell: dict, store: Store) -> Setting:
     for name in cell["classes"]:
         members = order[labels[order] == names.index(checks.choice("Class", name, names))]
         pools = (members[~of_test[members]], members[of_test[members]])
-        if not of_test.any():     # a set without a split: the test images come first
+        if not of_test.any():     # a set without a split: the first images are for testing
             pools = (members[cell["test_images"] // 2:], members[:cell["test_images"] // 2])
         for part, pool in zip(parts, pools):
             wanted = cell[f"{part}_images"] // 2
@@ -115,48 +115,49 @@ def _setting(cell: dict, store: Store) -> Setting:
         x[part] = _sized(training.as_float(images[torch.cat(chosen)]), cell["network"]).to(device())
         y[part] = torch.arange(2).repeat_interleave(len(chosen[0])).to(device())
     extract = _Scaled(networks.features(model), x["train"])
-    known = features_of(extract, x["train"])
-    head = influence.fit_head(known, y["train"], l2=cell["l2"])
-    theirs = published_code.fit(known, y["train"])
-    return Setting(extract, head, theirs, (known, y["train"]), x["train"], x["test"], y["test"])
+    features = features_of(extract, x["train"])
+    head = influence.fit_head(features, y["train"], l2=cell["l2"])
+    published = published_code.fit(features, y["train"])
+    return Setting(extract, head, published, (features, y["train"]), x["train"], x["test"], y["test"])
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    about = setting(cell, store)
-    moved = perturbed(cell, about, about.x)
-    before, after = features_of(about.extract, about.x), features_of(about.extract, moved)
-    logits = [influence.logits(about.head, features) for features in (before, after)]
+    context = setting(cell, store)
+    before, after = (features_of(context.extract, x) for x in (context.x, perturbed(cell, context, context.x)))
+    logits = [influence.logits(context.head, features) for features in (before, after)]
     labels = logits[0].argmax(1)
-    sure = [scores.softmax(1).gather(1, labels[:, None]).squeeze(1) for scores in logits]
-    table = pd.DataFrame({"image": range(len(labels)), "correct": (labels == about.labels).tolist(),
-                          "kept": (logits[1].argmax(1) == labels).tolist(), "confidence": sure[0].tolist(),
-                          "confidence_change": (sure[1] - sure[0]).tolist()})
-    theirs = influence.logits(about.published, before).argmax(1)
-    for suffix, measure, known in (("", exact, labels), ("_published", as_published, theirs)):
-        a, b = (measure(about, features, known)[:, None] for features in (before, after))
+    confidence = [scores.softmax(1).gather(1, labels[:, None]).squeeze(1) for scores in logits]
+    table = pd.DataFrame({"image": range(len(labels)), "correct": (labels == context.labels).tolist(),
+                          "kept": (logits[1].argmax(1) == labels).tolist(), "confidence": confidence[0].tolist(),
+                          "confidence_change": (confidence[1] - confidence[0]).tolist()})
+    published_labels = influence.logits(context.published, before).argmax(1)
+    for suffix, measure, predicted in (("", exact, labels), ("_published", as_published, published_labels)):
+        a, b = (measure(context, features, predicted)[:, None] for features in (before, after))
         table[f"spearman{suffix}"] = metrics.spearman(a, b).tolist()
         table[f"survivors{suffix}"] = (SURVIVORS * metrics.topk_intersection(a, b, SURVIVORS)).tolist()
-    curved = influence.hessian(about.head, *about.train)
-    rank, negative = published_code.spectrum(about.published, about.train)
-    return Outcome(table.assign(condition=torch.linalg.cond(curved).item(), weights=len(curved), rank_published=rank,
-                                negative_published=negative, correct_published=(theirs == about.labels).tolist()))
+    hessian = influence.hessian(context.head, *context.train)
+    rank, negative = published_code.spectrum(context.published, context.train)
+    return Outcome(table.assign(condition=torch.linalg.cond(hessian).item(), weights=len(hessian), rank_published=rank,
+                                negative_published=negative,
+                                correct_published=(published_labels == context.labels).tolist()))
 
 
-def perturbed(cell: dict, about: Setting, x: Tensor) -> Tensor:
+def perturbed(cell: dict, context: Setting, x: Tensor) -> Tensor:
     """The cell's perturbation of test images x."""
     if cell["attack"] == "random_sign":
         return attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator_for(cell))
-    return influence.influence_sign(about.extract, about.head, about.train, x, epsilon=cell["epsilon"], top=ATTACKED)
+    return influence.influence_sign(context.extract, context.head, context.train, x, epsilon=cell["epsilon"],
+                                    top=ATTACKED)
 
 
-def exact(about: Setting, features: Tensor, labels: Tensor) -> Tensor:
-    """Influences (n, training images): cross-entropy, the penalty in the Hessian, Cholesky in float64."""
-    return influence.influences(about.head, *about.train, features, labels)
+def exact(context: Setting, features: Tensor, labels: Tensor) -> Tensor:
+    """Influences (n, training images) by the exact Hessian of the cross-entropy with penalty, in float64."""
+    return influence.influences(context.head, *context.train, features, labels)
 
 
-def as_published(about: Setting, features: Tensor, labels: Tensor) -> Tensor:
+def as_published(context: Setting, features: Tensor, labels: Tensor) -> Tensor:
     """Influences as the published code computes them, with the head that it fits."""
-    return published_code.influences(about.published, about.train, features, labels)
+    return published_code.influences(context.published, context.train, features, labels)
 
 
 @torch.no_grad()
@@ -172,7 +173,7 @@ def _sized(x: Tensor, network: str) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _images(name: str) -> tuple[Tensor, Tensor, list[str], Tensor]:
-    """All images of a set with labels and class names, and which are test images; none where there is no split."""
+    """All images of a set, their labels, the class names, and a mask of test images; empty where there is no split."""
     if data.is_unsplit(name):
         whole = data.load(name, "all")
         return whole.images, whole.labels, whole.class_names, torch.zeros(len(whole.labels), dtype=torch.bool)

@@ -7,12 +7,12 @@ from lab.chapters.influence import influences
 from lab.core.experiment import Experiment, Outcome
 from lab.core.store import Store
 
-#: Which test image: that whose influences keep the lowest, the median or the highest rank correlation.
+#: The test images whose influences have the lowest, the median and the highest rank correlation -> their quantile.
 PLACES = {"lowest": 0.0, "median": 0.5, "highest": 1.0}
 
 
 def cells(parameters: influences.Influences) -> list[dict]:
-    """The second largest size, which is the paper's 8/255 at the edition scale; the first network."""
+    """The first network, and the second largest size, which at the edition scale is the paper's 8/255."""
     sizes = sorted(parameters.epsilons)
     shared = parameters.model_dump(exclude={"epsilons", "more_networks"})
     return [{**shared, "attack": influences.ATTACKS[0], "epsilon": sizes[max(len(sizes) - 2, 0)], "place": place}
@@ -24,19 +24,19 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    share = PLACES[checks.choice("place", cell["place"], PLACES)]
-    whole = {name: value for name, value in cell.items() if name != "place"}
-    table = influences.EXPERIMENT.record(whole, store).table.sort_values("spearman", kind="stable")
-    row = table.iloc[round(share * (len(table) - 1))]
-    about = influences.setting(whole, store)
-    x = about.x[[row.image]]
-    before, after = (influences.features_of(about.extract, images)
-                     for images in (x, influences.perturbed(whole, about, x)))
-    label = influence.logits(about.head, before).argmax(1)
-    values = [influences.exact(about, features, label)[0].tolist() for features in (before, after)]
-    classes = [cell["classes"][y] for y in about.train[1]]
+    quantile = PLACES[checks.choice("place", cell["place"], PLACES)]
+    influence_cell = {name: value for name, value in cell.items() if name != "place"}
+    table = influences.EXPERIMENT.record(influence_cell, store).table.sort_values("spearman", kind="stable")
+    row = table.iloc[round(quantile * (len(table) - 1))]
+    context = influences.setting(influence_cell, store)
+    x = context.x[[row.image]]
+    before, after = (influences.features_of(context.extract, images)
+                     for images in (x, influences.perturbed(influence_cell, context, x)))
+    label = influence.logits(context.head, before).argmax(1)
+    values = [influences.exact(context, features, label)[0].tolist() for features in (before, after)]
+    classes = [cell["classes"][y] for y in context.train[1]]
     return Outcome(pd.DataFrame({"before": values[0], "after": values[1], "training_class": classes}).assign(
-        test_class=cell["classes"][about.labels[row.image]], image=int(row.image), spearman=row.spearman))
+        test_class=cell["classes"][context.labels[row.image]], image=int(row.image), spearman=row.spearman))
 
 
 EXPERIMENT = Experiment(

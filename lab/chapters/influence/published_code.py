@@ -1,8 +1,8 @@
-"""Influence as the published code computes it, step by step, to show what its choices do [ghorbani2019].
+"""Influence as the published code computes it, step by step, to measure the effect of its choices [ghorbani2019].
 
 The head is trained by Adam on the squared error of its sigmoid, without a penalty; its Hessian, undamped and in
 single precision, is inverted as it is. With more weights than training images that Hessian has no inverse, and
-with this loss it need not be positive: part of what comes out is then rounding.
+with this loss it need not be positive definite: part of the result is then rounding error.
 """
 
 import torch
@@ -16,7 +16,7 @@ EPOCHS, BATCH, RATE, SEED = 10, 100, 1e-3, 22
 def fit(features: Tensor, labels: Tensor) -> influence.Head:
     """A sigmoid unit on features (n, d), labels 0 and 1: Glorot's initial weights, 10 epochs of batches of 100."""
     generator = torch.Generator().manual_seed(SEED)
-    inputs, targets = features.detach().cpu().float(), labels.cpu().float()      # its draws are a processor's
+    inputs, targets = features.detach().cpu().float(), labels.cpu().float()      # random draws differ between devices
     bound = (6 / (inputs.shape[1] + 1)) ** 0.5
     weight = (bound * (2 * torch.rand(inputs.shape[1], 1, generator=generator) - 1)).requires_grad_()
     bias = torch.zeros(1, requires_grad=True)

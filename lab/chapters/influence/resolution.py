@@ -38,20 +38,20 @@ def cells(parameters: Resolution) -> list[dict]:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    """A fiftieth of the pixels is the top; images that the network classifies alike at every resolution."""
+    """Images that the network classifies alike at every resolution; the top k is a fiftieth of the pixels."""
     model, _ = natural.trained(cell, store)
     x = subjects.candidates(cell, store)[:16 * cell["images"]]
     labels = logits_of(model, x).argmax(1)
-    alike = torch.stack([logits_of(model, _resized(x, side)).argmax(1) == labels
-                         for side in cell["resolutions"]]).all(0)
-    if alike.sum() < cell["images"]:
-        raise ValueError(f"Only {int(alike.sum())} images keep their class at all of the resolutions "
+    same_class = torch.stack([logits_of(model, _resized(x, side)).argmax(1) == labels
+                              for side in cell["resolutions"]]).all(0)
+    if same_class.sum() < cell["images"]:
+        raise ValueError(f"Only {int(same_class.sum())} images keep their class at all of the resolutions "
                          f"{cell['resolutions']}, fewer than the {cell['images']} that were asked for.")
-    x, labels = _resized(x[alike][:cell["images"]], cell["side"]), labels[alike][:cell["images"]]
+    x, labels = _resized(x[same_class][:cell["images"]], cell["side"]), labels[same_class][:cell["images"]]
     k, generator = max(1, cell["side"]**2 // 50), generator_for(cell)
     if cell["attack"] == "topk":
         perturbed = attacks.attack(model, x, objective=attacks.TopK(k), epsilon=cell["epsilon"], steps=cell["steps"],
-                                   step_size=step_size(cell),                               generator=generator).x
+                                   step_size=step_size(cell), generator=generator).x
     else:
         perturbed = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
     signed = [attribution.gradient(model, images, labels) for images in (x, perturbed)]

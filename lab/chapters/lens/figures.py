@@ -1,4 +1,4 @@
-"""Metrics of two maps beside what chance and the map of another image give, in the same axes."""
+"""Figures of the metrics of [kamath2024], with chance and the map of another image in the same axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -214,12 +214,12 @@ def _values(part: pd.DataFrame, metric: str, attack: str, epsilon: float | None 
 
 def _saturated(part: pd.DataFrame, metric: str, attack: str) -> int:
     """For how many images chance is too high to correct for it."""
-    known = metric.removesuffix("_corrected")
-    return 0 if known == metric else int((_values(part, f"chance_{known}", attack) > scores.SATURATED).sum())
+    name = metric.removesuffix("_corrected")
+    return 0 if name == metric else int((_values(part, f"chance_{name}", attack) > scores.SATURATED).sum())
 
 
 def _chance(part: pd.DataFrame, metric: str) -> float:
     if metric in _AT_ZERO or metric.endswith("corrected"):
         return 0.0
-    known = "topk" if metric.startswith("topk_div") else metric
-    return part[f"chance_{known}"].astype(float).mean()
+    name = "topk" if metric.startswith("topk_div") else metric
+    return part[f"chance_{name}"].astype(float).mean()

@@ -1,4 +1,4 @@
-"""Whether the map or the metric is fragile: every metric of [kamath2024] on the same pairs of maps."""
+"""Is it the map or the metric that is fragile? Every metric of [kamath2024] on the same pairs of maps."""
 
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
@@ -19,16 +19,16 @@ _OBJECTIVES = {"topk": lambda cell: attacks.TopK(cell["k"]), "center": lambda ce
                "lens": lambda cell: attacks.LensTopK(cell["k"], cell["window"]),
                "topk_for_lens": lambda cell: attacks.TopK(cell["k"])}
 ATTACKS = ("random_sign", "random_walk", *_OBJECTIVES)
-AT_LARGEST = ("random_walk", "lens", "topk_for_lens")      # drawn at one size only
+AT_LARGEST = ("random_walk", "lens", "topk_for_lens")      # only at the largest epsilon
 SEARCHING = ("random_walk", *_OBJECTIVES)                  # they may find no image that keeps the label
 METHODS = ("gradient", "integrated_gradients")
 
 
 class Lens(robust.Robust):
-    """Parameters of the chapter; `epsilons` by data set, as shares of the range [0, 1].
+    """Parameters of the chapter; `epsilons` of each data set, as shares of the range [0, 1].
 
-    `photographs` names the profile of the fragility chapter whose attacked images are scored, too; none where
-    empty. The fields after it are for :mod:`lab.chapters.lens.photographs`.
+    `photographs` names the profile of the fragility chapter whose attacked images are scored, too; empty for none.
+    The fields after it are for :mod:`lab.chapters.lens.photographs`.
     """
 
     methods: list[one_of("Method", METHODS)] = Field(min_length=1)
@@ -51,7 +51,7 @@ class Lens(robust.Robust):
 
     @field_validator("others")
     @classmethod
-    def known_changes(cls, others):
+    def others_name_parameters(cls, others):
         for name in (name for change in others for name in change):
             checks.choice("Parameter of others", name, cls.model_fields)
         return others
@@ -73,25 +73,25 @@ def grid(parameters: Lens) -> list[dict]:
     found = []
     for network in map(robust.training_cell, robust.settings(parameters)):
         for method in parameters.methods:
-            one = {**network, **shared, "method": method}
+            setting = {**network, **shared, "method": method}
             if method == "integrated_gradients":
-                one |= {"path_steps": parameters.path_steps, "path_points": parameters.path_points}
-            found += [{**one, "attack": control, "epsilon": 0.0, "steps": 0} for control in CONTROLS]
-            found += [{**one, "attack": attack, "epsilon": epsilon, **_search(attack, parameters)}
+                setting |= {"path_steps": parameters.path_steps, "path_points": parameters.path_points}
+            found += [{**setting, "attack": control, "epsilon": 0.0, "steps": 0} for control in CONTROLS]
+            found += [{**setting, "attack": attack, "epsilon": epsilon, **_search_settings(attack, parameters)}
                      for attack in parameters.attacks
                      for epsilon in _sizes(attack, parameters.epsilons[network["data_set"]])]
     return found
 
 
-def _search(attack: str, parameters: Lens) -> dict:
-    """How long a cell's attack looks, and in which precision it finds its directions."""
+def _search_settings(attack: str, parameters: Lens) -> dict:
+    """The number of steps of a cell's attack, and the precision in which it finds its directions."""
     if attack == "random_sign":
         return {"steps": 1}
     return {"steps": parameters.steps} | ({"precision": parameters.precision} if attack in _OBJECTIVES else {})
 
 
-def unsearched(cell: dict, **changes) -> dict:
-    """A cell of the same network and map without a search: of a control, or of a random sign."""
+def without_search(cell: dict, **changes) -> dict:
+    """A cell of the same network and map whose attack does not search: a control, or a random sign."""
     return {name: value for name, value in cell.items() if name != "precision"} | changes
 
 
@@ -106,8 +106,8 @@ def inputs(cell: dict, store: Store) -> dict:
 def run(cell: dict, store: Store) -> Outcome:
     model, x, labels, index = subjects(cell, store)
     n, control = cell["images"], cell["attack"] in CONTROLS
-    shown = slice(None if control else n)       # partners may be any of the images
-    clean = pixel_maps(model, x[shown], labels[shown], cell)
+    rows = slice(None if control else n)        # partners may be any of the images
+    clean = pixel_maps(model, x[rows], labels[rows], cell)
     shared = {"image": index[:n].tolist(), "pixels": clean[0].numel()}
     if control:
         parts = [scores(clean[:n], clean[rows], cell) for rows in partners(labels, cell)]
@@ -115,18 +115,18 @@ def run(cell: dict, store: Store) -> Outcome:
     x, labels = x[:n], labels[:n]
     adversarial, found = perturbed(model, x, labels, cell)
     table = scores(clean, pixel_maps(model, adversarial, labels, cell), cell)
-    other = EXPERIMENT.record(unsearched(cell, attack="other_class", epsilon=0.0, steps=0), store).table
+    other = EXPERIMENT.record(without_search(cell, attack="other_class", epsilon=0.0, steps=0), store).table
     for name in ("topk", "recall", "recall_div"):
         table[f"{name}_over_other"] = table[name] - other[name]
     return Outcome(pd.DataFrame({**shared, **table.to_dict("list"), "found": found.double().tolist()}),
                    {"delta": (adversarial - x).half()})
 
 
-def judged(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of those images for which every searching attack on their network and map found one that keeps the label.
+def comparable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of images for which all searching attacks on the network and map found one that keeps the label.
 
-    Where an attack finds none, the image comes back unchanged, and its score of 1 would count as robustness.
-    A random sign does not search; it is scored as it is.
+    Where an attack finds none, it returns the image unchanged, and its score of 1 would count as robustness.
+    A random sign does not search and excludes no image.
     """
     images = table.set_index(["data_set", "network", "training", "method", "image"]).index
     lost = table.attack.isin(SEARCHING) & (table.found == 0)
@@ -136,8 +136,8 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
 def perturbed(model: nn.Module, x: Tensor, labels: Tensor, cell: dict) -> tuple[Tensor, Tensor]:
     """Images perturbed as the cell says, and whether the label was kept.
 
-    Published attacks keep the iterate of the smallest Kendall's tau, as the code of [kamath2024]; those that
-    know LENS keep the one of the smallest recall.
+    Attacks keep the iterate with the smallest Kendall's tau, as the code of [kamath2024] does; "lens" and
+    "topk_for_lens" keep the one with the smallest LENS recall.
     """
     generator, kind = generator_for(cell), cell["attack"]
     if kind == "random_sign":
@@ -146,25 +146,25 @@ def perturbed(model: nn.Module, x: Tensor, labels: Tensor, cell: dict) -> tuple[
     shared = {"method": cell["method"], "epsilon": cell["epsilon"], "steps": cell["steps"], "generator": generator,
               "step_size": min(1, 2.5 / cell["steps"]) * cell["epsilon"], "method_args": method_of(cell)[1]}
     if kind == "random_walk":
-        result = attacks.random_walk(model, x, score=_unlike, **shared)
+        result = attacks.random_walk(model, x, score=_kendall_drop, **shared)
     else:
         curvature = attacks.FiniteDifference(cell.get("path_points", 1), precision=PRECISIONS[cell["precision"]])
         result = attacks.attack(model, x, objective=_OBJECTIVES[kind](cell), curvature=curvature,
-                                select=_far(cell) if "lens" in kind else _unlike, **shared)
+                                select=_recall_drop(cell) if "lens" in kind else _kendall_drop, **shared)
     return result.x, result.found
 
 
-def _unlike(clean: Tensor, changed: Tensor) -> Tensor:
+def _kendall_drop(clean: Tensor, changed: Tensor) -> Tensor:
     return -metrics.kendall(clean, changed)
 
 
-def _far(cell: dict):
+def _recall_drop(cell: dict):
     return lambda clean, changed: -metrics.lens_recall(clean, changed, cell["k"], cell["window"])
 
 
 @repeatable
 def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Some of a cell's images for a picture, on the CPU: clean and perturbed (n, c, h, w), pixel maps (n, h, w)."""
+    """For a picture, some of a cell's images, clean and perturbed (n, c, h, w), and their pixel maps, on the CPU."""
     model, x, labels, _ = subjects(cell, store)
     delta = EXPERIMENT.record(cell, store).tensors()["delta"].float().to(device())
     x, labels = x[:len(delta)][rows], labels[:len(delta)][rows]
@@ -174,7 +174,7 @@ def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """Two images and five steps; epsilon does not matter to the cost."""
+    """Two images and five steps; the cost does not depend on epsilon."""
     tiny, times = shrink({**robust.untrained(cell), "epsilon": 0.1 if cell["epsilon"] else 0.0}, images=2, steps=5)
     return tiny, Factor(times["images"] * times["steps"], times["images"])
 

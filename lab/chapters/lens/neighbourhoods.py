@@ -1,4 +1,4 @@
-"""What LENS counts, drawn: top pixels, their neighbourhoods, and which of them the other map has nearby."""
+"""Figures of what LENS counts: top pixels, their neighbourhoods, and which of them lie near the other map's."""
 
 from collections.abc import Mapping, Sequence
 
@@ -31,10 +31,10 @@ def top_sets(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]], row
         masks = [mask[0] for mask in top_pixels((a[None], b[None]), k, window, diverse)]
         near = [metrics.dilate(mask[None], window)[0] for mask in masks]
         column[0].set_title(("top-k-div" if diverse else "top-k") + (f", w = {window}" if window else ""))
-        for axis, mine, around, theirs, name in zip(column, masks, near, near[::-1], ("precision", "recall")):
-            axis.imshow(np.select([part.cpu().numpy() for part in (mine & theirs, mine, around)], [2, 3, 1], 0),
+        for axis, top, near_top, near_other, name in zip(column, masks, near, near[::-1], ("precision", "recall")):
+            axis.imshow(np.select([part.cpu().numpy() for part in (top & near_other, top, near_top)], [2, 3, 1], 0),
                         cmap=ListedColormap(list(_SHADES.values())), vmin=0, vmax=3)
-            found, chance = (mine & theirs).sum().item() / k, theirs.double().mean().item()
+            found, chance = (top & near_other).sum().item() / k, near_other.double().mean().item()
             axis.set_xlabel(f"{name if window else 'overlap'} {found:.2f}\nchance {chance:.2f}", fontsize=8)
     _bare(axes)
     figure.legend([Patch(facecolor=colour, edgecolor="0.6") for colour in list(_SHADES.values())[1:]],
@@ -49,12 +49,12 @@ def models_before_after(panels: Mapping[str, Sequence[Tensor]], notes: Mapping[s
     stand under the columns.
     """
     figure, axes = plt.subplots(2, 2 * len(panels), figsize=(1.25 * 2 * len(panels), 2.9), squeeze=False)
-    for place, (name, (image, moved, before, after)) in enumerate(panels.items()):
-        for row, (picture, one) in enumerate(((image, before), (moved, after))):
+    for place, (name, (image, perturbed, before, after)) in enumerate(panels.items()):
+        for row, (picture, pixels) in enumerate(((image, before), (perturbed, after))):
             values = picture.numpy()
             axes[row, 2 * place].imshow(values[0] if len(values) == 1 else values.transpose(1, 2, 0), cmap="gray",
                                         vmin=0, vmax=1)
-            axes[row, 2 * place + 1].imshow(one.numpy())
+            axes[row, 2 * place + 1].imshow(pixels.numpy())
         axes[0, 2 * place + 1].set_title(name)
         axes[1, 2 * place + 1].set_xlabel(notes[name], fontsize=8)
     for axis, name in zip(axes[:, 0], ("before", "after")):

@@ -1,4 +1,4 @@
-"""The two comparisons of [kamath2024] on photographs: attacked ones, and many methods under plain noise."""
+"""Metrics of [kamath2024] on photographs: attacked ones, and many methods under random signs."""
 
 from fragility import attacks
 from fragility.passes import logits_of
@@ -13,7 +13,7 @@ from lab.trained.maps import pixel_maps
 
 
 def attacked_cells(parameters: metric_comparison.Lens) -> list[dict]:
-    """Cells of the fragility chapter whose images are scored again: nothing is attacked twice."""
+    """One for each cell of the fragility chapter, whose attacked images are scored again: nothing is attacked twice."""
     if not parameters.photographs:
         return []
     chapter = comparison.EXPERIMENT.at(parameters.photographs)
@@ -23,21 +23,21 @@ def attacked_cells(parameters: metric_comparison.Lens) -> list[dict]:
 
 
 def attacked_inputs(cell: dict, store: Store) -> dict:
-    return {"attacked": comparison.EXPERIMENT.key(_theirs(cell), store)}
+    return {"attacked": comparison.EXPERIMENT.key(_attacked_cell(cell), store)}
 
 
 def attacked_run(cell: dict, store: Store) -> Outcome:
-    theirs, score = _theirs(cell), {"k": cell["lens_k"], "window": cell["window"], "seed": cell["seed"]}
+    attacked_cell, score = _attacked_cell(cell), {"k": cell["lens_k"], "window": cell["window"], "seed": cell["seed"]}
     if cell["attack"] == comparison.CONTROL:
-        before = pixel_maps(*subjects.subjects(theirs, store), theirs)
+        before = pixel_maps(*subjects.subjects(attacked_cell, store), attacked_cell)
         after = before.roll(1, 0)
     else:
-        before, _, after = comparison.shown(theirs, store, slice(None))
-    found = comparison.EXPERIMENT.record(theirs, store).table.found.tolist()       # None for the control
+        before, _, after = comparison.shown(attacked_cell, store, slice(None))
+    found = comparison.EXPERIMENT.record(attacked_cell, store).table.found.tolist()       # None for the control
     return Outcome(scores(before, after, score).assign(image=range(len(before)), pixels=before[0].numel(), found=found))
 
 
-def _theirs(cell: dict) -> dict:
+def _attacked_cell(cell: dict) -> dict:
     return {name: value for name, value in cell.items() if name not in ("lens_k", "window")}
 
 
@@ -47,18 +47,18 @@ def attacked_sketch(cell: dict) -> tuple[dict, Factor]:
 
 
 def noise_cells(parameters: metric_comparison.Lens) -> list[dict]:
-    """Every method under one random sign: on photographs where there are some, else on the data sets at hand."""
+    """Every method under one random sign, on photographs where `photographs` is given, else on the other data sets."""
     shared = {"images": parameters.images, "path_steps": parameters.photo_path_steps}
     if parameters.photographs:
         chapter = profiles.parameters("fragility", parameters.photographs)
-        one = {"data_set": chapter["data_set"], "network": parameters.photo_network, "epochs": chapter["epochs"],
-               "seed": parameters.seed, "epsilon": max(chapter["epsilons"]), "k": parameters.photo_k,
-               "window": parameters.photo_window}
-        networks = [{**one, "training": training} for training in parameters.photo_trainings]
+        setting = {"data_set": chapter["data_set"], "network": parameters.photo_network, "epochs": chapter["epochs"],
+                   "seed": parameters.seed, "epsilon": max(chapter["epsilons"]), "k": parameters.photo_k,
+                   "window": parameters.photo_window}
+        networks = [{**setting, "training": training} for training in parameters.photo_trainings]
     else:
         networks = [{**cell, "epsilon": max(parameters.epsilons[cell["data_set"]]), "k": parameters.k,
                      "window": parameters.window} for cell in map(robust.training_cell, robust.settings(parameters))]
-    return [{**one, **shared, "method": method} for one in networks for method in parameters.noise_methods]
+    return [{**network, **shared, "method": method} for network in networks for method in parameters.noise_methods]
 
 
 def noise_inputs(cell: dict, store: Store) -> dict:
@@ -66,12 +66,11 @@ def noise_inputs(cell: dict, store: Store) -> dict:
 
 
 def noise_run(cell: dict, store: Store) -> Outcome:
-    """The same images for every training: those that the natural network classifies correctly."""
+    """The same images for every training, those that the natural network classifies correctly."""
     x = subjects.candidates(cell, store)[:cell["images"]]
     model, _ = robust.trained(cell, store)
     labels = logits_of(robust.trained({**cell, "training": "natural"}, store)[0], x).argmax(1)
-    # The same noise for every method.
-    generator = generator_for({"noise": cell["seed"]})
+    generator = generator_for({"noise": cell["seed"]})      # the same noise for every method
     noisy = attacks.random_sign(x, epsilon=cell["epsilon"], generator=generator)
     before, after = (pixel_maps(model, images, labels, cell) for images in (x, noisy))
     table = scores(before, after, cell).assign(image=range(len(x)), pixels=before[0].numel())

@@ -1,9 +1,9 @@
-"""LENS as the code of [kamath2024] computes it, pixel by pixel: to measure what its index rules change.
+"""LENS as the code of [kamath2024] computes it, pixel by pixel, to measure the effect of its index rules.
 
 It differs from :mod:`fragility.metrics.lens` in four ways, none of which the paper mentions. Windows are
 ranges of flat indices, so they wrap to the rows above and below at the left and right border. Pixel 0,
 the top left one, is in no window and is never picked. The second diverse pick blocks its window and is
-then forgotten. And diverse picks come from a fixed number of candidates, which may run out.
+then dropped. And diverse picks come from a fixed number of candidates, which may run out.
 
 Maps are NumPy arrays or CPU tensors (h, w); pixels are flat indices.
 """
@@ -15,8 +15,8 @@ from fragility import checks
 
 def topk_set(a, k: int) -> set[int]:
     """The last k pixels in ascending order. Equal values keep their order here: the highest index wins."""
-    falling = _falling(a)
-    return set(falling[:checks.integer("k", k, 1, len(falling))])
+    descending = _descending(a)
+    return set(descending[:checks.integer("k", k, 1, len(descending))])
 
 
 def dilate(indices, shape: tuple[int, int], window: int) -> set[int]:
@@ -28,14 +28,14 @@ def dilate(indices, shape: tuple[int, int], window: int) -> set[int]:
 def diverse_topk(a, k: int, window: int, candidates: int) -> list[int]:
     """The first, third, fourth, … of the greedy picks among the largest `candidates` pixels.
 
-    k of them, but one less where pixel 0 is the largest: it takes the first place, is in no window, not even
-    its own, so that it is the forgotten second pick as well, and is struck out in the end. ValueError where
-    the candidates run out (the code itself stops with an IndexError).
+    k of them, but k - 1 where pixel 0 is the largest: it is the first pick and, since it is in no window, not even its
+    own, also the dropped second one; in the end it is removed. ValueError where the candidates run out (the code
+    itself stops with an IndexError).
     """
     checks.integer("k", k, 1)
     checks.integer("window", window, 0)
-    falling = _falling(a)
-    left = falling[:checks.integer("candidates", candidates, 1, len(falling))]
+    descending = _descending(a)
+    left = descending[:checks.integer("candidates", candidates, 1, len(descending))]
     picks = left[:1]
     left = _outside(left, picks[0], a.shape, window)
     for _ in range(k - 1):
@@ -66,7 +66,7 @@ def _outside(pixels: list[int], pick: int, shape: tuple[int, int], window: int) 
     return [pixel for pixel in pixels if pixel not in near]
 
 
-def _falling(a) -> list[int]:
+def _descending(a) -> list[int]:
     """All pixels, largest value first, of equal values the highest index first."""
     return np.argsort(np.asarray(a), axis=None, kind="stable")[::-1].tolist()
 

@@ -1,4 +1,4 @@
-"""How much a training differs from the next one of another seed: the top-k attack on networks trained anew."""
+"""How much trainings of different seeds differ: the top-k attack on networks that are trained anew."""
 
 from lab.chapters.lens import metric_comparison
 from lab.core.experiment import Experiment
@@ -7,7 +7,7 @@ ATTACK = "topk"
 
 
 def cells(parameters: metric_comparison.Lens) -> list[dict]:
-    """The attack's largest size on every network of the first data sets, once a seed."""
+    """The attack of the largest size on every network of the first grid, for each seed."""
     return [{**cell, "seed": seed} for seed in parameters.repeat_seeds
             for cell in metric_comparison.grid(parameters)
             if cell["attack"] == ATTACK and cell["epsilon"] == max(parameters.epsilons[cell["data_set"]])]

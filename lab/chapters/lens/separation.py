@@ -1,4 +1,4 @@
-"""Which metric tells random noise from an attack of the same size: a derived table, no new maps."""
+"""How well each metric tells random noise from an attack of the same size, from records of `metric_comparison`."""
 
 import numpy as np
 import pandas as pd
@@ -22,37 +22,38 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    """For each metric and image its :func:`shares` of the area under the ROC curve of telling noise from the attack.
+    """For each metric the area under the ROC curve of telling noise from the attack, as :func:`auc_shares` of images.
 
-    Missing for images that the attack gave back unchanged, and where the metric does not exist.
+    Missing for images that the attack returned unchanged, and where the metric is undefined.
     """
     tables = {kind: metric_comparison.EXPERIMENT.record(one, store).table for kind, one in _pair(cell).items()}
     parts = []
     for metric in METRICS:
         noise, attack = (tables[kind][metric].to_numpy(float) for kind in ("noise", "attack"))
-        known = (tables["attack"].found == 1).to_numpy() & np.isfinite(noise) & np.isfinite(attack)
+        valid = (tables["attack"].found == 1).to_numpy() & np.isfinite(noise) & np.isfinite(attack)
         parts.append(pd.DataFrame({"image": tables["noise"]["image"], "metric": metric, "separation": np.nan}))
-        if known.any():
-            parts[-1].loc[known, "separation"] = shares(noise[known], attack[known])
+        if valid.any():
+            parts[-1].loc[valid, "separation"] = auc_shares(noise[valid], attack[valid])
     return Outcome(pd.concat(parts, ignore_index=True))
 
 
 def _pair(cell: dict) -> dict[str, dict]:
-    return {"noise": metric_comparison.unsearched(cell, attack="random_sign", steps=1), "attack": cell}
+    return {"noise": metric_comparison.without_search(cell, attack="random_sign", steps=1), "attack": cell}
 
 
-def shares(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+def auc_shares(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Values (n,), one an image, whose mean is the area under the ROC curve of two paired samples (n,).
 
-    The area is the share of pairs in which `high` wins, ties half. An image is in it twice, by its `high` against all
-    `low` and the other way round, so a bootstrap over these values draws both anew, as DeLong's variance does.
+    The area is the share of pairs in which `high` is above `low`, ties counted half. An image contributes twice, by its
+    `high` against all `low` and the other way round, so a bootstrap over these values resamples both, as DeLong's
+    variance does.
     """
     wins = (high[:, None] > low) + (high[:, None] == low) / 2
     return wins.mean(1) + wins.mean(0) - wins.mean()
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """It costs nothing, once the maps are there."""
+    """No time of its own, once the records that it reads are there."""
     tiny, factor = metric_comparison.sketch(cell)
     return tiny, Factor(0 * factor.time, 1)
 

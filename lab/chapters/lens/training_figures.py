@@ -1,4 +1,4 @@
-"""Robust trainings side by side: what they reach, and how far one differs from the next of another seed."""
+"""Figures and tables that compare robust trainings: what they reach, and how much seeds differ."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +15,7 @@ TRAINING_NAMES = {"natural": "natural", "pgd": "PGD", "ig_norm": "IG-NORM", "ig_
 def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) -> Styler:
     """Accuracy, accuracy under PGD, and agreement of integrated gradients under the top-k attack, a row a training.
 
-    Beside each number stands what is recalled of [chen2019] for the data set of that name (for mnist-5k: MNIST).
+    In parentheses the number recalled from [chen2019] for the data set of that name (for mnist-5k: MNIST).
     """
     rows = []
     for (data_set, training), group in accuracies.groupby(["data_set", "training"], sort=False):
@@ -32,7 +32,7 @@ def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) 
 
 
 def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
-    """Agreement under one attack of networks trained from several seeds: a mark a network, a line their mean.
+    """Agreement under one attack, for networks trained from several seeds: a mark a network, a line at their mean.
 
     Maps in rows, `metrics` {column: title} in columns; data sets and their trainings from top to bottom. Grey ticks:
     chance, where the table has a column of it, else zero. Crosses: the map of an image of another class.

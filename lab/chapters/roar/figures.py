@@ -1,4 +1,4 @@
-"""What is left of the accuracy when the top of a ranking is removed or kept."""
+"""Figures and tables of the accuracy that is left when the top of a ranking is removed or kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,10 +18,10 @@ from lab.material import data
 
 REPORTED_CLEAN = {"Birdsnap": 66.65, "Food-101": 84.54, "ImageNet": 76.68}       # [hooker2019, table 2]
 CLASSES = {"mnist-5k": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "gtsrb": 43, "food101": 101,
-           "imagenet": 1000, "Birdsnap": 500, "Food-101": 101, "ImageNet": 1000}    # guessing gets 1 of so many right
+           "imagenet": 1000, "Birdsnap": 500, "Food-101": 101, "ImageNet": 1000}    # for the accuracy of guessing
 _BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
 _MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
-# How far the colour of the base goes to white (1) or black (0).
+# How far the base's colour is mixed with white (1) or black (0): amount, target.
 _SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.25, 0), "VAR": (0.5, 0)}
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
@@ -33,8 +33,8 @@ _TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
 
 
 def reported_roar() -> pd.DataFrame:
-    """The accuracies of [hooker2019, table 2]: data_set, estimator, mode, percent, accuracy; `replaced` is the share
-    of the image that is gone."""
+    """The accuracies of [hooker2019, table 2], with columns data_set, estimator, mode, percent and accuracy, and
+    `replaced`, the share of the image that is replaced."""
     table = pd.read_csv(folders.CLAIMS / "reported" / "hooker2019_table2.csv")
     share = table.percent / 100
     return table.assign(replaced=share.where(table["mode"] == "ROAR", 1 - share))
@@ -42,8 +42,10 @@ def reported_roar() -> pd.DataFrame:
 
 def degraded_images(rows: Mapping[str, Sequence[Tensor]], columns: Sequence[str],
                     notes: Mapping[tuple[str, int], str]) -> Figure:
-    """One image, uint8 (c, h, w), at every fraction; estimators in rows. `notes` {(estimator, column): text} stand
-    over the pictures."""
+    """One image, uint8 (c, h, w), degraded by each estimator (rows) at each fraction (columns).
+
+    `notes` {(estimator, column): text} stand over the pictures.
+    """
     figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.15 * len(columns) + 0.6, 1.25 * len(rows) + 0.3),
                                 squeeze=False)
     for (name, images), line in zip(rows.items(), axes):
@@ -81,7 +83,7 @@ def toy_curves(table: pd.DataFrame) -> Figure:
 
 
 def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, published: Sequence[str] = ()) -> Figure:
-    """Accuracy over the replaced share, a line an estimator, and what guessing gets; small marks are single trainings.
+    """Accuracy over the replaced share, a line an estimator, with that of guessing; small marks are single trainings.
 
     `panels` {title: (frame, accuracy with nothing replaced)}; frames hold data_set, estimator, replaced and accuracy.
     Titles in `published` are drawn dotted, but for the controls. Three panels to a row.
@@ -151,8 +153,10 @@ def _style(name: str) -> dict:
 
 
 def training_dots(table: pd.DataFrame, control: float, label: str = "test accuracy (%)") -> Figure:
-    """One row for each value of `setting`, one dot a training, a bar at the mean; with the untouched control (dashed)
-    and what guessing gets (dotted)."""
+    """One row for each value of the column `setting`: a dot a training, a bar at the mean.
+
+    Dashed: the control with nothing replaced. Dotted: the accuracy of guessing.
+    """
     settings = list(dict.fromkeys(table.setting))
     figure, axis = plt.subplots(figsize=(6.6, 0.32 * len(settings) + 1.0))
     for row, name in enumerate(settings):

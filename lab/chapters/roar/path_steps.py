@@ -11,7 +11,7 @@ from lab.core.store import Store
 
 
 class PathSteps(rankings.Ranked):
-    """Parameters of the comparison, a test image a row; the estimators are always the three around IG."""
+    """Parameters of the comparison, for single test images; the estimators are always the three around IG."""
 
     compared_images: int = Field(ge=2)
 

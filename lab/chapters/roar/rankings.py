@@ -17,23 +17,23 @@ from lab.core.parameters import grids, one_of
 from lab.core.store import Store, canonical
 
 BASES = ("GRAD", "IG", "GB")
-#: family -> its estimators: they come from the same passes and share a record.
+#: Family -> its estimators, which are computed in the same passes and share a record.
 FAMILIES = {**{base: (base, f"SQ-{base}") for base in BASES},
             **{f"SG-{base}": (f"SG-{base}", f"SG-SQ-{base}", f"VAR-{base}") for base in BASES},
             "Sobel": ("Sobel",), "Random": ("Random",)}
-CONTROLS = ("Sobel", "Random")          # they look at no network
+CONTROLS = ("Sobel", "Random")          # they need no network
 FAMILY = {estimator: family for family, members in FAMILIES.items() for estimator in members}
 ESTIMATORS = tuple(FAMILY)
 Estimator = one_of("Estimator", ESTIMATORS)
-_BATCH = 128            # images a pass
-_IN_FLIGHT = 100_000    # values of them at once on a processor: small images are fastest when they stay in its cache
+_BATCH = 128            # images that are ranked together
+_IN_FLIGHT = 100_000    # image values a pass on a CPU: small images are fastest while they fit its cache
 
 
 class Ranked(trainings.Recipe):
-    """Parameters of the rankings; those of the training make the explained network."""
+    """Parameters of the rankings; those of a training are the explained network's."""
 
     estimators: list[Estimator] = Field(min_length=1)
-    filtered: list[Estimator]                        # estimators that are ranked after filtering their maps, too
+    filtered: list[Estimator]                        # those that are also ranked after filtering their maps
     unit: one_of("Unit", removal.UNITS)        # see removal.top_mask
     path_steps: int = Field(ge=1)              # of IG
     ensemble_path_steps: int = Field(ge=1)     # of IG inside a noise ensemble
@@ -50,46 +50,47 @@ def cells(parameters: Ranked) -> list[dict]:
 
 
 def family_cell(values: dict, family: str) -> dict:
-    """The cell of a family, of parameters or of a cell that hold more."""
+    """The cell of a family; `values` are parameters, or a cell that holds more."""
     base = family.removeprefix("SG-")
-    own = {name: values[name] for name in SHARED}
+    cell = {name: values[name] for name in SHARED}
     if base == "IG":
-        own["path_steps"] = values["path_steps" if family == base else "ensemble_path_steps"]
+        cell["path_steps"] = values["path_steps" if family == base else "ensemble_path_steps"]
     if base != family:
-        own["samples"] = values["samples"]
-    return {**own, "family": family, "filtered": [name for name in values["filtered"] if name in FAMILIES[family]]}
+        cell["samples"] = values["samples"]
+    return {**cell, "family": family, "filtered": [name for name in values["filtered"] if name in FAMILIES[family]]}
 
 
 def inputs(cell: dict, store: Store) -> dict:
-    """The explained network is not among them: the cell's parameters say how it is trained, wherever that happens."""
+    """Without the explained network's weights: the cell's parameters and the data decide how it is trained."""
     return {**trainings.inputs(cell, store), "trainings": trainings.EXPERIMENT.version}
 
 
 def run(cell: dict, store: Store) -> Outcome:
     model = None if cell["family"] in CONTROLS else trainings.explained(cell, store)
-    known, generator = trainings.sets(cell), generator_for(cell)
+    splits, generator = trainings.sets(cell), generator_for(cell)
     tensors = {}
     for split in ("train", "test"):
-        parts = [_ranked(cell, model, part, generator) for part in getattr(known, split).split(_BATCH)]
+        parts = [_ranks(cell, model, part, generator) for part in getattr(splits, split).split(_BATCH)]
         tensors |= {f"{name}|{split}": torch.cat([part[name] for part in parts]) for name in parts[0]}
-    edges = torch.cat([pixel_order(attribution.sobel(training.as_float(part)), cell["unit"])
-                       for part in known.test.split(_BATCH)])
-    table = pd.DataFrame([{"estimator": name, "edges": _common(tensors[f"{name}|test"], edges)} for name in parts[0]])
+    edges = torch.cat([pixel_ranks(attribution.sobel(training.as_float(part)), cell["unit"])
+                       for part in splits.test.split(_BATCH)])
+    table = pd.DataFrame([{"estimator": name, "edges": _shared_top(tensors[f"{name}|test"], edges)}
+                          for name in parts[0]])
     return Outcome(table, tensors)
 
 
-def _common(first: Tensor, second: Tensor) -> float:
+def _shared_top(first: Tensor, second: Tensor) -> float:
     """Share of the top tenth of the entries that two rankings have in common."""
     k = max(1, first[0].numel() // 10)
     return ((first < k) & (second < k)).flatten(1).sum(1).double().mean().item() / k
 
 
-def _ranked(cell: dict, model: nn.Module | None, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+def _ranks(cell: dict, model: nn.Module | None, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Ranks of some uint8 images by every estimator of the cell's family, filtered ones as "name+filter"."""
     maps = family_maps(cell, model, training.as_float(images).to(device()), generator)
-    found = {name: pixel_order(part, cell["unit"]) for name, part in maps.items()}
+    found = {name: pixel_ranks(part, cell["unit"]) for name, part in maps.items()}
     for name in cell["filtered"]:
-        found |= {f"{name}+{kind}": pixel_order(change(maps[name]), cell["unit"]) for kind, change in FILTERS.items()}
+        found |= {f"{name}+{kind}": pixel_ranks(change(maps[name]), cell["unit"]) for kind, change in FILTERS.items()}
     return {name: part.cpu() for name, part in found.items()}
 
 
@@ -102,14 +103,14 @@ def family_maps(cell: dict, model: nn.Module | None, x: Tensor, generator: torch
     chunk = None if x.is_cuda else max(1, _IN_FLIGHT // x[0].numel())
     method = _base(base, cell, chunk)
     if family == base:
-        plain = method(model, x, None)
-        return {base: plain, f"SQ-{base}": plain.square()}
+        maps = method(model, x, None)
+        return {base: maps, f"SQ-{base}": maps.square()}
     return dict(zip(FAMILIES[family], attribution.noise_ensembles(model, x, base=method, samples=cell["samples"],
                                                                   generator=generator, chunk=chunk)))
 
 
 def _base(name: str, cell: dict, chunk: int | None) -> Callable:
-    """The map that is averaged, ranked or squared; the baseline of IG is black."""
+    """The method whose maps are ranked, squared or averaged; the baseline of IG is black."""
     if name == "IG":
         steps = cell["path_steps"]
         return lambda model, x, target: attribution.integrated_gradients(model, x, target, steps=steps, chunk=chunk)
@@ -126,41 +127,41 @@ def blurred(maps: Tensor) -> Tensor:
     return F.conv2d(planes, kernel[None, None]).view(n, c, h, w)
 
 
-def spread(maps: Tensor) -> Tensor:
+def max_filtered(maps: Tensor) -> Tensor:
     """Maps after a 3 x 3 maximum filter."""
     return F.max_pool2d(maps, 3, 1, 1)
 
 
-#: What [song2023] do to a finished map: neither looks at the model or the data.
-FILTERS = {"gauss": blurred, "max": spread}
+#: Filters that [song2023] apply to a finished map; neither uses the model or the data.
+FILTERS = {"gauss": blurred, "max": max_filtered}
 
 
-def pixel_order(maps: Tensor, unit: str) -> Tensor:
-    """Place of each entry from 0, the largest score, as the smallest integer type that holds it.
+def pixel_ranks(maps: Tensor, unit: str) -> Tensor:
+    """Rank of each entry, 0 for the largest score, in the smallest integer type that holds it.
 
     Maps (n, c, h, w) in; (n, h, w) out for unit "pixel", by the sum over channels, else (n, c, h, w). Ties go to
-    the lowest flat index, so a top mask of the places is one of the scores.
+    the lowest flat index, so the top k are the entries with ranks below k.
     """
     scores = maps.sum(1) if unit == "pixel" else maps
     order = scores.flatten(1).argsort(dim=1, descending=True, stable=True)
     kind = torch.int16 if order.shape[1] <= 2**15 else torch.int32
-    place = torch.arange(order.shape[1], dtype=kind, device=order.device).expand_as(order)
-    return torch.empty_like(order, dtype=kind).scatter_(1, order, place).view_as(scores)
+    ranks = torch.arange(order.shape[1], dtype=kind, device=order.device).expand_as(order)
+    return torch.empty_like(order, dtype=kind).scatter_(1, order, ranks).view_as(scores)
 
 
-def places(cell: dict, name: str, split: str, store: Store) -> Tensor:
-    """:func:`pixel_order` of all images of a split by an estimator, "GRAD" or, filtered, "GRAD+max"."""
+def stored_ranks(cell: dict, name: str, split: str, store: Store) -> Tensor:
+    """:func:`pixel_ranks` of all images of a split, from the record of an estimator such as "GRAD" or "GRAD+max"."""
     family = family_cell(cell, FAMILY[name.partition("+")[0]])
     return _stored(canonical(family), store)[f"{name}|{split}"]
 
 
-@lru_cache(maxsize=1)       # cells of a family follow each other, and to check and read a companion takes its time
+@lru_cache(maxsize=1)       # cells of a family follow each other, and reading a companion with its checksum is slow
 def _stored(family: str, store: Store) -> dict[str, Tensor]:
     return EXPERIMENT.record(json.loads(family), store).tensors()
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """Few images, of a network of its own that is hardly trained."""
+    """Few images, explained by a network that is hardly trained."""
     images = min(128, cell["train_images"], cell["test_images"])
     tiny = {**cell, "train_images": images, "test_images": images, "epochs": 1, "batch_size": min(32, images)}
     factor = (cell["train_images"] + cell["test_images"]) / (2 * images)

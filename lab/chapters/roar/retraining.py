@@ -1,4 +1,4 @@
-"""Remove and retrain: what accuracy is left of each estimator's ranking [hooker2019], and its controls."""
+"""Remove and retrain: the accuracy that is left when the top of each estimator's ranking is gone [hooker2019]."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from lab.core.experiment import Experiment, Factor, Outcome, distinct, generator
 from lab.core.parameters import Fraction, grids
 from lab.core.store import Store
 
-#: What is done with the images of a cell.
+#: Kind of a cell -> what is done with its images.
 KINDS = {
     "retrain": "train anew on degraded images, test on degraded ones: ROAR, or KAR where the top is kept",
     "original": "no training: the explained network on degraded test images",
@@ -44,22 +44,22 @@ def cells(parameters: Roar) -> list[dict]:
 
 
 def _grid(parameters: Roar) -> list[dict]:
-    """All that is asked of each estimator; kinds without a training come once, whatever the seeds."""
+    """The cells of one grid; kinds without a training come once, whatever the number of seeds."""
     shared = {name: getattr(parameters, name) for name in SHARED}
     removed = [("remove", fraction) for fraction in parameters.fractions]
     both = removed + [("keep", fraction) for fraction in parameters.kept]
-    widest = removed[-1:]       # the extra questions are asked where most is removed
+    largest = removed[-1:]      # the other kinds of training are only done for the last fraction
     grid = []
     for estimator in parameters.estimators:
-        asked = [("none", "retrain", both)]
-        asked += [(kind, "retrain", widest) for kind in rankings.FILTERS if estimator in parameters.filtered]
-        asked += [("none", "masks", widest)] if estimator in parameters.mask_estimators else []
-        asked += [("none", "fresh", widest)] if estimator == "Random" else []
-        own = {**shared, "estimator": estimator}
-        for filtering, kind, places in asked:
-            grid += [{**own, "filter": filtering, "kind": kind, "mode": mode, "fraction": fraction, "seed": seed}
-                     for mode, fraction in places for seed in parameters.seeds]
-        grid += [{**own, "filter": "none", "kind": kind, "mode": mode, "fraction": fraction,
+        variants = [("none", "retrain", both)]
+        variants += [(kind, "retrain", largest) for kind in rankings.FILTERS if estimator in parameters.filtered]
+        variants += [("none", "masks", largest)] if estimator in parameters.mask_estimators else []
+        variants += [("none", "fresh", largest)] if estimator == "Random" else []
+        setting = {**shared, "estimator": estimator}
+        for filtering, kind, shares in variants:
+            grid += [{**setting, "filter": filtering, "kind": kind, "mode": mode, "fraction": fraction, "seed": seed}
+                     for mode, fraction in shares for seed in parameters.seeds]
+        grid += [{**setting, "filter": "none", "kind": kind, "mode": mode, "fraction": fraction,
                   "seed": parameters.explained} for kind in ("original", "road") for mode, fraction in both]
     return grid
 
@@ -69,28 +69,28 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    known = trainings.sets(cell)
+    splits = trainings.sets(cell)
     test = degraded(cell, "test", store)
     if cell["kind"] in ("original", "road"):
         model = trainings.explained(cell, store)
     elif cell["kind"] == "fresh":
-        model = trainings.fitted(cell, known.train, augment=fresh_masks(cell, known.mean))
+        model = trainings.train_network(cell, splits.train, augment=fresh_masks(cell, splits.mean))
     else:
-        model = trainings.fitted(cell, degraded(cell, "train", store))
-    return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, known.test_labels)}]))
+        model = trainings.train_network(cell, degraded(cell, "train", store))
+    return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, splits.test_labels)}]))
 
 
 def degraded(cell: dict, split: str, store: Store, rows: slice = slice(None)) -> Tensor:
-    """Images (n, c, h, w) of a split as the cell's training or test sees them: uint8, or float for masks.
+    """Images (n, c, h, w) of a split as the cell trains or tests on them: uint8, or float for masks.
 
-    What is replaced is rounded to the 256 levels of the images.
+    Replaced values are rounded to the 256 levels of the images.
     """
-    known = trainings.sets(cell)
-    images, mask = getattr(known, split)[rows], replaced(cell, split, store, rows)
+    splits = trainings.sets(cell)
+    images, mask = getattr(splits, split)[rows], replaced(cell, split, store, rows)
     if cell["kind"] == "masks":
         return mask.float().expand_as(images).contiguous()
     if cell["kind"] != "road":
-        return torch.where(mask, _levels(known.mean)[:, None, None], images)
+        return torch.where(mask, _levels(splits.mean)[:, None, None], images)
     generator = generator_for(cell)
     return torch.cat([_levels(removal.impute(training.as_float(x), gaps[:, 0], noise=NOISE, generator=generator))
                       for x, gaps in zip(images.split(_BATCH), mask.split(_BATCH))])
@@ -99,10 +99,10 @@ def degraded(cell: dict, split: str, store: Store, rows: slice = slice(None)) ->
 def replaced(cell: dict, split: str, store: Store, rows: slice = slice(None)) -> Tensor:
     """Mask (n, 1 or c, h, w) of what the cell replaces in the images of a split."""
     name = cell["estimator"] + ("" if cell["filter"] == "none" else f"+{cell['filter']}")
-    places = rankings.places(cell, name, split, store)[rows]
-    # The places are distinct, so the top mask of all images is one comparison once its size is known.
-    k = removal.top_mask(-places[:1].float(), cell["fraction"], cell["unit"]).sum()
-    mask = places < k if cell["mode"] == "remove" else places >= k
+    ranks = rankings.stored_ranks(cell, name, split, store)[rows]
+    # The ranks of an image are distinct, so all masks mark as many entries, and each is one comparison.
+    k = removal.top_mask(-ranks[:1].float(), cell["fraction"], cell["unit"]).sum()
+    mask = ranks < k if cell["mode"] == "remove" else ranks >= k
     return mask if mask.ndim == 4 else mask[:, None]
 
 
@@ -111,7 +111,7 @@ def _levels(values: Tensor) -> Tensor:
 
 
 def fresh_masks(cell: dict, fill: Tensor) -> training.Augment:
-    """Random masks that are drawn anew for every batch, as the published code does for its random control."""
+    """An augmentation by random masks, drawn anew for every batch, as the published code has for its control."""
     def augment(x: Tensor, generator: torch.Generator) -> Tensor:
         return removal.degrade(x, attribution.random(x, generator=generator), cell["fraction"], mode=cell["mode"],
                                fill=fill, unit=cell["unit"])
@@ -138,7 +138,7 @@ def in_last_rows(spared: Tensor) -> tuple[float, int]:
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """One epoch on some of the images, degraded at random: rankings are made once, shared, and have their own plan."""
+    """One epoch on some of the images, degraded at random; rankings are records of their own, with their own plan."""
     images, tests = min(4096, cell["train_images"]), min(512, cell["test_images"])
     tiny = {**cell, "train_images": images, "test_images": tests, "batch_size": min(cell["batch_size"], images),
             "epochs": 1, "estimator": "Random", "filter": "none", "filtered": [], "seed": 0}

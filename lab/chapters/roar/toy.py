@@ -47,19 +47,19 @@ def accuracies(seed: int, samples: int, *, scalar_noise: bool = True) -> pd.Data
     (x, y), (x_test, y_test) = (_examples(a, d, samples, scalar_noise, generator) for _ in range(2))
     true = a.abs().argsort(descending=True, stable=True)
     orders = dict(zip(RANKINGS, (true, torch.randperm(FEATURES, generator=generator), true.flip(0))))
-    # Every fit is one of the same few columns, so all of them need no more than the triangle of one QR.
+    # Every fit uses some of the same columns, so the triangular factor of one QR decomposition serves them all.
     q, triangle = torch.linalg.qr(x)
-    goal = q.T @ y
-    full = _fit(triangle, goal)
+    projected = q.T @ y
+    full = _fit(triangle, projected)
     rows, weights = [], []
     for ranking, order in orders.items():
         for removed in range(FEATURES + 1):
             kept = torch.ones(FEATURES + 1, dtype=x.dtype).index_fill_(0, order[:removed], 0)
             rows += [(ranking, removed, False), (ranking, removed, True)]
-            weights += [full * kept, _fit(triangle * kept, goal)]
-    right = (x_test @ torch.stack(weights, 1) > 0.5) == y_test[:, None].bool()
+            weights += [full * kept, _fit(triangle * kept, projected)]
+    correct = (x_test @ torch.stack(weights, 1) > 0.5) == y_test[:, None].bool()
     table = pd.DataFrame(rows, columns=["ranking", "removed", "retrained"])
-    return table.assign(accuracy=100 * right.double().mean(0).numpy())
+    return table.assign(accuracy=100 * correct.double().mean(0).numpy())
 
 
 def _examples(a: Tensor, d: Tensor, samples: int, scalar_noise: bool, generator: torch.Generator):
@@ -80,7 +80,7 @@ def _normal(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 class Toy(Parameters):
-    """Parameters of the removal curves: seeds, and examples to fit and as many to test."""
+    """Parameters of the removal curves: the number of seeds, and of examples to fit and to test."""
 
     toy_seeds: int = Field(ge=2)
     toy_samples: int = Field(gt=FEATURES)

@@ -1,4 +1,4 @@
-"""Trainings for removal benchmarks: the same recipe, the same draws at the same seed, whatever the images."""
+"""Trainings for removal benchmarks: one recipe, and the same random draws for the same seed, whatever the images."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from lab.core.store import Store, fingerprint
 from lab.material import data, networks
 
 PIPELINES = ("direct", "resized")
-GROWTH = 256 / 224      # by how much the code of [hooker2019] enlarges the cut-out image before it cuts again
+GROWTH = 256 / 224      # factor by which the code of [hooker2019] enlarges the cropped image before it crops again
 AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": training.FlipShift(flip=False, shift=2),
                  "crop": training.RandomCrop()}
 
 
 class Recipe(SeveralGrids):
-    """Data, network and how it is trained: what every training of the benchmark has in common."""
+    """Data, network and how it is trained: common to all trainings of a benchmark."""
 
     data_set: data.SplitDataSet
     network: str
@@ -68,17 +68,17 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 def run(cell: dict, store: Store) -> Outcome:
-    known = sets(cell)
-    train, test = known.train, known.test
+    splits = sets(cell)
+    train, test = splits.train, splits.test
     if cell["pipeline"] == "resized":
         train, test = resized(train), resized(test)
-    model = fitted(cell, train)
-    return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, known.test_labels)}]),
+    model = train_network(cell, train)
+    return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, splits.test_labels)}]),
                    dict(model.state_dict()))
 
 
 def sets(cell: dict) -> Sets:
-    """The images of a cell: the first of each split, in an order that is the same for ever."""
+    """The images of a cell: the first of each split in a fixed random order."""
     return _sets(cell["data_set"], cell["train_images"], cell["test_images"])
 
 
@@ -97,11 +97,11 @@ def _sets(name: str, train_images: int, test_images: int) -> Sets:
 
 @lru_cache(maxsize=1)
 def fingerprints(name: str, train_images: int, test_images: int) -> str:
-    known = _sets(name, train_images, test_images)
-    return fingerprint(known.train, known.train_labels, known.test, known.test_labels)
+    splits = _sets(name, train_images, test_images)
+    return fingerprint(splits.train, splits.train_labels, splits.test, splits.test_labels)
 
 
-def fitted(cell: dict, images: Tensor, augment: training.Augment | None = None) -> nn.Module:
+def train_network(cell: dict, images: Tensor, augment: training.Augment | None = None) -> nn.Module:
     """The cell's network, trained from scratch on images of the training set's shape, uint8 or float in [0, 1].
 
     Initial weights and the order of batches are those of the cell's seed, so that two trainings of one seed
@@ -110,15 +110,16 @@ def fitted(cell: dict, images: Tensor, augment: training.Augment | None = None) 
     with torch.random.fork_rng():
         torch.manual_seed(cell["seed"])
         model = networks.load(cell["network"]).to(device())
-    own = AUGMENTATIONS[cell["augmentation"]]
-    both = own and augment and (lambda x, generator: augment(own(x, generator), generator))
+    augmentation = AUGMENTATIONS[cell["augmentation"]]
+    composed = augmentation and augment and (lambda x, generator: augment(augmentation(x, generator), generator))
     options = {name: cell[name] for name in ("epochs", "batch_size", "learning_rate", "recipe")}
-    return training.train(model, images, sets(cell).train_labels, augment=both or augment or own, **options,
+    return training.train(model, images, sets(cell).train_labels, **options,
+                          augment=composed or augment or augmentation,
                           generator=torch.Generator().manual_seed(cell["seed"]))
 
 
 def resized(images: Tensor) -> Tensor:
-    """Images enlarged by 256/224 and cut at the centre, as the code of [hooker2019] does a second time."""
+    """Images enlarged by 256/224 and cropped at the centre, which the code of [hooker2019] does a second time."""
     side = images.shape[-1]
     large = round(side * GROWTH)
     start = (large - side) // 2
@@ -128,7 +129,7 @@ def resized(images: Tensor) -> Tensor:
 
 
 def explained(cell: dict, store: Store) -> nn.Module:
-    """The network whose maps are judged: the 0 % control of seed `explained`."""
+    """The network whose maps are benchmarked: the 0 % control of seed `explained`."""
     control = {**{name: cell[name] for name in RECIPE}, "pipeline": "direct", "seed": cell["explained"]}
     model = networks.load(cell["network"])
     model.load_state_dict(EXPERIMENT.record(control, store).tensors())
@@ -136,7 +137,7 @@ def explained(cell: dict, store: Store) -> nn.Module:
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """One epoch on some of the images; the companion, the weights, is whole."""
+    """One epoch on some of the images; the companion, the weights, has its full size."""
     images = min(4096, cell["train_images"])
     tiny = {**cell, "train_images": images, "batch_size": min(cell["batch_size"], images), "epochs": 1, "seed": 0}
     return tiny, Factor(cell["epochs"] * cell["train_images"] / images)

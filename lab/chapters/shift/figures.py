@@ -16,7 +16,7 @@ from lab.drawing.style import NAMES, PALETTE, legend_below
 from lab.drawing.tables import plain_table
 
 _FLOOR = 1e-17       # where a change of exactly zero is drawn
-_SHADES = 0.995      # quantile that gets the last shade: on photographs a few values would leave the rest pale
+_SHADES = 0.995      # quantile at which the colour scale ends: a few larger values would leave all others pale
 
 
 def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],

@@ -24,7 +24,7 @@ AGREES = 1e-4        # relative difference of logits above which two networks ar
 
 
 class Side(NamedTuple):
-    """One of the two networks, and what its references are made of."""
+    """One of the two networks, its images, and what reference points are made of."""
 
     model: nn.Module
     x: Tensor             #: Images in this network's encoding.
@@ -34,27 +34,27 @@ class Side(NamedTuple):
     mean: Tensor          #: Mean image of the data set in it, (c, h, w).
     cell: dict
     store: Store
-    refit: str            #: Shift on which patterns are fitted anew; "none" for network 1.
+    refit: str            #: Shift in whose encoding re-fitted patterns are fitted; "none" for network 1.
 
 
-def _ig(reference: Callable[[Side], float | Tensor]):
+def _ig_from(reference: Callable[[Side], float | Tensor]):
     return lambda model, x, target, side: attribution.integrated_gradients(
         model, x, target, baseline=reference(side), steps=side.cell["path_steps"])
 
 
-def _rooted(root: Callable[[Side], float | Tensor]):
+def _lrp_from(root: Callable[[Side], float | Tensor]):
     return lambda model, x, target, side: attribution.lrp(model, x, target, root=root(side))
 
 
-def _patterned(method, estimator: str, refit: bool = False):
+def _with_patterns(method, estimator: str, refit: bool = False):
     def run(model, x, target, side: Side):
-        fitted = patterns.fitted(side.cell, estimator, side.refit if refit or side.refit == shifts.REBUILT
-                                 else "none", side.store)
+        encoding = side.refit if refit or side.refit == shifts.REBUILT else "none"
+        fitted = patterns.fitted_patterns(side.cell, estimator, encoding, side.store)
         return method(model, x, target, patterns=fitted)
     return run
 
 
-def _plain(name: str):
+def _with_options(name: str):
     def run(model, x, target, side):
         options = {"steps": side.cell["path_steps"]} if name == "integrated_gradients" else {}
         if name in ("smoothgrad", "smoothgrad_squared", "vargrad", "random"):
@@ -65,44 +65,44 @@ def _plain(name: str):
     return run
 
 
-# Written out: a method that is new in the instrument must not change the cells that are published.
-EVERY = ("gradient", "gradient_x_input", "integrated_gradients", "guided_backprop", "deconvnet", "deeplift", "lrp",
+# Written out, so that a new method in `attribution.METHODS` does not change the published cells.
+METHODS = ("gradient", "gradient_x_input", "integrated_gradients", "guided_backprop", "deconvnet", "deeplift", "lrp",
          "deep_taylor", "smoothgrad", "smoothgrad_squared", "vargrad", "sobel", "random")
-#: name -> maps(model, x, target, side): every method that is compared, its reference spelled out.
+#: Name -> function (model, x, target, side): all methods that are compared, each with its reference point.
 SUBJECTS = {
-    **{name: _plain(name) for name in EVERY},
-    "ig_black": _ig(lambda side: side.floor),
-    "ig_zero": _ig(lambda side: 0.0),
-    "ig_mean": _ig(lambda side: side.mean),
-    "ig_moving": _ig(lambda side: side.m),
-    "lrp_black": _rooted(lambda side: side.floor),
-    "lrp_mean": _rooted(lambda side: side.mean),
-    "lrp_moving": _rooted(lambda side: side.m),
+    **{name: _with_options(name) for name in METHODS},
+    "ig_black": _ig_from(lambda side: side.floor),
+    "ig_zero": _ig_from(lambda side: 0.0),
+    "ig_mean": _ig_from(lambda side: side.mean),
+    "ig_moving": _ig_from(lambda side: side.m),
+    "lrp_black": _lrp_from(lambda side: side.floor),
+    "lrp_mean": _lrp_from(lambda side: side.mean),
+    "lrp_moving": _lrp_from(lambda side: side.m),
     "deeplift_moving": lambda model, x, target, side: attribution.deeplift(model, x, target, baseline=side.m),
     "deep_taylor_moving": lambda model, x, target, side: attribution.deep_taylor(model, x, target, low=side.m,
                                                                                  high=1 + side.m),
-    "pattern_net": _patterned(attribution.pattern_net, "relu"),
-    "pattern_attribution": _patterned(attribution.pattern_attribution, "relu"),
-    "pattern_attribution_refit_relu": _patterned(attribution.pattern_attribution, "relu", refit=True),
-    "pattern_attribution_refit_linear": _patterned(attribution.pattern_attribution, "linear", refit=True),
-    "pattern_attribution_refit_conditional": _patterned(attribution.pattern_attribution, "conditional", refit=True),
+    "pattern_net": _with_patterns(attribution.pattern_net, "relu"),
+    "pattern_attribution": _with_patterns(attribution.pattern_attribution, "relu"),
+    "pattern_attribution_refit_relu": _with_patterns(attribution.pattern_attribution, "relu", refit=True),
+    "pattern_attribution_refit_linear": _with_patterns(attribution.pattern_attribution, "linear", refit=True),
+    "pattern_attribution_refit_conditional": _with_patterns(attribution.pattern_attribution, "conditional", refit=True),
 }
-FIGURES = tuple(name for name in SUBJECTS if name not in EVERY)
-SMOOTHED = ("gradient", "guided_backprop", "deconvnet", "pattern_net", "pattern_attribution", "gradient_x_input",
+EXTRA_SUBJECTS = tuple(name for name in SUBJECTS if name not in METHODS)
+NOISE_METHODS = ("gradient", "guided_backprop", "deconvnet", "pattern_net", "pattern_attribution", "gradient_x_input",
             "ig_black", "ig_zero", "lrp")
-REBUILT = ("gradient", "gradient_x_input", "guided_backprop", "deconvnet", "lrp", "deeplift", "deep_taylor",
+REBUILT_METHODS = ("gradient", "gradient_x_input", "guided_backprop", "deconvnet", "lrp", "deeplift", "deep_taylor",
            "pattern_net")
 
 
 class Invariance(Parameters):
-    """Parameters of the comparison of two encodings. The first network gets every method, the others `METHODS`."""
+    """Parameters of the comparison of two encodings: all methods on the first network, `METHODS` on the others."""
 
     data_set: DataSet
     networks: list[str] = Field(min_length=1)
     epochs: int = Field(ge=0)
     images: int = Field(ge=2)
     shift_names: list[one_of("Shift", shifts.SHIFTS)] = Field(min_length=1)
-    # Not the kitten: it is painted for one image, and patterns are fitted on others.
+    # Not the kitten: its shift is made for one image, and patterns are fitted on others.
     refits: list[one_of("Shift of refits", [name for name in shifts.SHIFTS if name != "kitten"])]
     path_steps: int = Field(ge=1)
     samples: int = Field(ge=1)
@@ -115,14 +115,15 @@ def cells(parameters: Invariance) -> list[dict]:
               for name in ("data_set", "epochs", "images", "path_steps", "samples", "pattern_images", "seed")}
     main, *others = parameters.networks
     grid = []
-    for one in parameters.shift_names:
-        figures = [name for name in FIGURES if "refit" not in name or one in parameters.refits]
-        grid.append({**shared, "network": main, "shift": one, "noise": "none", "methods": [*EVERY, *figures]})
-        grid += [{**shared, "network": other, "shift": one, "noise": "none", "methods": list(EVERY)}
+    for shift in parameters.shift_names:
+        extra = [name for name in EXTRA_SUBJECTS if "refit" not in name or shift in parameters.refits]
+        grid.append({**shared, "network": main, "shift": shift, "noise": "none", "methods": [*METHODS, *extra]})
+        grid += [{**shared, "network": other, "shift": shift, "noise": "none", "methods": list(METHODS)}
                  for other in others]
-    grid += [{**shared, "network": main, "shift": one, "noise": noise, "methods": list(SMOOTHED)}
-             for one in parameters.refits for noise in ("equal", "own")]
-    return [*grid, {**shared, "network": main, "shift": shifts.REBUILT, "noise": "none", "methods": list(REBUILT)}]
+    grid += [{**shared, "network": main, "shift": shift, "noise": noise, "methods": list(NOISE_METHODS)}
+             for shift in parameters.refits for noise in ("equal", "own")]
+    return [*grid, {**shared, "network": main, "shift": shifts.REBUILT, "noise": "none",
+                    "methods": list(REBUILT_METHODS)}]
 
 
 def inputs(cell: dict, store: Store) -> dict:
@@ -148,10 +149,10 @@ def run(cell: dict, store: Store) -> Outcome:
 
 
 def _compared(method: str, first: Side, second: Side, target: Tensor) -> dict:
-    """Columns of one method: the measures of invariance, or why its rules refuse the network."""
+    """Columns of one method: the measures of invariance, or the message where its rules refuse the network."""
     try:
         a, b = (maps(side, method, target) for side in (first, second))
-    except ValueError as refusal:      # a result of the matrix, too
+    except ValueError as refusal:      # which is a result, too
         return {**dict.fromkeys(metrics.Invariance._fields), "refused": str(refusal)}
     measured = metrics.invariance(a, b)._asdict()
     return {**{name: value.tolist() for name, value in measured.items()}, "refused": ""}
@@ -159,14 +160,14 @@ def _compared(method: str, first: Side, second: Side, target: Tensor) -> dict:
 
 def maps(side: Side, method: str, target: Tensor, rows: slice = slice(None)) -> Tensor:
     """Maps of one side's images by a method of `SUBJECTS`; averaged over noise where the cell says so."""
-    subject, x, noise = SUBJECTS[method], side.x[rows], side.cell["noise"]
+    explain, x, noise = SUBJECTS[method], side.x[rows], side.cell["noise"]
     if noise == "none":
-        return subject(side.model, x, target[rows], side)
+        return explain(side.model, x, target[rows], side)
     sigma = 0.15
-    if noise == "equal":     # the share of the range that gives both networks the noise of network 1
+    if noise == "equal":     # sigma is a share of the image's range; this gives both networks the same noise
         sigma = sigma * _range(x - side.m) / _range(x)
     return attribution.smoothgrad(side.model, x, target[rows], samples=side.cell["samples"], sigma=sigma,
-                                  base=lambda model, x, target: subject(model, x, target, side),
+                                  base=lambda model, x, target: explain(model, x, target, side),
                                   generator=torch.Generator().manual_seed(0))
 
 
@@ -175,7 +176,7 @@ def _range(x: Tensor) -> Tensor:
 
 
 def sides(cell: dict, store: Store) -> tuple[Side, Side]:
-    """Network 1 on the clean images and network 2 on the shifted ones, in float64: rounding would blur "identical"."""
+    """Network 1 on the clean images and network 2 on the shifted ones, in float64, so that rounding does not matter."""
     model, _ = natural.trained(cell, store)
     model = model.double()
     x, lowest, mean = _images(cell["data_set"], cell["images"], cell["seed"])
@@ -190,7 +191,7 @@ def sides(cell: dict, store: Store) -> tuple[Side, Side]:
 
 @lru_cache(maxsize=2)
 def _images(data_set: str, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Test images drawn by the seed, and of all training images the smallest value and the mean of each pixel."""
+    """Test images drawn by the seed, and the smallest value and the mean of each pixel over all training images."""
     test, train = data.load(data_set, "test"), training.as_float(data.load(data_set, "train").images)
     order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:count]
     return tuple(part.double().to(device()) for part in (training.as_float(test.images[order]), train.amin(0),
@@ -199,7 +200,7 @@ def _images(data_set: str, count: int, seed: int) -> tuple[Tensor, Tensor, Tenso
 
 @repeatable
 def shown(cell: dict, store: Store, methods: Sequence[str], image: int = 0) -> tuple[list[Tensor], dict[str, tuple]]:
-    """One image in both encodings, and its maps by both networks for a picture: {method: (map 1, map 2)}."""
+    """For a picture, one image in both encodings, and its maps by both networks: {method: (map 1, map 2)}."""
     pair = sides(cell, store)
     target, rows = logits_of(pair[0].model, pair[0].x).argmax(1), slice(image, image + 1)
     drawn = {method: tuple(maps(side, method, target, rows)[0].cpu() for side in pair) for method in methods}
@@ -214,7 +215,7 @@ def accuracy(side: Side) -> float:
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """Two images; a noise draw costs what a map costs."""
+    """Two images and two draws of noise, each of which costs as much as a map."""
     tiny, times = shrink(natural.untrained(cell), images=2, samples=2)
     return tiny, Factor(times["images"] * (times["samples"] if cell["noise"] != "none" else 1))
 

@@ -17,7 +17,7 @@ METHODS = ("gradient_x_input", "ig_black", "ig_zero", "lrp", "pattern_attributio
 
 
 class Kittens(Parameters):
-    """Parameters of the paintings: a shift of its own for every image."""
+    """Parameters of the paintings, for each of which a shift is made for one image."""
 
     data_set: str
     networks: list[str] = Field(min_length=1)
@@ -25,7 +25,7 @@ class Kittens(Parameters):
     images: int = Field(ge=2)
     path_steps: int = Field(ge=1)
     pattern_images: int = Field(ge=2)
-    scales: list[float] = Field(min_length=1)      # strength of the ink, as a share of the image's largest gradient
+    scales: list[float] = Field(min_length=1)      # height of the drawing in a map, as a share of the largest gradient
     seed: int = 0
 
 
@@ -50,15 +50,16 @@ def run(cell: dict, store: Store) -> Outcome:
 
 def pair(first: invariance.Side, m: Tensor, image: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Maps (1, c, h, w) of one image by every method, before and after the shift m of the whole data set."""
-    one = first._replace(x=first.x[image:image + 1], cell={**first.cell, "noise": "none"})
-    lowest = (first.lowest + m).min().item()
-    second = one._replace(model=shifted.compensate(one.model, m), x=one.x + m, m=m, floor=lowest, mean=one.mean + m)
-    agreement = shifted.agreement(one.model, second.model, one.x, m)
+    first = first._replace(x=first.x[image:image + 1], cell={**first.cell, "noise": "none"})
+    floor = (first.lowest + m).min().item()
+    second = first._replace(model=shifted.compensate(first.model, m), x=first.x + m, m=m, floor=floor,
+                            mean=first.mean + m)
+    agreement = shifted.agreement(first.model, second.model, first.x, m)
     if (agreement > invariance.AGREES).any():
         raise ValueError(f"The shifted network differs by {agreement.max():.2g} in its logits; the maps cannot be "
                          "compared.")
-    target = logits_of(one.model, one.x).argmax(1)
-    return {method: tuple(invariance.maps(side, method, target) for side in (one, second)) for method in METHODS}
+    target = logits_of(first.model, first.x).argmax(1)
+    return {method: tuple(invariance.maps(side, method, target) for side in (first, second)) for method in METHODS}
 
 
 def inputs(cell: dict, store: Store) -> dict:
@@ -71,14 +72,14 @@ def likeness(maps: Tensor, drawing: Tensor) -> float:
 
 
 def ahead(maps: Tensor, drawing: Tensor) -> float:
-    """How often a pixel of a drawing (h, w) of zeros and ones is above one beside it in a map (1, c, h, w); ties half.
+    """Area under the ROC curve of telling the ones of a drawing (h, w) from its zeros by a map (1, c, h, w).
 
-    The area under the ROC curve. A few pixels of large values, which the eye passes over, rule a correlation, but not
-    this.
+    That is the share of pairs in which the pixel of the drawing has the larger value, ties counted half. A few large
+    values, which the eye does not notice, can dominate a correlation, but not this.
     """
-    place, inside = ranks(maps.sum(1).flatten(1).double())[0], drawing.flatten().bool()
+    rank, inside = ranks(maps.sum(1).flatten(1).double())[0], drawing.flatten().bool()
     n = int(inside.sum())
-    return (place[inside].mean().item() - (n - 1) / 2) / (len(place) - n)
+    return (rank[inside].mean().item() - (n - 1) / 2) / (len(rank) - n)
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:

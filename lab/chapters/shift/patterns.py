@@ -1,4 +1,4 @@
-"""Patterns of trained networks as records: fitted once, kept as companions."""
+"""Patterns of trained networks: fitted once, and kept as companions of records."""
 
 import pandas as pd
 import torch
@@ -53,7 +53,7 @@ def run(cell: dict, store: Store) -> Outcome:
                    {f"{place:03d}": part for place, part in enumerate(fitted)})
 
 
-def fitted(cell: dict, estimator: str, shift: str, store: Store) -> list[Tensor]:
+def fitted_patterns(cell: dict, estimator: str, shift: str, store: Store) -> list[Tensor]:
     """The patterns of another experiment's cell, fitted in the encoding of `shift`."""
     shared = {name: cell[name] for name in ("network", "data_set", "epochs", "seed", "pattern_images")}
     tensors = EXPERIMENT.record({**shared, "shift": shift, "estimator": estimator}, store).tensors()

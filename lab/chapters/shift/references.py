@@ -13,7 +13,7 @@ from lab.material import photographs
 from lab.material.data import DataSet
 from lab.trained import subjects
 
-#: name -> the two references that are compared.
+#: Method -> the two reference points that are compared.
 PAIRS = {"integrated_gradients": ("black image", "mean image"), "deep_taylor": ("zero root", "pattern root")}
 
 
@@ -54,18 +54,18 @@ def maps(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _both(cell: dict, store: Store, model, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The maps of some images from the cell's two references; what these are made of are the images at hand."""
-    everything = subjects.candidates(cell, store)
+    """The maps of some images from the cell's two references, which are made of all candidate images."""
+    candidates = subjects.candidates(cell, store)
     if cell["method"] == "integrated_gradients":
-        mean = everything.mean((0, 2, 3))[:, None, None].expand_as(x[0])
+        mean = candidates.mean((0, 2, 3))[:, None, None].expand_as(x[0])
         return tuple(attribution.integrated_gradients(model, x, labels, baseline=baseline, steps=cell["path_steps"])
                      for baseline in (0.0, mean))
-    fitted = attribution.fit_patterns(model, everything[:cell["pattern_images"]])
+    fitted = attribution.fit_patterns(model, candidates[:cell["pattern_images"]])
     return attribution.lrp(model, x, labels), attribution.pattern_attribution(model, x, labels, patterns=fitted)
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    """Two images; patterns are fitted on no more images than a sample set has."""
+    """Two images, or eight for patterns, which are fitted on at most the 1,000 images of a sample set."""
     tiny, times = shrink(cell, images=2)
     if "pattern_images" in cell:
         tiny["pattern_images"] = min(8, cell["pattern_images"])
@@ -81,7 +81,7 @@ EXPERIMENT = Experiment(
 
 
 class Shown(References):
-    """Parameters of the pictures: free photographs whose maps may be published."""
+    """Parameters of the pictures, of free photographs, whose maps may be published."""
 
     reference_portraits: list[photographs.PhotographName]
 
@@ -100,9 +100,9 @@ def shown_run(cell: dict, store: Store) -> Outcome:
     x = photographs.photograph(cell["photograph"], cell["network"]).to(device())
     a, b = _both(cell, store, model, x, logits_of(model, x).argmax(1))
     table = pd.DataFrame({name: value.tolist() for name, value in metrics.invariance(a, b)._asdict().items()})
-    # Signs and shades are what a picture needs: each map in units of its own largest value.
+    # A picture needs signs and shades only, so each map is divided by its largest value.
     drawn = {name: maps[0].sum(0) / maps[0].sum(0).abs().max() for name, maps in (("first", a), ("second", b))}
-    return Outcome(table, {name: one.half() for name, one in drawn.items()})
+    return Outcome(table, {name: pixels.half() for name, pixels in drawn.items()})
 
 
 SHOWN = Experiment(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fragility import attribution, checks
 
-#: The map that a shift is to paint: draw your own, any characters but "." and blanks are ink.
+#: The drawing that a shift paints into maps. Draw your own: any character but "." and a blank is ink.
 KITTEN = """
 ............................
 ....##................##....
@@ -53,7 +53,7 @@ def drawing(text: str = KITTEN) -> Tensor:
 
 
 def shift(name: str, model, x: Tensor, *, square: int = SQUARE, scale: float = 0.01) -> Tensor:
-    """The shift m (c, h, w) of a name, for images like those of x (n, c, h, w); "kitten" is made for the first.
+    """The shift m (c, h, w) of that name, for images like those of x (n, c, h, w); "kitten" is made for the first one.
 
     "uniform" is -1, so that [0, 1] becomes [-1, 0]; "checkerboard" has squares of `square` pixels that are 0 or
     1; "random" is uniform noise in [-1, 1], always the same.
@@ -77,25 +77,25 @@ def painting(model, x: Tensor, target: Tensor, scale: float = 0.01) -> tuple[Ten
     Returns the shifts (n, c, h, w) and the share (n,) of values that were clipped. s is `target` times `scale`
     times the largest gradient of the image: the smaller, the fewer values clip.
     """
-    slope = attribution.gradient(model, x)
-    ink = target.to(x) * scale * slope.abs().amax((1, 2, 3), keepdim=True)
-    free = torch.where(ink == 0, 0.0, ink / torch.where(slope == 0, torch.finfo(x.dtype).tiny, slope)) - x
-    return free.clamp(-LIMIT, LIMIT), (free.abs() > LIMIT).double().mean((1, 2, 3))
+    gradient = attribution.gradient(model, x)
+    ink = target.to(x) * scale * gradient.abs().amax((1, 2, 3), keepdim=True)
+    unclipped = torch.where(ink == 0, 0.0, ink / torch.where(gradient == 0, torch.finfo(x.dtype).tiny, gradient)) - x
+    return unclipped.clamp(-LIMIT, LIMIT), (unclipped.abs() > LIMIT).double().mean((1, 2, 3))
 
 
 def rebuilt(model: nn.Sequential, seed: int = 0) -> nn.Sequential:
-    """The same function from other weights: the last hidden layer twice, its outgoing weights w split at random.
+    """A network of the same function with other weights: each unit of the last hidden layer is there twice.
 
-    Every hidden unit h that left with weight w now leaves twice, with w + c and with -c.
+    An outgoing weight w becomes w + c for one copy of the unit and -c for the other, with random c.
     """
-    twin = copy.deepcopy(model)
-    places = [place for place, layer in enumerate(twin) if isinstance(layer, nn.Linear)]
+    copied = copy.deepcopy(model)
+    places = [place for place, layer in enumerate(copied) if isinstance(layer, nn.Linear)]
     hidden, last = (model[place] for place in places[-2:])
     extra = torch.randn(last.weight.shape, generator=torch.Generator().manual_seed(seed)).to(last.weight)
     extra *= last.weight.std()
-    twin[places[-2]] = _linear(hidden.weight.repeat(2, 1), hidden.bias.repeat(2))
-    twin[places[-1]] = _linear(torch.cat([last.weight + extra, -extra], 1), last.bias)
-    return twin.eval()
+    copied[places[-2]] = _linear(hidden.weight.repeat(2, 1), hidden.bias.repeat(2))
+    copied[places[-1]] = _linear(torch.cat([last.weight + extra, -extra], 1), last.bias)
+    return copied.eval()
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
