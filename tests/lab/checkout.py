@@ -37,15 +37,15 @@ class Trial(Parameters):
     numbers: list[int] = list(range(len(orders())))
 
 def run(cell, store):
-    if cell["number"] >= 0:
-        seconds, fails = orders()[cell["number"]]
-        time.sleep(seconds)
-        if fails:
-            raise RuntimeError("told to fail")
+    seconds, fails, _ = orders()[cell["number"]] if cell["number"] >= 0 else (0.01, False, 0)
+    time.sleep(seconds)
+    if fails:
+        raise RuntimeError("told to fail")
     return Outcome(pd.DataFrame([{"value": 2 * cell["number"]}]))
 
 EXPERIMENT = Experiment("trial", 1, Trial, lambda p: [{"number": number} for number in p.numbers],
-                        lambda cell, store: {}, run, lambda cell: ({"number": -1}, Factor(1)), canary={})
+                        lambda cell, store: {}, run,
+                        lambda cell: ({"number": -1}, Factor(orders()[cell["number"]][2] / 0.01)), canary={})
 '''
 #: The profile that users get, but for times to wait.
 PROFILE = profiles.read_yaml(cluster.WORKFLOW / "profiles" / "slurm" / "config.yaml") | {
@@ -63,13 +63,13 @@ def require_snakemake() -> None:
 class Checkout:
     """A copy of this checkout, with a store of its own."""
 
-    def __init__(self, folder: Path, *seconds: float, fails: tuple[int, ...] = ()):
-        self.root, self.store = folder / "checkout", Store(folder / "store")
+    def __init__(self, folder: Path, *seconds: float, fails: tuple[int, ...] = (), planned: float = 0.01):
+        self.root, self.store, self.started = folder / "checkout", Store(folder / "store"), []
         for name in ("lab", "fragility", "workflow", "notebooks", "claims"):
             shutil.copytree(folders.ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         (self.root / "notebooks" / "params" / "roar.edition.yaml").write_text(yaml.safe_dump(EDITION))
         (self.root / "lab" / "trial.py").write_text(TRIAL)
-        self.tell(*seconds, fails=fails)
+        self.tell(*seconds, fails=fails, planned=planned)
         with open(self.root / "lab" / "catalogue.py", "a") as catalogue:
             catalogue.write("\nfrom lab import trial\nEXPERIMENTS['trial'] = trial.EXPERIMENT\n")
         (self.root / "slurm-fast").mkdir()
@@ -77,18 +77,27 @@ class Checkout:
         # One environment of Snakemake for all of them and for the user of this checkout.
         (self.root / ".venv-workflow").symlink_to(folders.ROOT / ".venv-workflow")
 
-    def tell(self, *seconds: float, fails: tuple[int, ...] = ()) -> None:
-        """How long each cell of `trial` takes from now on, and which fail."""
-        orders = [(each, number in fails) for number, each in enumerate(seconds)]
+    def tell(self, *seconds: float, fails: tuple[int, ...] = (), planned: float = 0.01) -> None:
+        """How long each cell of `trial` takes from now on, which fail, and how many seconds are planned for each."""
+        orders = [(each, number in fails, planned) for number, each in enumerate(seconds)]
         (self.root / "lab" / "trial.json").write_text(json.dumps(orders))
 
     def start(self, *words, store: Path | None = None) -> subprocess.Popen:
         """`python -m lab …` in the copy, for a user who has set nothing but the store."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("FRAGILITY_")}
-        return subprocess.Popen([sys.executable, "-m", "lab", *map(str, words)], cwd=self.root, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                env=variables | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1",
-                                                 "FRAGILITY_STORE": str(store or self.store.root)})
+        process = subprocess.Popen([sys.executable, "-m", "lab", *map(str, words)], cwd=self.root, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   env=variables | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1",
+                                                    "FRAGILITY_STORE": str(store or self.store.root)})
+        self.started.append(process)
+        return process
+
+    def clean(self) -> None:
+        """End what a failed test left."""
+        for process in self.started:
+            if process.returncode is None:
+                process.terminate()
+                process.communicate()
 
     def lab(self, *words, store: Path | None = None, code: int = 0) -> str:
         """What the command prints, once it has ended with the code."""
@@ -111,7 +120,7 @@ class Checkout:
         return "\n".join(file.read_text() for file in sorted(self.store.root.glob(".runs/*/engine.log")))
 
 
-def until(happened, seconds: float = 60.0):
+def until(happened, seconds: float = 180.0):
     """Wait for something to become true, and return it."""
     end = time.monotonic() + seconds
     while not (found := happened()):

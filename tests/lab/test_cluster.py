@@ -203,7 +203,7 @@ def test_an_interrupt_ends_all_processes_here(tmp_path):
     run = checkout.start("cluster", "trial", "--profile", "edition", "--on", "local", "--jobs", 2, "--minutes-per-job",
                          1e-9)
     until(lambda: checkout.store.records("trial"))
-    run.send_signal(signal.SIGINT), run.send_signal(signal.SIGINT)
+    run.send_signal(signal.SIGTERM), run.send_signal(signal.SIGINT)
     assert "1 of 2 records of trial are there; 1 are missing" in checkout.end(run, code=1)
     (record,) = checkout.runs()
     assert record["outcome"] == "interrupted" and len(record["jobs"]) == 1
