@@ -110,7 +110,8 @@ def test_main_is_the_network_with_a_twin_of_other_weights(monkeypatch):
 def test_a_picture_is_of_the_papers_network_where_none_is_named():
     assert pictures.cell(PAGE, "uniform")["network"] == "mnist-mlp"
     chosen = pictures.cell(PAGE, "checkerboard", "own")
-    assert (chosen["shift"], chosen["noise"], chosen["methods"]) == ("checkerboard", "own", list(invariance.NOISE_METHODS))
+    assert (chosen["shift"], chosen["noise"]) == ("checkerboard", "own")
+    assert chosen["methods"] == list(invariance.NOISE_METHODS)
     assert pictures.cell(PAGE, "kitten", network="mnist-cnn")["methods"] == list(invariance.METHODS)
 
 
