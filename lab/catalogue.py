@@ -10,6 +10,7 @@ from lab.chapters.fragility.statements import NUMBERS as FRAGILITY
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
 from lab.chapters.influence.statements import NUMBERS as INFLUENCE
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
+from lab.chapters.lens.statements import NUMBERS as LENS
 from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.chapters.roar.statements import NUMBERS as ROAR
 from lab.chapters.shift import invariance, kittens, patterns, references
@@ -28,7 +29,7 @@ EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
     path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
-CHAPTERS: dict[str, Chapter] = {each.notebook: each for each in (ATTACKS, FRAGILITY, INFLUENCE, ROAR, SHIFT)}
+CHAPTERS: dict[str, Chapter] = {each.notebook: each for each in (ATTACKS, FRAGILITY, INFLUENCE, LENS, ROAR, SHIFT)}
 
 
 def experiment(name: str) -> Experiment:

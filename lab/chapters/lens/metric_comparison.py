@@ -9,6 +9,7 @@ from fragility.passes import logits_of
 from lab.chapters.lens.image_choice import CONTROLS, PARTNERS, partners, subjects
 from lab.chapters.lens.scores import scores
 from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, repeatable, shrink
+from lab.core.frames import select
 from lab.core.parameters import PRECISIONS, Epsilon, Precision, grids, one_of
 from lab.core.profiles import PROFILES
 from lab.core.store import Store
@@ -128,9 +129,16 @@ def comparable(table: pd.DataFrame) -> pd.DataFrame:
     Where an attack finds none, it returns the image unchanged, and its score of 1 would count as robustness.
     A random sign does not search and excludes no image.
     """
+    if table.empty:
+        return table
     images = table.set_index(["data_set", "network", "training", "method", "image"]).index
     lost = table.attack.isin(SEARCHING) & (table.found == 0)
     return table[~images.isin(images[lost])]
+
+
+def at_largest(table: pd.DataFrame, attack: str) -> pd.DataFrame:
+    """The rows of an attack at the largest epsilon of the table, which is of one data set; all rows of a control."""
+    return select(table, attack=attack, **({} if attack in CONTROLS else {"epsilon": "largest"}))
 
 
 def perturbed(model: nn.Module, x: Tensor, labels: Tensor, cell: dict) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,23 @@
 """Figures and tables that compare robust trainings: what they reach, and how much seeds differ."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from lab.core import folders
 from lab.drawing.style import NAMES, PALETTE, legend_below
 from lab.drawing.tables import plain_table
 
 TRAINING_NAMES = {"natural": "natural", "pgd": "PGD", "ig_norm": "IG-NORM", "ig_sum_norm": "IG-SUM-NORM"}
+
+
+def reported_trainings() -> dict:
+    """What is recalled of the table of [chen2019], by data set and training."""
+    return json.loads((folders.CLAIMS / "reported" / "chen2019_table.json").read_text())
 
 
 def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) -> Styler:

@@ -1,0 +1,55 @@
+"""Which images of a run are pictured: those where two metrics disagree most, and one that every network has."""
+
+import pandas as pd
+from torch import Tensor
+
+from fragility import metrics
+from lab.chapters.lens import metric_comparison
+from lab.chapters.lens.training_figures import TRAINING_NAMES
+from lab.core.frames import select
+from lab.core.pages import Page
+
+
+def attacked_cell(page: Page, training: str = "natural") -> dict:
+    """The cell of the run's top-k attack of the largest size on gradients, on its first data set."""
+    parameters = page.parameters(metric_comparison.EXPERIMENT)
+    cells = [cell for cell in metric_comparison.grid(parameters)
+             if (cell["training"], cell["method"], cell["attack"]) == (training, "gradient", "topk")
+             and cell["data_set"] == next(iter(parameters.networks))]
+    return max(cells, key=lambda cell: cell["epsilon"])
+
+
+def most_disagreeing(rows: pd.DataFrame, count: int = 3) -> tuple[list[int], list[list[str]]]:
+    """Positions of the images of a cell with the largest gap between LENS recall and top-k, of those for which the
+    attack found one, and their titles: none for the clean image, both scores for the attacked one."""
+    rows = rows.reset_index(drop=True)
+    rows = rows[rows.found == 1]
+    chosen = rows.loc[(rows.recall - rows.topk).nlargest(count).index]
+    titles = [["", f"top-k {row.topk:.2f}, LENS {row.recall:.2f}"] for row in chosen.itertuples()]
+    return chosen.index.tolist(), titles
+
+
+def shared_image(rows: pd.DataFrame) -> int:
+    """The first image for which the attacks on all trainings' networks found one; ValueError where there is none."""
+    found = [set(part.image) for _, part in rows[rows.found == 1].groupby("training")]
+    both = set.intersection(*found) if len(found) == rows.training.nunique() else set()
+    if not both:
+        raise ValueError("There is no image for which the attack found one on every network; ask for more images.")
+    return min(both)
+
+
+def by_training(page: Page) -> tuple[dict[str, list[Tensor]], dict[str, str]]:
+    """One image and its gradient map before and after the top-k attack on each training's network, as
+    :func:`lab.chapters.lens.neighbourhoods.models_before_after` draws them, and its overlaps."""
+    panels, notes = {}, {}
+    cells = {training: attacked_cell(page, training) for training in page.settings["trainings"]}
+    rows = select(page.live(metric_comparison.EXPERIMENT), method="gradient", attack="topk",
+                  **{name: next(iter(cells.values()))[name] for name in ("data_set", "epsilon")})
+    image = shared_image(rows)
+    for training, cell in cells.items():
+        place = select(rows, training=training).image.tolist().index(image)
+        parts = metric_comparison.shown(cell, page.store, slice(place, place + 1))
+        panels[TRAINING_NAMES[training]] = [part[0] for part in parts]
+        overlap = metrics.topk_intersection(*parts[2:], cell["k"]).item()
+        notes[TRAINING_NAMES[training]] = f"top-k {overlap:.2f}"
+    return panels, notes
