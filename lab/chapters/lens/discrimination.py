@@ -4,7 +4,7 @@ import pandas as pd
 
 from lab.chapters.lens.figures import METRIC_NAMES
 from lab.chapters.lens.numbers import METHODS, NUMBERS, first
-from lab.chapters.lens.separation import ATTACKS, EXPERIMENT
+from lab.chapters.lens.separation import EXPERIMENT
 from lab.core.frames import select
 from lab.core.numbers import Number, difference, mean, statistic
 from lab.core.pages import Page
@@ -17,7 +17,8 @@ def separated(page: Page, **where) -> pd.DataFrame:
     return select(page.live(EXPERIMENT), data_set=first(page), training="natural", **where)
 
 
-@number("auc.{metric}.{attack}.{method}", digits=2, metric=("topk", "recall"), attack=ATTACKS, method=METHODS)
+@number("auc.{metric}.{attack}.{method}", digits=2, metric=("topk", "recall"), attack=("topk", "lens"),
+        method=METHODS)
 def auc(page: Page, metric: str, attack: str, method: str) -> Number:
     """How often a map under noise scores higher than one under an attack: the area under the ROC curve."""
     return mean(separated(page, metric=metric, attack=attack, method=method), "separation")

@@ -1,6 +1,9 @@
 """Which images of a run are pictured: those where two metrics disagree most, and one that every network has."""
 
+from collections.abc import Sequence
+
 import pandas as pd
+import torch
 from torch import Tensor
 
 from fragility import metrics
@@ -27,6 +30,13 @@ def most_disagreeing(rows: pd.DataFrame, count: int = 3) -> tuple[list[int], lis
     chosen = rows.loc[(rows.recall - rows.topk).nlargest(count).index]
     titles = [["", f"top-k {row.topk:.2f}, LENS {row.recall:.2f}"] for row in chosen.itertuples()]
     return chosen.index.tolist(), titles
+
+
+def in_pairs(parts: Sequence[Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:
+    """Some rows of what :func:`lab.chapters.lens.metric_comparison.shown` gives, clean beside perturbed: images
+    (rows, 2, c, h, w) and maps (rows, 2, h, w)."""
+    x, moved, before, after = (part[rows] for part in parts)
+    return torch.stack([x, moved], 1), torch.stack([before, after], 1)
 
 
 def shared_image(rows: pd.DataFrame) -> int:

@@ -59,7 +59,7 @@ def beyond(page: Page, data: str, method: str, training: str) -> Number:
     return mean(edition(page, data, "topk", method, training), "recall_over_other")
 
 
-@number("{data}.diverse.{attack}", data=DATA, attack=("topk", "other_class"))
+@number("{data}.diverse.{attack}", data=("flowers",), attack=("topk", "other_class"))
 def diverse(page: Page, data: str, attack: str) -> Number:
     """LENS recall of diverse pixels of the natural network's gradient maps."""
     return mean(edition(page, data, attack), "recall_div")
@@ -71,7 +71,8 @@ def size(page: Page, data: str) -> Number:
     return statistic(edition(page, data, "topk"), lambda rows: rows.epsilon.iloc[0])
 
 
-@number("{data}.{parameter}", data=("mnist", "flowers"), parameter=("images", "steps", "k"))
+@number("{data}.{parameter}", data=("mnist",), parameter=("images", "steps"))
+@number("{data}.{parameter}", data=("flowers",), parameter=("images", "k"))
 def parameter(page: Page, data: str, parameter: str) -> Number:
     """Images, attack steps or top pixels of a published grid; those of MNIST are of clothes and traffic signs, too."""
     return statistic(edition(page, data, "topk"), lambda rows: int(rows[parameter].iloc[0]))
