@@ -11,9 +11,6 @@ from lab.core import folders, profiles
 
 HIDDEN = {"remove-cell", "remove-input", "hide-input", "hide-cell"}
 NOTEBOOKS = {name: nbformat.read(folders.NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in book.notebooks()}
-# The chapter on LENS still glues its numbers in hidden cells, without names.
-TO_COME = pytest.mark.xfail(strict=True, reason="the numbers of the chapter on LENS have no names yet")
-TIDY = [pytest.param(name, marks=TO_COME) if name == "lens" else name for name in NOTEBOOKS]
 
 
 def code(notebook):
@@ -32,14 +29,14 @@ def plain_code(notebook):
     return [cell for cell in code(notebook) if "parameters" not in cell.metadata.get("tags", [])]
 
 
-@pytest.mark.parametrize("name", TIDY)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_cells_are_short(name):
     lines = [cell.source.splitlines() for cell in plain_code(NOTEBOOKS[name])]
     assert statistics.median(map(len, lines)) <= 8 and max(map(len, lines)) <= 15
     assert [line for cell in lines for line in cell if len(line) > 100] == []
 
 
-@pytest.mark.parametrize("name", TIDY)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_little_code_is_hidden(name):
     sizes = [(len(cell.source.splitlines()), bool(HIDDEN & set(cell.metadata.get("tags", []))))
              for cell in code(NOTEBOOKS[name])]
@@ -59,7 +56,7 @@ def test_quick_outputs_are_stored_and_clean(name):
     assert not any("papermill" in cell.metadata or "execution" in cell.metadata for cell in notebook.cells)
 
 
-@pytest.mark.parametrize("name", TIDY)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_assert_and_glue_nothing(name):
     """What the text says is a statement beside the numbers; one call hands the numbers to the page."""
     sources = [cell.source for cell in code(NOTEBOOKS[name])]
@@ -76,7 +73,7 @@ def paragraphs(notebook):
                     yield part
 
 
-@pytest.mark.parametrize("name", TIDY)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_paragraph_has_at_most_five_numbers(name):
     for paragraph in paragraphs(NOTEBOOKS[name]):
         assert paragraph.count("{glue:text}") <= 5, paragraph

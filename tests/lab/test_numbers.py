@@ -162,9 +162,8 @@ def test_why_lists_a_chapter_and_refuses_unknown_names():
 
 def test_ruff_reads_code_and_notebooks():
     rooms = ["fragility", "lab", "tests", "benchmarks", "notebooks"]
-    # The chapter on LENS still computes its numbers in long hidden cells.
-    done = subprocess.run([sys.executable, "-m", "ruff", "check", *rooms, "--exclude", "notebooks/lens.ipynb"],
-                          cwd=folders.ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", *rooms], cwd=folders.ROOT, capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stdout
 
 
