@@ -42,7 +42,7 @@ benchmarks: .venv/.installed
 	$(BIN)/python -m benchmarks
 
 lint: .venv/.installed
-	$(BIN)/ruff check fragility lab tests benchmarks notebooks --exclude notebooks/lens.ipynb
+	$(BIN)/ruff check fragility lab tests benchmarks notebooks
 
 clean:
 	rm -rf .venv .venv-workflow .snakemake build fragility.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,5 +1,7 @@
 """Run the notebooks, stage them beside the prose, and build the book."""
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -99,6 +101,21 @@ def _tidy(notebook, seconds: float) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            for output in cell.outputs:
+                if picture := output.get("data", {}).get("image/png"):
+                    output.data["image/png"] = _packed(picture)
+
+
+def _packed(picture: str) -> str:
+    """The same picture, a PNG in base 64, without the alpha channel that an opaque one does not need."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
+        image = image.convert("RGB")
+    packed = io.BytesIO()
+    image.save(packed, "PNG", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def stage() -> None:

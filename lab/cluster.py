@@ -116,7 +116,7 @@ def run(grid: dict, where: Place, jobs: int | None = None) -> Path:
     with open(folder / "engine.log", "w") as log, _one_interrupt():
         # A session of its own: a Ctrl-C reaches this process alone, which then stops the engine in order.
         engine = subprocess.Popen(command(where, folder, jobs), stdout=log, stderr=log, start_new_session=True,
-                                  env={**os.environ, "FRAGILITY_STORE": str(store.root)})
+                                  env={**os.environ, "FRAGILITY_STORE": str(store.root)}, preexec_fn=hear_interrupts)
         try:
             record["engine"] = engine.pid
             runs.save(folder, record)
@@ -131,6 +131,11 @@ def run(grid: dict, where: Place, jobs: int | None = None) -> Path:
                 subprocess.run(["scancel", *queued])
             runs.close(folder, record, outcome)
     return folder
+
+
+def hear_interrupts() -> None:
+    """Let a process that is being started hear interrupts, which a shell's background jobs ignore and pass on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ class Chapter:
         """One number as plain values: text, value, unit, n, interval, keys of its records, selection, function."""
         entry = self.numbers[name]
         try:
-            number = entry.make(page)
+            number = entry.make(page.strict())
         except NotRun as reason:
             number = Number(None, source=str(reason))
         function = f"{entry.function.__module__}.{entry.function.__name__}"
@@ -234,7 +234,7 @@ def said(function: Callable) -> str:
 def holds(statement: Callable[[Page], bool], page: Page) -> bool | None:
     """Whether a statement holds; None where the page lacks what it speaks of."""
     try:
-        return bool(statement(page))
+        return bool(statement(page.strict()))
     except NotRun:
         return None
 

@@ -1,5 +1,6 @@
 """What the numbers of a page are made of: frames of its live run, and published ones."""
 
+import copy
 from collections.abc import Callable
 
 import pandas as pd
@@ -13,7 +14,7 @@ from lab.core.store import Store, canonical
 
 
 class NotRun(LookupError):
-    """A number of the live run is asked for where there is no whole run."""
+    """A number is asked for whose records are not there: of the live run where it is not whole, or published ones."""
 
 
 class Page:
@@ -24,7 +25,7 @@ class Page:
 
     def __init__(self, notebook: str, settings: dict, store: Store | None, *, profile: str, compute: bool):
         self.notebook, self.settings, self.store = notebook, settings, store
-        self.profile, self.compute = profile, compute
+        self.profile, self.compute, self.demanding = profile, compute, False
         self._frames: dict[tuple[str, ...], pd.DataFrame] = {}
 
     @classmethod
@@ -60,8 +61,18 @@ class Page:
         return table
 
     def edition(self, experiment: Experiment) -> pd.DataFrame:
-        """The frame of the published records at the edition scale; empty where there are none."""
-        return self._once(("edition", experiment.name), lambda: results.measured(experiment, "edition", None))
+        """The frame of the published records at the edition scale; where there are none it is empty, or on a strict page
+        NotRun."""
+        table = self._once(("edition", experiment.name), lambda: results.measured(experiment, "edition", None))
+        if self.demanding and table.empty:
+            raise NotRun(f"nothing of {experiment.name} is published at the edition scale")
+        return table
+
+    def strict(self) -> "Page":
+        """The same page for numbers and statements, which cannot be made of nothing: figures can be left out."""
+        page = copy.copy(self)
+        page.demanding = True
+        return page
 
     def _once(self, name: tuple[str, ...], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         if name not in self._frames:

@@ -1,10 +1,14 @@
 """Notebooks as files: one parameters cell, short cells, quick outputs stored, nothing left of a run."""
 
+import base64
+import io
 import re
 import statistics
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from lab import book, catalogue
 from lab.core import folders, profiles
@@ -98,6 +102,21 @@ def test_an_interrupted_run_leaves_the_finished_notebook(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         book.run("status", {})
     assert (tmp_path / "notebooks" / "status.ipynb").read_text() == "the last whole one"
+
+
+def test_pictures_are_packed_without_loss():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8))
+    for mode in ("RGBA", "RGB"):
+        buffer = io.BytesIO()
+        image.convert(mode).save(buffer, "PNG", compress_level=1)
+        text = base64.b64encode(buffer.getvalue()).decode()
+        packed = Image.open(io.BytesIO(base64.b64decode(book._packed(text))))
+        assert packed.mode == "RGB" and (np.asarray(packed) == np.asarray(image)).all()
+    glass = Image.new("RGBA", (4, 4), (1, 2, 3, 99))
+    buffer = io.BytesIO()
+    glass.save(buffer, "PNG")
+    assert Image.open(io.BytesIO(base64.b64decode(book._packed(base64.b64encode(buffer.getvalue()).decode())))
+                      ).getpixel((0, 0)) == (1, 2, 3, 99)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

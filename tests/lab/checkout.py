@@ -87,6 +87,7 @@ class Checkout:
         variables = {name: value for name, value in os.environ.items() if not name.startswith("FRAGILITY_")}
         process = subprocess.Popen([sys.executable, "-m", "lab", *map(str, words)], cwd=self.root, text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   preexec_fn=cluster.hear_interrupts,
                                    env=variables | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1",
                                                     "FRAGILITY_STORE": str(store or self.store.root)})
         self.started.append(process)

@@ -197,8 +197,6 @@ def test_a_run_on_the_cores_of_this_machine_and_its_record(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
-                    reason="interrupts are ignored here, as they are in a background job of a shell")
 def test_an_interrupt_ends_all_processes_here(tmp_path):
     require_snakemake()
     checkout = Checkout(tmp_path, 0, 300)

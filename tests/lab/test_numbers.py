@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from lab import catalogue, why
 from lab.chapters.fragility import comparison
 from lab.cli import main
-from lab.core import folders, numbers, profiles
+from lab.core import folders, numbers, profiles, results
 from lab.core.frames import select
 from lab.core.numbers import MISSING, Chapter, Number, difference, mean, sourced, statistic, written
 from lab.core.pages import NotRun, Page
@@ -108,6 +108,16 @@ def test_live_numbers_say_that_there_is_no_run(tmp_path):
         page.live(comparison.EXPERIMENT)
     about = catalogue.chapter("fragility").describe("lost", Page.at("fragility", "quick", Store(tmp_path)))
     assert about["text"] == MISSING and "0 of 26 cells of fragility; run the book" in about["source"]
+
+
+@pytest.mark.parametrize("name", catalogue.CHAPTERS)
+def test_without_publications_numbers_say_so_and_statements_wait(name, monkeypatch):
+    """Instead of an old value, or of a page that does not build."""
+    monkeypatch.setattr(results, "published", lambda experiment: [])
+    report = catalogue.chapter(name).report(Page.at(name, "quick", None))
+    assert all(about["text"] == MISSING or not about["records"] for about in report["numbers"].values())
+    assert any("is published at the edition scale" in about["source"] for about in report["numbers"].values())
+    assert {one["holds"] for one in report["statements"].values()} <= {None, True}     # True of what a paper reports
 
 
 def test_a_changed_record_changes_the_number():

@@ -1,25 +1,16 @@
 """Numbers of the chapter that looks at attacks close up, against pandas by hand on the published records."""
 
-import json
 
 import pandas as pd
 import pytest
 
 from lab import catalogue
 from lab.chapters.attacks import numbers, variants
-from lab.core import folders
 from lab.core.numbers import MISSING
 from lab.core.pages import Page
+from tests.oracles.records import by_hand
 
 PAGE = Page.at("attacks", "quick", None)
-
-
-def by_hand(name):
-    """The published rows, read without the package."""
-    bodies = json.loads((folders.RESULTS / f"{name}.json").read_text())
-    return pd.concat([pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"]).assign(
-        **{key: value for key, value in body["parameters"].items() if not isinstance(value, (list, dict))})
-        for body in bodies])
 
 
 def value(name):

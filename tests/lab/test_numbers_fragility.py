@@ -1,24 +1,15 @@
 """Numbers of the chapter on fragile maps, against pandas by hand on the published records."""
 
-import json
 
 import pandas as pd
 import pytest
 
 from lab import catalogue
 from lab.chapters.fragility import comparison
-from lab.core import folders
 from lab.core.pages import Page
+from tests.oracles.records import by_hand
 
 PAGE = Page.at("fragility", "quick", None)
-
-
-def by_hand(name):
-    """The published rows, read without the package."""
-    bodies = json.loads((folders.RESULTS / f"{name}.json").read_text())
-    return pd.concat([pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"]).assign(
-        **{key: value for key, value in body["parameters"].items() if not isinstance(value, (list, dict))})
-        for body in bodies])
 
 
 def value(name):

@@ -1,6 +1,5 @@
 """Numbers of the chapter on influences, against pandas by hand on the published records; its tables and examples."""
 
-import json
 
 import numpy as np
 import pandas as pd
@@ -12,19 +11,11 @@ from torch import nn
 from fragility import influence
 from lab import catalogue
 from lab.chapters.influence import directions, examples, geometry, influences, tables
-from lab.core import folders
 from lab.core.numbers import MISSING
 from lab.core.pages import Page
+from tests.oracles.records import by_hand
 
 CHAPTER, PAGE = catalogue.chapter("influence"), Page.at("influence", "quick", None)
-
-
-def by_hand(name):
-    """The published rows, read without the package."""
-    bodies = json.loads((folders.RESULTS / f"{name}.json").read_text())
-    return pd.concat([pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"]).assign(
-        **{key: value for key, value in body["parameters"].items() if not isinstance(value, (list, dict))})
-        for body in bodies])
 
 
 def value(name):

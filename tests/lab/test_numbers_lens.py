@@ -1,8 +1,5 @@
 """Numbers of the chapter on LENS, against pandas by hand on the published records, and its helper functions."""
 
-import json
-import lzma
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -11,30 +8,14 @@ import torch
 
 from lab import catalogue
 from lab.chapters.lens import gains, metric_comparison, numbers, pictures, published, seeds, tables
-from lab.core import folders
 from lab.core.numbers import MISSING
 from lab.core.pages import Page
 from lab.core.store import canonical
+from tests.oracles.records import by_hand
 
 PAGE = Page.at("lens", "quick", None)
 LENS = catalogue.chapter("lens")
 SEARCHING = ["random_walk", "topk", "center", "lens", "topk_for_lens"]
-
-
-@lru_cache
-def read(name):
-    """The published rows, read without the package; the values of a metric hide a parameter of its name."""
-    file = folders.RESULTS / f"{name}.json"
-    text = file.read_bytes() if file.is_file() else lzma.decompress(file.with_suffix(".json.xz").read_bytes())
-    return pd.DataFrame([{**body["parameters"], **dict(zip(body["table"]["columns"], row))}
-                         for body in json.loads(text) for row in body["table"]["rows"]])
-
-
-def by_hand(name, **where):
-    rows = read(name)
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    return rows
 
 
 def compared(data_set, attack, method="gradient", training="natural"):

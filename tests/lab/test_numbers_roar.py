@@ -1,7 +1,5 @@
 """Numbers of the chapter on removal, against pandas by hand on the published records."""
 
-import json
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -13,24 +11,10 @@ from lab.core import folders, numbers
 from lab.core.numbers import MISSING
 from lab.core.pages import Page
 from lab.core.store import canonical
+from tests.oracles.records import by_hand
 
 PAGE = Page.at("roar", "quick", None)
 ROAR = catalogue.chapter("roar")
-
-
-@lru_cache
-def read(name):
-    """The published rows, read without the package."""
-    bodies = json.loads((folders.RESULTS / f"{name}.json").read_text())
-    return pd.DataFrame([{**body["parameters"], **dict(zip(body["table"]["columns"], row))}
-                         for body in bodies for row in body["table"]["rows"]])
-
-
-def by_hand(name, **where):
-    rows = read(name)
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    return rows
 
 
 def trained(data_set, estimator, kind="retrain", fraction=0.9, filtering="none"):

@@ -1,6 +1,5 @@
 """Numbers of the chapter on constant shifts, against pandas by hand on the published records, and its pictures."""
 
-import json
 
 import pandas as pd
 import pytest
@@ -9,19 +8,11 @@ from torch import nn
 
 from lab import catalogue
 from lab.chapters.shift import invariance, numbers, pictures, statements
-from lab.core import folders
 from lab.core.numbers import MISSING
 from lab.core.pages import NotRun, Page
+from tests.oracles.records import by_hand
 
 PAGE = Page.at("shift", "quick", None)
-
-
-def by_hand(name):
-    """The published rows, read without the package."""
-    bodies = json.loads((folders.RESULTS / f"{name}.json").read_text())
-    return pd.concat([pd.DataFrame(body["table"]["rows"], columns=body["table"]["columns"]).assign(
-        **{key: value for key, value in body["parameters"].items() if not isinstance(value, (list, dict))})
-        for body in bodies])
 
 
 def value(name):

@@ -7,9 +7,10 @@ from functools import cache
 import pytest
 
 from tests.oracles import ledger, ledger_ghorbani, ledger_hooker, ledger_kamath, ledger_kindermans
+from tests.oracles.records import RESULTS
 
 CLAIMS = {**ledger_ghorbani.CLAIMS, **ledger_hooker.CLAIMS, **ledger_kamath.CLAIMS, **ledger_kindermans.CLAIMS}
-PUBLISHED = json.loads((ledger.RESULTS / "verdicts.json").read_text())
+PUBLISHED = json.loads((RESULTS / "verdicts.json").read_text())
 
 
 @cache

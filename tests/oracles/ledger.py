@@ -5,36 +5,12 @@ and the meaning of the words in `notebooks/claims.ipynb`, not from the laborator
 cells, name -> `Cell`; a cell lies for or against where Student's test says so at 5 % for all cells together.
 """
 
-import json
-import lzma
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.stats import ttest_1samp
 
-RESULTS = Path(__file__).parents[2] / "results"
 LEVEL = 0.05
-
-
-@cache
-def frame(experiment):
-    """All rows of an experiment's published records at its newest version, scalar parameters as columns beside them.
-
-    Where a parameter has a measured column's name (`precision`), the measured one is kept.
-    """
-    plain = RESULTS / f"{experiment}.json"
-    packed = plain.with_suffix(".json.xz")
-    bodies = json.loads(plain.read_bytes() if plain.exists() else lzma.decompress(packed.read_bytes()))
-    newest = max(body["version"] for body in bodies)
-    rows = []
-    for body in bodies:
-        if body["version"] == newest:
-            scalars = {name: value for name, value in body["parameters"].items() if not isinstance(value, list)}
-            rows += [scalars | dict(zip(body["table"]["columns"], row)) for row in body["table"]["rows"]]
-    return pd.DataFrame(rows)
 
 
 def sizes(rows, column="epsilon"):

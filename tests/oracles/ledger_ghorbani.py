@@ -4,7 +4,8 @@ All published maps of the experiments `fragility` and `small` start from no refe
 claims' restriction to these leaves nothing out. Of one data set each, the largest size is one number.
 """
 
-from tests.oracles.ledger import above, at_largest, below, found, frame, gap, per, sizes, within
+from tests.oracles.ledger import above, at_largest, below, found, gap, per, sizes, within
+from tests.oracles.records import frame
 
 MAPS = ["gradient", "deeplift", "integrated_gradients"]
 

@@ -4,7 +4,8 @@ Differences are paired by seed. Of the squares, the variances and most ensembles
 where a side is missing there is no cell.
 """
 
-from tests.oracles.ledger import above, below, frame, gap, per, within
+from tests.oracles.ledger import above, below, gap, per, within
+from tests.oracles.records import frame
 
 BASES = ["GRAD", "IG", "GB"]
 SMOOTHED = ["SG-GRAD", "SG-IG", "SG-GB"]

@@ -4,7 +4,8 @@ The largest size is each data set's own. Where a claim is of attacked maps, only
 found a perturbation that keeps the label, on both sides of a difference.
 """
 
-from tests.oracles.ledger import above, at_largest, below, found, frame, gap, over_seeds, per, within
+from tests.oracles.ledger import above, at_largest, below, found, gap, over_seeds, per, within
+from tests.oracles.records import frame
 
 ROBUST = ["pgd", "ig_sum_norm"]
 

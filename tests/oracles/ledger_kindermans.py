@@ -3,7 +3,8 @@
 Two maps are identical where their relative change is below 1e-5; they differ where it is above 0.1.
 """
 
-from tests.oracles.ledger import above, below, frame, per
+from tests.oracles.ledger import above, below, per
+from tests.oracles.records import frame
 
 
 def invariance(shift=None, noise=None, network=None):

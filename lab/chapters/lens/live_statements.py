@@ -82,10 +82,10 @@ def noise_stays_above_another_class(page: Page) -> bool:
 
 @statement
 def attacked_gradients_agree_as_other_digits_do(page: Page) -> bool:
-    """Under the top-k attack LENS recall of gradient maps is not above that of another class's map, for the natural and
-    for the PGD network; that of integrated gradients is, on average for the natural network and beyond its interval for
-    the PGD network."""
-    return (not any(_above(beyond(page, "gradient", training)) for training in ("natural", "pgd"))
+    """Under the top-k attack LENS recall of gradient maps is not clearly above that of another class's map, by more than
+    0.05, for the natural and for the PGD network; that of integrated gradients is above it, on average for the natural
+    network and beyond its interval for the PGD network."""
+    return (not any(_above(beyond(page, "gradient", training), 0.05) for training in ("natural", "pgd"))
             and beyond(page, IG, "natural").value > 0 and _above(beyond(page, IG, "pgd")))
 
 
