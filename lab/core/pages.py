@@ -61,7 +61,7 @@ class Page:
         return table
 
     def edition(self, experiment: Experiment) -> pd.DataFrame:
-        """The frame of the published records at the edition scale; where there are none it is empty, or on a strict page
+        """The frame of the published records at the edition scale; where there are none it is empty, on a strict page
         NotRun."""
         table = self._once(("edition", experiment.name), lambda: results.measured(experiment, "edition", None))
         if self.demanding and table.empty:

@@ -82,7 +82,7 @@ def noise_stays_above_another_class(page: Page) -> bool:
 
 @statement
 def attacked_gradients_agree_as_other_digits_do(page: Page) -> bool:
-    """Under the top-k attack LENS recall of gradient maps is not clearly above that of another class's map, by more than
+    """Under the top-k attack LENS recall of gradient maps is not clearly above another class's map, by more than
     0.05, for the natural and for the PGD network; that of integrated gradients is above it, on average for the natural
     network and beyond its interval for the PGD network."""
     return (not any(_above(beyond(page, "gradient", training), 0.05) for training in ("natural", "pgd"))
