@@ -204,6 +204,17 @@ def test_the_robust_table_stands_beside_what_is_recalled():
         "accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"))]
 
 
+def test_what_is_recalled_has_four_numbers_a_training_in_their_ranges():
+    recalled = training_figures.reported_trainings()
+    sets = {name: rows for name, rows in recalled.items() if name not in ("source", "columns")}
+    assert recalled["columns"] == ["accuracy", "withstood", "topk", "kendall"] and {"mnist", "gtsrb"} <= set(sets)
+    for rows in sets.values():
+        # Robust training withstands more and keeps more of the map, as its authors report.
+        assert all(rows["pgd"][place] > rows["natural"][place] for place in (1, 2, 3))
+        assert all(0 <= share <= 100 for row in rows.values() for share in row[:3])
+        assert all(0 <= row[3] <= 1 for row in rows.values())
+
+
 def test_seed_dots_mark_every_network_and_their_mean():
     rows = [{"data_set": data_set, "method": "gradient", "training": training, "seed": seed, "image": image,
              "topk": 0.1 * seed + 0.3 * (training == "pgd") + 0.2 * (data_set == "gtsrb") + (image - 0.5) / 50,
