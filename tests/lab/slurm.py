@@ -94,6 +94,9 @@ def _wait_until_idle(folder: Path) -> None:
 
 
 def jobs(names: tuple[str, ...]) -> list[str]:
-    """Numbers of the jobs that are queued or running under names that begin so."""
+    """Numbers of the jobs that are queued or running under names that begin so, in order.
+
+    SLURM shows them in no order that one could rely on.
+    """
     shown = subprocess.run(["squeue", "-h", "-o", "%i %j"], capture_output=True, text=True, check=True).stdout
-    return [line.split()[0] for line in shown.splitlines() if line.split()[1].startswith(names)]
+    return sorted((line.split()[0] for line in shown.splitlines() if line.split()[1].startswith(names)), key=int)
