@@ -3,6 +3,8 @@
 Every method takes a model, images (n, c, h, w) and a target, and gives signed maps of the images' shape.
 """
 
+import inspect
+
 from fragility.attribution.backprop import deconvnet, guided_backprop
 from fragility.attribution.controls import random, sobel
 from fragility.attribution.deeplift import deeplift
@@ -25,6 +27,9 @@ def _control(function):
     def control(model, x, target=None, **options):
         return function(x, **options)
     control.__name__ = function.__name__
+    # Its options are found where those of a method are: a control that draws takes a generator.
+    first = list(inspect.signature(control).parameters.values())[:3]
+    control.__signature__ = inspect.Signature([*first, *list(inspect.signature(function).parameters.values())[1:]])
     return control
 
 

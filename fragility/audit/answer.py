@@ -1,0 +1,102 @@
+"""The answer in words: what to use, what nothing survives, and how many images would tell two methods apart."""
+
+import numpy as np
+
+from fragility.audit.report import Report
+from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED, images_needed, interval
+
+
+def sentences(report: Report) -> list[str]:
+    """A few sentences that a reader who looks at nothing else can act on."""
+    names = [name for name, one in report.methods.items() if not one["control"] and not one["refused"]]
+    judged = [each.name for each in report.criteria if each.margin is not None]
+    words = {(one.method, one.criterion): one.verdict for one in report.verdicts}
+    found = [_best(names, judged, words), *_nobody(names, judged, words), *_cheats(report, judged, words)]
+    found += [_separated(report, names), _undecided(report, names)]
+    refused = [name for name, one in report.methods.items() if one["refused"]]
+    if refused:
+        found.append(f"This model is refused by {_list(refused)}.")
+    return [sentence for sentence in found if sentence]
+
+
+def _best(names: list[str], judged: list[str], words: dict) -> str:
+    """Which methods fail fewest tests, what they pass, and what they were not judged by."""
+    def those(name: str, word: str) -> list[str]:
+        return [each for each in judged if words.get((name, each)) == word]
+    ranked = sorted(names, key=lambda name: (len(those(name, FAIL)), -len(those(name, PASS))))
+    if not ranked:
+        return ""
+    first = ranked[0]
+    best = [name for name in ranked if (len(those(name, FAIL)), len(those(name, PASS)))
+            == (len(those(first, FAIL)), len(those(first, PASS)))]
+    failed, open_ones = those(first, FAIL), [*those(first, UNDECIDED), *those(first, NOT_JUDGED)]
+    if len(best) > 1:
+        tests = "no test" if not failed else f"{len(failed)} {'test' if len(failed) == 1 else 'tests'}"
+        return f"Fewest tests are failed by {_list(best)}: {tests} each, of {len(judged)}."
+    start = f"{first} fails no test that it was judged by" if not failed else f"Fewest tests are failed by {first}: " \
+        f"{_list(failed)}"
+    left = f"; {_list(open_ones)} {'is' if len(open_ones) == 1 else 'are'} open or not judged" if open_ones else ""
+    return f"{start}. It passes {_list(those(first, PASS)) or 'none'}{left}."
+
+
+def _nobody(names: list[str], judged: list[str], words: dict) -> list[str]:
+    """Criteria that all fail, and that all pass."""
+    said = []
+    for word, sentence in ((FAIL, "None of the maps passes {}."), (PASS, "All of the maps pass {}.")):
+        all_of = [each for each in judged if (seen := [words[name, each] for name in names if (name, each) in words
+                                                       and words[name, each] != NOT_JUDGED])
+                  and set(seen) == {word} and len(seen) > 1]
+        if all_of:
+            said.append(sentence.format(_list(all_of)))
+    return said
+
+
+def _cheats(report: Report, judged: list[str], words: dict) -> list[str]:
+    """What passes without looking at the network: passing that alone is no evidence."""
+    said = []
+    for name, one in report.methods.items():
+        passed = [each for each in judged if words.get((name, each)) == PASS]
+        if one["control"] and passed:
+            what = "The edge detector sobel" if name == "sobel" else "The random map" if name == "random" else name
+            said.append(f"{what}, which does not know the network, passes {_list(passed)}: passing that alone is no "
+                        "evidence.")
+    return said
+
+
+def _separated(report: Report, names: list[str]) -> str:
+    """The two methods that removal finds best: whether they differ, or how many images would tell."""
+    results = {name: report.results.get((name, "removal")) for name in names}
+    scored = sorted(((float(np.nanmean(one.score)), name) for name, one in results.items()
+                     if one is not None and not one.refused and not np.isnan(one.score).all()), reverse=True)
+    if len(scored) < 2:
+        return ""
+    best, second = scored[0][1], scored[1][1]
+    differences = results[best].score - results[second].score
+    differences = differences[~np.isnan(differences)]
+    if len(differences) < 2:
+        return ""
+    mean, low, high = interval(differences)
+    if low > 0:
+        return (f"By removal {best} finds more of what the network needs than {second}: {mean:.2g} [{low:.2g}, "
+                f"{high:.2g}].")
+    needed = images_needed(mean, float(np.std(differences, ddof=1)), 0.0)
+    if needed is None:
+        return f"By removal {best} and {second} find the same."
+    more = max(1, needed - len(differences))
+    return f"By removal {best} is ahead of {second}, but not for certain; {more:,} more images would tell."
+
+
+def _undecided(report: Report, names: list[str]) -> str:
+    still = [one for one in report.verdicts if one.verdict == UNDECIDED and one.method in names]
+    if not still:
+        return ""
+    needed = [one.needed for one in still if one.needed]
+    count = f"{len(still)} {'question is' if len(still) == 1 else 'questions are'} undecided"
+    which = "it" if len(still) == 1 else "those that can be"
+    return f"{count}; {max(needed):,} images would decide {which}." if needed else f"{count}."
+
+
+def _list(names: list[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"

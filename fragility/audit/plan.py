@@ -1,0 +1,164 @@
+"""One image through every method: what is refused, what a map costs, and what fits into the time and memory allowed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import torch
+
+from fragility.attribution import METHODS
+from fragility.attribution.method import method_info
+from fragility.audit.criterion import Criterion, NotApplicable
+from fragility.audit.memory import peak, resident
+from fragility.audit.methods import Method
+from fragility.audit.settings import Settings
+from fragility.audit.subject import Subject
+from fragility.passes import default_chunk, logits_of
+from fragility.removal import degrade
+
+EXACT = 8       # images from which what is exact is measured, at least
+#: What is given up for the budget, in this order: (what, down to).
+GIVEN_UP = (("attacked", 8), ("images", 16), ("steps", 10), ("attacked", 4), ("images", 4), ("attacked", 2),
+            ("images", 2))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A method on one image."""
+
+    seconds: float = 0.0
+    megabytes: float | None = None
+    refused: str | None = None      #: the sentence of the refusal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured: written into the journal, so that an audit that goes on does the same."""
+
+    images: int
+    attacked: int
+    steps: int
+    seconds: float                  #: estimated, of the whole
+    given_up: list[str]             #: sentences on what the budget took
+
+    def written(self) -> dict:
+        return asdict(self)
+
+
+def tried(one: Subject, method: Method, settings: Settings) -> Tried:
+    """Make the map of one image; whatever is raised is the reason of a refusal."""
+    x, target = one.x(slice(0, 1)), one.target[:1].to(one.device)
+    try:
+        with peak(one.device) as used:
+            method(one.model, x, target, draw=settings.seed)
+        seconds = timed(one, lambda x, target: method(one.model, x, target, draw=settings.seed))
+    except (ValueError, RuntimeError, TypeError, NotImplementedError, AttributeError, ImportError,
+            NotApplicable) as error:
+        text = str(error).strip().splitlines()
+        return Tried(refused=text[0] if text else type(error).__name__)
+    return Tried(seconds, used.megabytes)
+
+
+def timed(one: Subject, run: Callable) -> float:
+    """Seconds an image of run(x, target): of the first image, and of several together where one says little."""
+    for count in (1, min(len(one), 8), min(len(one), 64)):
+        x, target = one.x(slice(0, count)), one.target[:count].to(one.device)
+        start = time.perf_counter()
+        run(x, target)
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+        seconds = time.perf_counter() - start
+        if seconds > 0.1:
+            break
+    return seconds / count
+
+
+class Estimate:
+    """Seconds of an audit, from the time of single passes and the counts of its criteria."""
+
+    def __init__(self, one: Subject, trials: dict[str, Tried], methods: list[Method], criteria: list[Criterion],
+                 settings: Settings):
+        self.one, self.trials, self.criteria, self.settings = one, trials, criteria, settings
+        self.methods = [method for method in methods if not trials[method.name].refused]
+        self.forms = {method.name: _form(method) for method in self.methods}
+        self.gradient = timed(one, lambda x, target: METHODS["gradient"](one.model, x, target))
+        self.forward = timed(one, lambda x, target: logits_of(one.model, x))
+        imputes = any(each.cost(settings, None).imputations for each in criteria)
+        self.imputation = timed(one, _impute) if imputes else 0.0
+
+    def of(self, method: Method, criterion: Criterion, settings: Settings) -> float:
+        """Seconds an image of a method and criterion."""
+        cost = criterion.cost(settings, self.forms[method.name])
+        return (cost.maps * self.trials[method.name].seconds + cost.gradients * self.gradient
+                + cost.forwards * self.forward + cost.imputations * self.imputation)
+
+    def total(self, images: int, settings: Settings) -> float:
+        """Seconds of all methods and criteria on so many images."""
+        seconds = images * 2 * sum(self.trials[method.name].seconds for method in self.methods)
+        for criterion in self.criteria:
+            count = counted(criterion, images, settings)
+            seconds += count * sum(self.of(method, criterion, settings) for method in self.methods
+                                   if not (criterion.attacks and method.is_control))
+        return seconds
+
+
+def _impute(x, target) -> None:
+    degrade(x, x.sum(1), 0.5, fill="noisy-linear", generator=torch.Generator(x.device).manual_seed(0))
+
+
+def counted(criterion: Criterion, images: int, settings: Settings) -> int:
+    """How many of the images a criterion measures."""
+    return min(images, settings.attacked if criterion.attacks else EXACT if criterion.exact else images)
+
+
+def _form(method: Method) -> str | None:
+    info = method_info(method.function)
+    return info.form_of(info.options)
+
+
+def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
+    """The plan that keeps to the budget in seconds: fewer images first, then fewer steps.
+
+    ValueError where two images do not fit.
+    """
+    wanted = {"attacked": min(images, estimate.settings.attacked), "images": images, "steps": estimate.settings.steps}
+    now = dict(wanted)
+
+    def seconds(values: dict) -> float:
+        settings = replace(estimate.settings, attacked=max(2, min(values["attacked"], values["images"])),
+                           steps=values["steps"])
+        return estimate.total(values["images"], settings)
+    for what, least in GIVEN_UP:
+        if budget is None or seconds(now) <= budget:
+            break
+        low, high = min(least, now[what]), now[what]
+        while low < high:                       # the most that fits, or the least
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if seconds({**now, what: middle}) <= budget else (low, middle - 1)
+        now[what] = low
+    now["attacked"] = max(2, min(now["attacked"], now["images"]))
+    total = seconds(now)
+    if budget is not None and total > budget:
+        raise ValueError(f"The budget of {budget:.0f} seconds is too small: two images by these methods and criteria "
+                         f"take about {total:.0f}. Give more, or name fewer of them (--methods, --criteria).")
+    words = {"images": "images", "attacked": "attacked images", "steps": "steps of an attack"}
+    given_up = [f"For the budget there are {now[what]} {words[what]} instead of {wanted[what]}."
+                for what in ("images", "attacked", "steps") if now[what] < wanted[what]]
+    return Plan(**now, seconds=total, given_up=given_up)
+
+
+def allowed_chunk(one: Subject, trials: dict[str, Tried], max_memory: float | None) -> int | None:
+    """Images in flight within `max_memory` bytes; None: the usual number. ValueError where one image does not fit."""
+    if max_memory is None:
+        return None
+    most = max((trial.megabytes or 0.0 for trial in trials.values()), default=0.0)
+    used = torch.cuda.memory_allocated(one.device) / 2**20 if one.device.type == "cuda" else resident()
+    if used is None:
+        one.notices.append("This system does not show a process's memory, so max_memory was not held.")
+        return None
+    free = max_memory / 2**20 - used
+    if free < max(most, 1.0):
+        raise ValueError(f"{max_memory / 2**20:,.0f} MB of memory do not suffice: {used:,.0f} MB are in use, and one "
+                         f"image takes up to {most:,.0f} MB more. Allow more, or leave out the largest of the methods.")
+    usual = default_chunk(one.x(slice(0, 1)))
+    return max(1, min(usual, int(free / most))) if most else usual

@@ -1,0 +1,150 @@
+"""What an audit found: rows, verdicts, the answer in words, and files that hold them."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from fragility.audit.criterion import Criterion
+from fragility.audit.margins import Margin
+from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED, Result, Verdict
+
+SCHEMA = "fragility-audit-1"
+
+
+@dataclass
+class Report:
+    """An audit's result. In a notebook it shows itself as the page that :meth:`to_html` writes."""
+
+    subject: dict                       #: model, images, classes, accuracy: what was audited
+    settings: dict                      #: every number that the result depends on, versions and seed
+    criteria: list[Criterion]
+    margins: dict[str, Margin]
+    methods: dict[str, dict]            #: method -> control, seconds and megabytes a map, refused (a sentence or None)
+    results: dict[tuple[str, str], Result]      #: (method, criterion) -> what was measured
+    verdicts: list[Verdict]
+    notices: list[str] = field(default_factory=list)        #: sentences on what the reader should know
+    pictures: dict = field(default_factory=dict)    #: "images": uint8 (m, c, h, w); (method, kind): uint8 (m, h, w)
+    compared: list[dict] = field(default_factory=list)      #: changes since a baseline, see `compare.with_baseline`
+
+    def verdict(self, method: str, criterion: str) -> Verdict:
+        """The verdict of that method on that criterion; KeyError where there is none."""
+        for one in self.verdicts:
+            if (one.method, one.criterion) == (method, criterion):
+                return one
+        raise KeyError((method, criterion))
+
+    @property
+    def passed(self) -> dict[str, list[str]]:
+        """Names of the methods that pass each criterion."""
+        return {each.name: [one.method for one in self.verdicts if (one.criterion, one.verdict) == (each.name, PASS)]
+                for each in self.criteria}
+
+    @property
+    def answer(self) -> list[str]:
+        """The answer in words, a sentence each."""
+        from fragility.audit.answer import sentences
+        return sentences(self)
+
+    def rows(self) -> Iterator[dict]:
+        """One row an image, method and criterion: its score, controls, and details that are numbers."""
+        names = self.subject["images"]
+        for result in self.results.values():
+            single = {name: values for name, values in result.details.items() if np.ndim(values) == 1}
+            for place, image in enumerate(result.images):
+                yield {"image": names[image], "method": result.method, "criterion": result.criterion,
+                       "score": float(result.score[place]), "undefined": bool(result.undefined[place]),
+                       **{f"control: {name}": float(values[place]) for name, values in result.controls.items()},
+                       **{name: float(values[place]) for name, values in single.items()}}
+
+    @property
+    def frame(self):
+        """The rows as a pandas DataFrame; ImportError says what to install where pandas is missing."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("A frame needs pandas; pip install 'fragility[audit]' brings it, and .rows() does "
+                              "without.") from error
+        return pandas.DataFrame(list(self.rows()))
+
+    def to_dict(self) -> dict:
+        """Everything but the pictures, as JSON holds it; `schema.json` beside this module describes it."""
+        return _finite({
+            "schema": SCHEMA, "subject": self.subject, "settings": self.settings, "notices": self.notices,
+            "answer": self.answer, "methods": self.methods,
+            "criteria": [{"name": each.name, "question": each.question, "source": each.source, "score": each.score,
+                          "high_is_good": each.high_is_good,
+                          "margin": self.margins[each.name]._asdict() if each.name in self.margins else None}
+                         for each in self.criteria],
+            "verdicts": [asdict(one) for one in self.verdicts],
+            "compared": self.compared,
+            "measured": [{"method": one.method, "criterion": one.criterion, "seconds": one.seconds,
+                          "images": one.images.tolist(), "score": one.score.tolist(),
+                          "controls": {name: values.tolist() for name, values in one.controls.items()},
+                          "details": {name: np.asarray(values).tolist() for name, values in one.details.items()},
+                          "undefined": one.undefined.tolist()} for one in self.results.values() if not one.refused]})
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The report as JSON, written to `path` where one is given."""
+        return _written(json.dumps(self.to_dict(), indent=1, allow_nan=False), path)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The rows as CSV, written to `path` where one is given."""
+        rows = list(self.rows())
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        return _written(text.getvalue(), path)
+
+    def to_junit(self, path: str | Path | None = None) -> str:
+        """The verdicts as JUnit XML, which CI systems show: a suite a criterion, a case a method."""
+        suites = []
+        for each in self.criteria:
+            cases = [one for one in self.verdicts if one.criterion == each.name]
+            lines = [_case(one) for one in cases]
+            count = {word: sum(one.verdict == word for one in cases) for word in (FAIL, UNDECIDED, NOT_JUDGED)}
+            suites.append(f'<testsuite name={quoteattr(each.name)} tests="{len(cases)}" failures="{count[FAIL]}" '
+                          f'skipped="{count[UNDECIDED] + count[NOT_JUDGED]}">\n' + "\n".join(lines) + "\n</testsuite>")
+        return _written('<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fragility audit">\n'
+                        + "\n".join(suites) + "\n</testsuites>\n", path)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The report as one page that needs nothing else, written to `path` where one is given."""
+        from fragility.audit.page import render
+        return _written(render(self), path)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+        return (f'<iframe srcdoc="{escape(self.to_html())}" style="width:100%;height:40rem;border:0" '
+                'title="Audit of saliency maps"></iframe>')
+
+
+def _case(one: Verdict) -> str:
+    head = f"<testcase classname={quoteattr(one.criterion)} name={quoteattr(one.method)}"
+    if one.verdict == PASS:
+        return head + "/>"
+    tag = "failure" if one.verdict == FAIL else "skipped"
+    return f"{head}><{tag} message={quoteattr(one.verdict + ': ' + one.reason)}/></testcase>"
+
+
+def _written(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text
+
+
+def _finite(value):
+    """The same value with None in place of NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,292 @@
+"""The audit: every method by every criterion, a few images at a time, and a report of it."""
+
+import base64
+import platform
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+import fragility
+from fragility import checks
+from fragility.audit import plan as planning
+from fragility.audit.criteria import criteria as chosen_criteria
+from fragility.audit.criterion import Criterion, Measured, NotApplicable
+from fragility.audit.group import Group, defined, pixels
+from fragility.audit.journal import Journal
+from fragility.audit.margins import Margin
+from fragility.audit.methods import Method
+from fragility.audit.methods import methods as chosen_methods
+from fragility.audit.progress import Progress
+from fragility.audit.randomised import Randomised
+from fragility.audit.report import Report
+from fragility.audit.settings import Settings
+from fragility.audit.subject import Subject, subject
+from fragility.audit.verdicts import judge
+
+PICTURED, SIDE = 32, 96     # images that are kept as pictures, and the longest side of these
+
+
+def run(model, images, *, labels=None, class_names: list[str] | None = None, names: list[str] | None = None, mean=None,
+        std=None, methods=None, criteria=None, n: int = 64, margins: dict[str, float] | None = None,
+        budget: float | None = None, max_memory: float | None = None, out: str | Path | None = None,
+        name: str | None = None, progress: bool = True, **settings) -> Report:
+    """Can the maps of this model be trusted? Measure each method by each criterion, beside its controls.
+
+    Parameters
+    ----------
+    model
+        A module or function from images in [0, 1] to logits, in evaluation mode. It is neither changed nor moved.
+    images
+        Tensor or array (n, c, h, w), uint8 or floats in [0, 1]; `data.images(folder)`; or a loader of batches, with
+        labels or without.
+    labels, class_names, names
+        Classes (n,), for the accuracy; names of classes; names of images.
+    mean, std
+        Of the normalisation that the model expects, one number a channel; None where it normalises inside.
+    methods, criteria
+        See :func:`fragility.audit.methods.methods` and :func:`fragility.audit.criteria.criteria`; None: all.
+    n
+        Number of images, drawn at random where there are more; at least 2.
+    margins
+        Other thresholds, by criterion; see :data:`fragility.audit.margins.MARGINS`.
+    budget
+        Seconds that the whole may take: fewer images, then fewer steps, are taken to keep to it, and the report says
+        so.
+    max_memory
+        Bytes that the process may take; bounds the images in flight and does not change the result.
+    out
+        A folder that keeps what is measured, so that an interrupted audit goes on; None: nothing is kept.
+    name
+        Of the model, in the report.
+    progress
+        Whether to show how far it is on standard error.
+    **settings
+        The numbers of :class:`fragility.audit.settings.Settings`: epsilon, k, steps, attacked, removed, samples,
+        depths, seed.
+
+    Returns
+    -------
+    Report
+        Verdicts, rows and pictures; `.to_html()`, `.to_json()`, `.frame`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, in one sentence, before anything long begins.
+    """
+    numbers, questions = _settings(settings), chosen_criteria(criteria)
+    thresholds = _margins(questions, margins or {})
+    asked = chosen_methods(methods)
+    checks.integer("n", n, 2)
+    if budget is not None:
+        checks.real("budget", budget, 0, exclusive=True)
+    if max_memory is not None:
+        checks.real("max_memory", max_memory, 0, exclusive=True)
+    whole = subject(model, images, labels=labels, class_names=class_names, names=names, mean=mean, std=std, name=name)
+    one = whole.take(min(n, len(whole)), numbers.seed)
+    folder = _folder(out)
+    return _Audit(one, len(whole), asked, questions, thresholds, numbers, folder, budget, max_memory, progress).report()
+
+
+def _settings(given: dict) -> Settings:
+    known = Settings.__dataclass_fields__
+    for name in given:
+        checks.choice("Setting", name, known)
+    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+
+def _margins(questions: list[Criterion], given: dict[str, float]) -> dict[str, Margin]:
+    found = {each.name: each.margin for each in questions if each.margin is not None}
+    for name, value in given.items():
+        checks.choice("Margin of", name, found)
+        found[name] = found[name]._replace(value=checks.real(f"The margin of {name}", value, -1e9),
+                                           reason="Given by the user.")
+    return found
+
+
+def _folder(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"The folder {folder} cannot be written ({error.strerror}); name another one.") from error
+    return folder
+
+
+class _Audit:
+    """One audit, from the preflight to the report."""
+
+    def __init__(self, one: Subject, available: int, methods: list[Method], criteria: list[Criterion],
+                 margins: dict[str, Margin], settings: Settings, folder: Path | None, budget: float | None,
+                 max_memory: float | None, progress: bool):
+        self.one, self.available, self.methods, self.criteria = one, available, methods, criteria
+        self.margins, self.settings, self.show = margins, settings, progress
+        self.fingerprint = self._fingerprint()
+        self.journal = Journal(folder, self.fingerprint)
+        self.trials = {method.name: planning.tried(one, method, settings) for method in methods}
+        if all(self.trials[method.name].refused for method in methods if not method.is_control):
+            reasons = " ".join(f"{name}: {trial.refused}" for name, trial in self.trials.items() if trial.refused)
+            raise ValueError(f"The model is refused by every method asked for. {reasons}")
+        self.estimate = planning.Estimate(one, self.trials, methods, criteria, settings)
+        self.plan = planning.Plan(**self.journal.plan) if self.journal.plan else planning.fitted(
+            self.estimate, len(one), budget)
+        self.chunk = planning.allowed_chunk(one, self.trials, max_memory)
+        self.journal.begin(self.plan.written())
+        self.one = one.take(self.plan.images, settings.seed) if self.plan.images < len(one) else one
+        self.settings = replace(settings, attacked=self.plan.attacked, steps=self.plan.steps)
+        self.randomised = self._randomised()
+
+    def _fingerprint(self) -> str:
+        import hashlib
+        parts = (fragility.__version__, torch.__version__, self.one.fingerprint(), self.settings,
+                 [method.name for method in self.methods], [each.name for each in self.criteria])
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _randomised(self) -> Randomised | str:
+        """Networks of random weights, or the reason why there are none."""
+        try:
+            return Randomised(self.one.model, self.one.x(slice(0, 1)), self.settings.depths, self.settings.seed)
+        except NotApplicable as reason:
+            return str(reason)
+
+    def report(self) -> Report:
+        """Measure what is missing, and judge."""
+        accepted = [method for method in self.methods if not self.trials[method.name].refused]
+        with Progress(self._seconds(accepted), self.show) as progress:
+            for place, rows in enumerate(self.one.groups):
+                group = Group(self.one.model, self.one.x(rows), self.one.target[rows].to(self.one.device), place=place,
+                              first=rows.start, settings=self.settings, chunk=self.chunk, randomised=self.randomised)
+                for method in accepted:
+                    for criterion in self.criteria:
+                        progress.show(f"{method.name}: {criterion.name}")
+                        self._measure(group, method, criterion)
+                        progress.done(self._cost(len(group), rows.start, method, criterion))
+                    self._picture(group, method)
+                    group.forget(method)
+        return self._judged(accepted)
+
+    def _seconds(self, accepted: list[Method]) -> float:
+        return sum(self._cost(rows.stop - rows.start, rows.start, method, criterion) for rows in self.one.groups
+                   for method in accepted for criterion in self.criteria)
+
+    def _cost(self, count: int, first: int, method: Method, criterion: Criterion) -> float:
+        """Estimated seconds of a group, method and criterion."""
+        if criterion.exact and first or criterion.attacks and (method.is_control or first >= self.settings.attacked):
+            return 0.0
+        if criterion.attacks:
+            count = min(count, self.settings.attacked - first)
+        return count * self.estimate.of(method, criterion, self.settings)
+
+    def _measure(self, group: Group, method: Method, criterion: Criterion) -> None:
+        key = (group.place, method.name, criterion.name)
+        skipped = criterion.exact and group.place or criterion.attacks and group.first >= self.settings.attacked
+        refused = group.place and self.journal.lines.get((0, method.name, criterion.name), {}).get("refused")
+        if key in self.journal or skipped or refused:
+            return
+        start = time.perf_counter()
+        try:
+            measured = criterion.measure(group, method, self.settings)
+            undefined = ~defined(group.clean(method))[measured.rows]
+        except NotApplicable as reason:
+            self.journal.add(*key, {"refused": str(reason)})
+            return
+        self.journal.add(*key, _entry(group, measured, undefined, time.perf_counter() - start))
+
+    def _picture(self, group: Group, method: Method) -> None:
+        """Keep small pictures of the maps of the first images: clean, under noise, and attacked."""
+        kept = range(group.first, min(group.first + len(group), PICTURED))
+        kinds: dict[str, Callable[[], Tensor]] = {"clean": lambda: group.clean(method)}
+        if any(each.name == "noise" for each in self.criteria):
+            kinds["noise"] = lambda: group.under_noise(method)
+        attacked = next((maps for (*key, lens), maps in ((key, maps) for key, maps in group._shared.items()
+                         if isinstance(key, tuple) and len(key) == 3) if key == [method.name, "attacked maps"]
+                         and not lens), None)
+        if attacked is not None:
+            kinds["attack"] = lambda: attacked
+        for kind, maps in kinds.items():
+            key = (group.place, method.name, f"picture of {kind}")
+            if kept and key not in self.journal:
+                small = thumbnails(pixels(maps()[:len(kept)]))
+                self.journal.add(*key, {"images": list(kept)[:len(small)], "shape": list(small.shape),
+                                        "pixels": base64.b64encode(zlib.compress(small.tobytes())).decode()})
+
+    def _judged(self, accepted: list[Method]) -> Report:
+        results, verdicts = {}, []
+        for criterion in self.criteria:
+            found = {method.name: self.journal.result(method.name, criterion.name) for method in accepted}
+            family = sum(not result.refused and not method.is_control
+                         for method, result in zip(accepted, found.values()))
+            for method, result in found.items():
+                results[method, criterion.name] = result
+                verdicts.append(judge(criterion, result, family=family, margin=self.margins.get(criterion.name)))
+        return Report(self._described(), self._numbers(), self.criteria, self.margins, self._methods(), results,
+                      verdicts, [*self.one.notices, *self.plan.given_up], self._pictures(accepted))
+
+    def _described(self) -> dict:
+        one, module = self.one, isinstance(self.one.model, torch.nn.Module)
+        return {"model": one.name, "classes": max(2, one.classes),
+                "parameters": sum(value.numel() for value in one.model.parameters()) if module else None,
+                "fingerprint": self.fingerprint, "n": len(one), "available": self.available,
+                "shape": list(one.images.shape[1:]), "accuracy": one.accuracy, "images": one.names,
+                "target": one.target.tolist(), "class_names": one.class_names}
+
+    def _numbers(self) -> dict:
+        height, width = self.one.images.shape[2:]
+        return {**self.settings.written(), "top pixels": self.settings.top(height, width),
+                "window": self.settings.window(height, width), "device": str(self.one.device),
+                "threads": torch.get_num_threads(), "made": datetime.now(UTC).isoformat(timespec="seconds"),
+                "fragility": fragility.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+    def _methods(self) -> dict[str, dict]:
+        return {method.name: {"control": method.is_control, "seconds": self.trials[method.name].seconds,
+                              "megabytes": self.trials[method.name].megabytes,
+                              "refused": self.trials[method.name].refused} for method in self.methods}
+
+    def _pictures(self, accepted: list[Method]) -> dict:
+        found = {"images": thumbnails_of_images(self.one.images[:PICTURED])}
+        for method in accepted:
+            for kind in ("clean", "noise", "attack"):
+                lines = [self.journal.lines[key] for key in sorted(self.journal.lines)
+                         if key[1:] == (method.name, f"picture of {kind}")]
+                if lines:
+                    found[method.name, kind] = np.concatenate([np.frombuffer(zlib.decompress(base64.b64decode(
+                        line["pixels"])), np.uint8).reshape(line["shape"]) for line in lines])
+        return found
+
+
+def _entry(group: Group, measured: Measured, undefined: Tensor, seconds: float) -> dict:
+    """What the journal keeps: lists of numbers, NaN as JSON's dialect of Python writes it."""
+    places = list(range(group.first, group.first + len(group)))[measured.rows]
+    lists = lambda values: {name: value.double().cpu().tolist() for name, value in values.items()}
+    return {"images": places, "score": measured.score.double().cpu().tolist(), "controls": lists(measured.controls),
+            "details": lists(measured.details), "undefined": undefined.cpu().tolist(), "seconds": seconds}
+
+
+def thumbnails(maps: Tensor) -> np.ndarray:
+    """Small grey pictures, uint8 (n, h, w), of pixel maps: white is the 99.5th percentile and all above."""
+    scale = max(1.0, max(maps.shape[1:]) / SIDE)
+    size = [max(1, round(side / scale)) for side in maps.shape[1:]]
+    small = adaptive_avg_pool2d(maps.nan_to_num(0.0)[:, None], size)[:, 0]
+    top = small.flatten(1).quantile(0.995, dim=1)[:, None, None].clamp_min(1e-30)
+    return (small / top).clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
+
+
+def thumbnails_of_images(images: Tensor) -> np.ndarray:
+    """Small pictures, uint8 (n, c, h, w), of images."""
+    values = images.float() if images.dtype == torch.uint8 else images.float() * 255
+    scale = max(1.0, max(values.shape[2:]) / SIDE)
+    size = [max(1, round(side / scale)) for side in values.shape[2:]]
+    return adaptive_avg_pool2d(values, size).round().clamp(0, 255).to(torch.uint8).numpy()

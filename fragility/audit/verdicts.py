@@ -1,0 +1,164 @@
+"""From measured scores to verdicts: intervals of paired effects, held together for all methods of a criterion."""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from fragility.audit.criterion import Criterion
+from fragility.audit.margins import Margin
+from fragility.metrics.chance import SATURATED
+
+PASS, FAIL, UNDECIDED, NOT_JUDGED = "pass", "fail", "undecided", "not judged"
+LEVEL = 0.95                # of the intervals of all methods of a criterion together
+MOST_UNDEFINED = 0.05       # share of images whose map may be undefined
+MOST_NEEDED = 100_000       # images; beyond, the question is not worth more of them
+
+
+@dataclass
+class Result:
+    """What was measured of a method by a criterion; one entry an image in each array, NaN where there is nothing."""
+
+    method: str
+    criterion: str
+    images: np.ndarray = field(default_factory=lambda: np.zeros(0, int))        #: places in the order of the audit
+    score: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    controls: dict[str, np.ndarray] = field(default_factory=dict)
+    details: dict[str, np.ndarray] = field(default_factory=dict)                #: (n,) or (n, points)
+    undefined: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))    #: whose map is zero, constant or NaN
+    seconds: float = 0.0
+    refused: str | None = None                                                  #: why nothing was measured
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a criterion's question for a method."""
+
+    method: str
+    criterion: str
+    verdict: str                    #: one of "pass", "fail", "undecided", "not judged"
+    reason: str                     #: a sentence
+    n: int = 0                      #: images that were scored
+    undefined: int = 0              #: images whose map is undefined
+    score: float | None = None      #: mean
+    control: str | None = None      #: the control that the method comes closest to
+    control_score: float | None = None
+    effect: float | None = None     #: mean of score minus control, or of control minus score where low is good
+    low: float | None = None        #: interval of the effect
+    high: float | None = None
+    threshold: float | None = None  #: what the effect must exceed
+    needed: int | None = None       #: images that would decide, where it is undecided
+
+
+def interval(effects: np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
+    """Mean and Student's interval of effects (n,), n at least 1; infinitely wide for a single one."""
+    mean, n = float(np.mean(effects)), len(effects)
+    if n < 2:
+        return mean, -math.inf, math.inf
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(np.std(effects, ddof=1)) / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def images_needed(mean: float, deviation: float, margin: float, level: float = LEVEL) -> int | None:
+    """The smallest n at which an interval of this mean and deviation leaves the margin out; None beyond 100,000."""
+    if not math.isfinite(deviation):
+        return None
+    gap = abs(mean - margin)
+
+    def decides(n: int) -> bool:
+        return float(stdtrit(n - 1, (1 + level) / 2)) * deviation / math.sqrt(n) < gap
+    low, high = 2, MOST_NEEDED
+    if not decides(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle + 1, high)
+    return low
+
+
+def family_level(family: int) -> float:
+    """Level of each of `family` intervals at which all of them hold together with 95 % (Bonferroni)."""
+    return 1 - (1 - LEVEL) / max(1, family)
+
+
+def judge(criterion: Criterion, result: Result, *, family: int, margin: Margin | None = None) -> Verdict:
+    """The verdict on a method; `family` counts the methods that are judged by this criterion."""
+    margin = margin or criterion.margin
+
+    def verdict(word: str, reason: str, **numbers) -> Verdict:
+        return Verdict(result.method, criterion.name, word, reason, undefined=int(result.undefined.sum()), **numbers)
+    if result.refused:
+        return verdict(NOT_JUDGED, result.refused)
+    scored = ~np.isnan(result.score)
+    for control in result.controls.values():
+        scored &= ~np.isnan(control)
+    n, share = int(scored.sum()), float(result.undefined.mean()) if len(result.undefined) else 0.0
+    score = float(result.score[scored].mean()) if n else None
+    if share > MOST_UNDEFINED:
+        return verdict(FAIL, f"The map is undefined (zero everywhere, constant or not finite) in {share:.0%} of the "
+                             "images.", n=n, score=score)
+    if not n:
+        return verdict(NOT_JUDGED, "No image could be scored.")
+    if margin is None:
+        return verdict(NOT_JUDGED, "Reported, not judged.", n=n, score=score)
+    found = {"n": n, "score": score}
+    objection = criterion.objection({**result.details, "score": result.score})
+    if objection:
+        return verdict(NOT_JUDGED, objection, **found)
+    if criterion.exact:
+        return _exact(criterion, result, score, margin, verdict, found)
+    return _by_interval(criterion, result, scored, family, margin, verdict, found)
+
+
+def _exact(criterion: Criterion, result: Result, score: float, margin: Margin, verdict, found: dict) -> Verdict:
+    effect = -score if not criterion.high_is_good else score
+    word = PASS if effect >= margin.value else FAIL
+    reason = f"{criterion.score.capitalize()}: {score:.2g}; allowed is {abs(margin.value):g}."
+    repaired = result.details.get("repaired")
+    if word == FAIL and repaired is not None and np.nanmax(repaired) <= abs(margin.value):
+        reason += " With a reference that moves with the data, such as their mean colour, it does not change."
+    return verdict(word, reason, **found, effect=effect, low=effect, high=effect, threshold=margin.value)
+
+
+def _by_interval(criterion, result, scored, family, margin, verdict, found) -> Verdict:
+    """All controls must be beaten, so the closest one decides, and passing needs no correction for their number."""
+    level, sign = family_level(family), 1 if criterion.high_is_good else -1
+    against = [_against(criterion, name, sign * (result.score - control)[scored], float(control[scored].mean()), margin,
+                        level) for name, control in (result.controls or {"zero": 0 * result.score}).items()]
+    closest = min(against, key=lambda one: one.low - one.threshold)
+    found |= {"control": closest.control, "control_score": closest.level, "effect": closest.mean, "low": closest.low,
+              "high": closest.high, "threshold": closest.threshold}
+    near = "" if closest.control == "zero" else f", {closest.control} {closest.level:.2g}"
+    seen = (f"{criterion.score.capitalize()}: {found['score']:.2g}{near}; effect {closest.mean:.2g} "
+            f"[{closest.low:.2g}, {closest.high:.2g}], needed {closest.threshold:.2g}.")
+    if criterion.high_is_good and criterion.best is not None and closest.level > SATURATED * criterion.best:
+        return verdict(NOT_JUDGED, f"{seen} The control is as good as any map can be, so these images cannot answer "
+                                   "the question.", **found)
+    if closest.low > closest.threshold:
+        return verdict(PASS, seen, **found)
+    if any(one.high < one.threshold for one in against):
+        return verdict(FAIL, seen, **found)
+    needed = images_needed(closest.mean, closest.deviation, closest.threshold, level)
+    more = f" About {needed:,} images would decide." if needed else " More images than anyone has would be needed."
+    return verdict(UNDECIDED, seen + more, **found, needed=needed)
+
+
+class Against(NamedTuple):
+    """A method's mean effect against one control."""
+
+    control: str
+    level: float        # mean score of the control
+    mean: float
+    low: float
+    high: float
+    threshold: float
+    deviation: float
+
+
+def _against(criterion: Criterion, name: str, effects: np.ndarray, control: float, margin: Margin,
+             level: float) -> Against:
+    room = abs(criterion.best - control) if criterion.best is not None else 0.0
+    deviation = float(np.std(effects, ddof=1)) if len(effects) > 1 else math.inf
+    return Against(name, control, *interval(effects, level), margin.threshold(room), deviation)
