@@ -1,4 +1,4 @@
-"""`python -m fragility …`: what this installation finds on the machine."""
+"""`python -m fragility …`: the audit of a model, and what this installation finds on the machine."""
 
 import argparse
 import platform
@@ -9,9 +9,17 @@ from pathlib import Path
 import torch
 
 from fragility import __version__
+from fragility.audit import command as audit_command
 
 # Commands of the book, which moved to the laboratory.
 _MOVED = ("book", "plan", "sweep", "publish", "verify", "claims")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str):
+        self.exit(2, f"Error: {message} ({self.prog} --help says what is allowed.)\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,15 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"`{arguments[0]}` is a command of the book now: python -m lab {' '.join(arguments)}, from a clone of "
               "the repository.", file=sys.stderr)
         return 2
-    parser = argparse.ArgumentParser(prog="python -m fragility", description="Can the saliency maps of a network be "
+    parser = _Parser(prog="python -m fragility", description="Can the saliency maps of a network be "
                                      "trusted? Maps, attacks, metrics, removal and shifts in PyTorch.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
+    audit_command.add(commands)
     commands.add_parser("doctor", help="versions, devices and threads").set_defaults(run=doctor)
-    return parser.parse_args(arguments).run()
+    given = parser.parse_args(arguments)
+    return given.run(given)
 
 
-def doctor() -> int:
+def doctor(given: argparse.Namespace) -> int:
     """Print versions, devices and threads."""
     rows = {"fragility": __version__, "from": Path(__file__).parent, "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "numpy", "scipy")},

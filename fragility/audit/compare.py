@@ -19,7 +19,8 @@ def read(path: str | Path) -> dict:
         raise ValueError(f"The baseline {path} is not JSON ({error}).") from error
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         seen = found.get("schema") if isinstance(found, dict) else type(found).__name__
-        raise ValueError(f"The baseline {path} is not a report of this version: its schema is {seen!r}, not {SCHEMA!r}.")
+        raise ValueError(f"The baseline {path} is not a report of this version: its schema is {seen!r}, not "
+                         f"{SCHEMA!r}.")
     return found
 
 

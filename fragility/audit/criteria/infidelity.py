@@ -29,7 +29,7 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
 
 
 def unexplained(maps: Tensor, squares: Tensor, change: Tensor, x: Tensor) -> Tensor:
-    """Share (n,) of `change` (n, m) that signed maps (n, c, h, w) leave, for squares (m, 4): top, bottom, left, right."""
+    """Share (n,) of `change` (n, m) that maps (n, c, h, w) leave; squares (m, 4) are top, bottom, left, right."""
     difference = (x - x.mean((2, 3), keepdim=True)) * maps
     # Sums over rectangles, from sums over all that lies above and to the left.
     total = torch.nn.functional.pad(difference.sum(1).double().cumsum(1).cumsum(2), (1, 0, 1, 0))
