@@ -4,8 +4,8 @@ from importlib import import_module
 
 __version__ = "0.2.0"
 
-_SUBMODULES = ("attacks", "attribution", "audit", "checks", "curvature", "data", "influence", "metrics", "passes",
-               "removal", "rules", "shift", "training")
+_SUBMODULES = ("attacks", "attribution", "audit", "checks", "curvature", "data", "influence", "interop", "metrics",
+               "passes", "removal", "rules", "shift", "training")
 __all__ = [*_SUBMODULES, "Normalised"]
 
 

@@ -1,5 +1,6 @@
 """A few images that are measured together, and what the criteria share: maps, noise, random networks, curves."""
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -102,7 +103,20 @@ class Group:
 
     def clean(self, method: Method) -> Tensor:
         """Signed maps of the images themselves."""
-        return self.shared((method.name, "clean"), lambda: self.maps(method))
+        return self.shared((method.name, "clean"), lambda: self._timed(method))
+
+    def seconds(self, method: Method) -> float:
+        """Seconds that the clean maps took."""
+        self.clean(method)
+        return self._shared[method.name, "seconds"]
+
+    def _timed(self, method: Method) -> Tensor:
+        start = time.perf_counter()
+        maps = self.maps(method)
+        if maps.is_cuda:
+            torch.cuda.synchronize(maps.device)
+        self._shared[method.name, "seconds"] = time.perf_counter() - start
+        return maps
 
     def under_noise(self, method: Method) -> Tensor:
         """Signed maps of the images under random signs, of the class predicted without them."""

@@ -8,7 +8,7 @@ import torch
 
 from fragility.attribution import METHODS
 from fragility.attribution.method import method_info
-from fragility.audit.criterion import Criterion, NotApplicable
+from fragility.audit.criterion import Criterion
 from fragility.audit.memory import peak, resident
 from fragility.audit.methods import Method
 from fragility.audit.settings import Settings
@@ -52,8 +52,7 @@ def tried(one: Subject, method: Method, settings: Settings) -> Tried:
         with peak(one.device) as used:
             method(one.model, x, target, draw=settings.seed)
         seconds = timed(one, lambda x, target: method(one.model, x, target, draw=settings.seed))
-    except (ValueError, RuntimeError, TypeError, NotImplementedError, AttributeError, ImportError,
-            NotApplicable) as error:
+    except Exception as error:      # of whatever kind a user's own method raises
         text = str(error).strip().splitlines()
         return Tried(refused=text[0] if text else type(error).__name__)
     return Tried(seconds, used.megabytes)

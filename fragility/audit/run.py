@@ -203,6 +203,10 @@ class _Audit:
         except NotApplicable as reason:
             self.journal.add(*key, {"refused": str(reason)})
             return
+        except Exception as error:      # of whatever kind a user's own method or model raises: the others go on
+            said = str(error).strip().splitlines()
+            self.journal.add(*key, {"refused": f"It failed: {type(error).__name__}{f': {said[0]}' if said else ''}."})
+            return
         self.journal.add(*key, _entry(group, measured, undefined, time.perf_counter() - start))
 
     def _picture(self, group: Group, method: Method) -> None:
