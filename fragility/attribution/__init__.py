@@ -8,6 +8,7 @@ from fragility.attribution.controls import random, sobel
 from fragility.attribution.deeplift import deeplift
 from fragility.attribution.gradients import gradient, gradient_x_input
 from fragility.attribution.integrated import integrated_gradients
+from fragility.attribution.occlusion import occlusion
 from fragility.attribution.patterns import fit_patterns, pattern_attribution, pattern_net
 from fragility.attribution.pixel import pixel_map
 from fragility.attribution.relevance import deep_taylor, lrp
@@ -41,12 +42,13 @@ METHODS = {
     "smoothgrad": smoothgrad,
     "smoothgrad_squared": smoothgrad_squared,
     "vargrad": vargrad,
+    "occlusion": occlusion,
     "sobel": _control(sobel),
     "random": _control(random),
 }
 
 __all__ = [
     "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift", "fit_patterns", "gradient",
-    "gradient_x_input", "guided_backprop", "integrated_gradients", "lrp", "noise_ensembles", "pattern_attribution",
-    "pattern_net", "pixel_map", "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
+    "gradient_x_input", "guided_backprop", "integrated_gradients", "lrp", "noise_ensembles", "occlusion",
+    "pattern_attribution", "pattern_net", "pixel_map", "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
 ]
