@@ -4,6 +4,7 @@ Every method takes a model, images (n, c, h, w) and a target, and gives signed m
 """
 
 from fragility.attribution.backprop import deconvnet, guided_backprop
+from fragility.attribution.cam import grad_cam
 from fragility.attribution.controls import random, sobel
 from fragility.attribution.deeplift import deeplift
 from fragility.attribution.gradients import gradient, gradient_x_input
@@ -43,12 +44,14 @@ METHODS = {
     "smoothgrad_squared": smoothgrad_squared,
     "vargrad": vargrad,
     "occlusion": occlusion,
+    "grad_cam": grad_cam,
     "sobel": _control(sobel),
     "random": _control(random),
 }
 
 __all__ = [
-    "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift", "fit_patterns", "gradient",
-    "gradient_x_input", "guided_backprop", "integrated_gradients", "lrp", "noise_ensembles", "occlusion",
-    "pattern_attribution", "pattern_net", "pixel_map", "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
+    "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift",
+    "fit_patterns", "grad_cam", "gradient", "gradient_x_input", "guided_backprop",
+    "integrated_gradients", "lrp", "noise_ensembles", "occlusion", "pattern_attribution", "pattern_net", "pixel_map",
+    "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
 ]
