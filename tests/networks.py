@@ -212,6 +212,14 @@ def transformer(**options):
     return lambda: Transformer(**options)
 
 
+OF_ATTENTION = ("attention_rollout", "gradient_attention_rollout")      # maps of transformers alone
+
+
+def taken_by(method):
+    """A factory of a network that a method takes: convolutions, or attention where it is made of that."""
+    return Transformer if method in OF_ATTENTION else batch_normed
+
+
 def write_down(model):
     """The layers of a sequential model as tests.oracles.rules wants them."""
     layers = []

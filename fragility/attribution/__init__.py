@@ -3,6 +3,7 @@
 Every method takes a model, images (n, c, h, w) and a target, and gives signed maps of the images' shape.
 """
 
+from fragility.attribution.attention import attention_rollout, gradient_attention_rollout
 from fragility.attribution.backprop import deconvnet, guided_backprop
 from fragility.attribution.cam import grad_cam
 from fragility.attribution.controls import random, sobel
@@ -45,13 +46,15 @@ METHODS = {
     "vargrad": vargrad,
     "occlusion": occlusion,
     "grad_cam": grad_cam,
+    "attention_rollout": attention_rollout,
+    "gradient_attention_rollout": gradient_attention_rollout,
     "sobel": _control(sobel),
     "random": _control(random),
 }
 
 __all__ = [
-    "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift",
-    "fit_patterns", "grad_cam", "gradient", "gradient_x_input", "guided_backprop",
+    "METHODS", "NoiseEnsembles", "attention_rollout", "deconvnet", "deep_taylor", "deeplift",
+    "fit_patterns", "grad_cam", "gradient", "gradient_attention_rollout", "gradient_x_input", "guided_backprop",
     "integrated_gradients", "lrp", "noise_ensembles", "occlusion", "pattern_attribution", "pattern_net", "pixel_map",
     "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
 ]

@@ -3,15 +3,12 @@
 from contextlib import nullcontext
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fragility import checks
 from fragility.attribution.method import method
 from fragility.passes import forward, in_chunks
-from fragility.rules.grid import GridMode, Observed, Places, grid_of_tokens
-
-_UPSAMPLED = {1: "linear", 2: "bilinear", 3: "trilinear"}
+from fragility.rules.grid import GridMode, Observed, Places, grid_of_tokens, upsampled
 
 
 @method
@@ -52,9 +49,7 @@ def grad_cam(model, x: Tensor, target=None, *, layer: nn.Module | str | None = N
             raise ValueError("No call of the model keeps a grid of places, so grad_cam has no features to weigh: name "
                              "a layer that does (layer=…), or use a method that needs none, such as gradient.")
         cam = _cam(scores.sum(), features, differentiable)
-        cam = F.interpolate(cam if differentiable else cam.detach(), part.shape[2:], mode=_UPSAMPLED[part.ndim - 2],
-                            align_corners=False)
-        return (cam / part.shape[1]).to(part.dtype).expand_as(part)
+        return upsampled(cam if differentiable else cam.detach(), part)
     with torch.enable_grad():
         return torch.cat(in_chunks(run, x, chunk))
 

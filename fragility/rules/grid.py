@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fragility.rules.guard import EvalModeGuard
@@ -47,6 +48,12 @@ def grid_of_tokens(tokens: int, image: tuple[int, ...]) -> tuple[tuple[int, ...]
     return None
 
 
+def upsampled(maps: Tensor, x: Tensor) -> Tensor:
+    """Maps (n, 1, *grid) as those of images x: bilinear, of x's shape and type, each channel with an equal share."""
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[x.ndim - 2]
+    return (F.interpolate(maps, x.shape[2:], mode=mode, align_corners=False) / x.shape[1]).to(x.dtype).expand_as(x)
+
+
 class GridMode(EvalModeGuard):
     """Follow the places of an image through a model; `see` is told of each call on the way.
 
@@ -61,7 +68,7 @@ class GridMode(EvalModeGuard):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         self.watch(function, args, kwargs)
-        result = function(*args, **kwargs)
+        result = self.run(function, args, kwargs)
         call = recognise(function, args, kwargs) if args and isinstance(args[0], Tensor) else None
         self.past_first |= call is not None and call.name in WEIGHTED
         for one in result if isinstance(result, (tuple, list)) else (result,):
@@ -71,6 +78,10 @@ class GridMode(EvalModeGuard):
                     one.places = places
                 self.see(function, call, one)
         return result
+
+    def run(self, function, args: tuple, kwargs: dict):
+        """The result of a call."""
+        return function(*args, **kwargs)
 
     def see(self, function, call, result: Tensor) -> None:
         """Told of each result, with the canonical call where it has one."""

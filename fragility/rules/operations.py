@@ -131,6 +131,14 @@ def normalise(z: Tensor, dims: tuple | None, groups: int | None, weight, bias, e
     return scaled if bias is None else scaled + bias
 
 
+def _softmax(z, dim=None, _stacklevel=3, dtype=None):
+    return Call("softmax", (z, dim, dtype), False)
+
+
+def _softmax_of_tensor(z, dim=None, dtype=None):
+    return Call("softmax", (z, dim, dtype), False)
+
+
 def _product(a, b):
     """An element-wise product of two operands that both depend on x, as of a gate and what it lets through."""
     both = all(isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None for one in (a, b))
@@ -163,6 +171,7 @@ _CALL_PARSERS = {
     torch.matmul: _matmul, Tensor.matmul: _matmul, Tensor.__matmul__: _matmul, torch.mm: _matmul, Tensor.mm: _matmul,
     F.batch_norm: _batch_norm, F.layer_norm: _layer_norm, torch.layer_norm: _layer_norm, F.group_norm: _group_norm,
     torch.group_norm: _group_norm,
+    F.softmax: _softmax, torch.softmax: _softmax_of_tensor, Tensor.softmax: _softmax_of_tensor,
     torch.mul: _product, Tensor.mul: _product, Tensor.__mul__: _product, Tensor.__rmul__: lambda a, b: _product(b, a),
     torch.multiply: _product, Tensor.multiply: _product, Tensor.mul_: _product_in_place,
     Tensor.__imul__: _product_in_place,
