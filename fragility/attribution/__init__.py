@@ -4,6 +4,7 @@ Every method takes a model, images (n, c, h, w) and a target, and gives signed m
 """
 
 from fragility.attribution.attention import attention_rollout, gradient_attention_rollout
+from fragility.attribution.attention_relevance import attn_lrp
 from fragility.attribution.backprop import deconvnet, guided_backprop
 from fragility.attribution.cam import grad_cam
 from fragility.attribution.controls import random, sobel
@@ -48,12 +49,13 @@ METHODS = {
     "grad_cam": grad_cam,
     "attention_rollout": attention_rollout,
     "gradient_attention_rollout": gradient_attention_rollout,
+    "attn_lrp": attn_lrp,
     "sobel": _control(sobel),
     "random": _control(random),
 }
 
 __all__ = [
-    "METHODS", "NoiseEnsembles", "attention_rollout", "deconvnet", "deep_taylor", "deeplift",
+    "METHODS", "NoiseEnsembles", "attention_rollout", "attn_lrp", "deconvnet", "deep_taylor", "deeplift",
     "fit_patterns", "grad_cam", "gradient", "gradient_attention_rollout", "gradient_x_input", "guided_backprop",
     "integrated_gradients", "lrp", "noise_ensembles", "occlusion", "pattern_attribution", "pattern_net", "pixel_map",
     "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",

@@ -56,7 +56,7 @@ OPTIONS = {"lrp epsilon": ("lrp", {"rule": "epsilon"}), "lrp z+": ("lrp", {"rule
            "random": ("random", {"generator": seeded()})}
 OBJECTIVES = {"top-k": lambda: attacks.TopK(5), "centre": attacks.MassCenter, "lens": lambda: attacks.LensTopK(5, 1)}
 ATTACKED = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "deeplift", "lrp", "guided_backprop",
-            "occlusion", "grad_cam", *OF_ATTENTION)
+            "occlusion", "grad_cam", "attn_lrp", *OF_ATTENTION)
 KERNELS = {
     **{name: lambda x, name=name: attribution.METHODS[OPTIONS.get(name, (name, {}))[0]](
         model_for(name), x, 0, **OPTIONS.get(name, (name, {}))[1]) for name in (*attribution.METHODS, *OPTIONS)},
