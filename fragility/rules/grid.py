@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fragility.rules.guard import EvalModeGuard
-from fragility.rules.operations import WEIGHTED, recognise
+from fragility.rules.operations import WEIGHTED, recognise, tensors_in
 
 _RESHAPE = {"reshape", "view", "flatten", "unflatten", "reshape_as", "view_as", "_unsafe_view"}
 _PERMUTE = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "t", "__get__"}
@@ -69,7 +69,8 @@ class GridMode(EvalModeGuard):
         kwargs = kwargs or {}
         self.watch(function, args, kwargs)
         result = self.run(function, args, kwargs)
-        call = recognise(function, args, kwargs) if args and isinstance(args[0], Tensor) else None
+        named = isinstance((args or (kwargs.get("input"),))[0], Tensor)
+        call = recognise(function, args, kwargs) if named else None
         self.past_first |= call is not None and call.name in WEIGHTED
         for one in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(one, Tensor):
@@ -87,7 +88,7 @@ class GridMode(EvalModeGuard):
         """Told of each result, with the canonical call where it has one."""
 
     def _places(self, function, args: tuple, kwargs: dict, result: Tensor, operation: str | None) -> Places | None:
-        operand = next((one for one in _tensors((*args, *kwargs.values())) if getattr(one, "places", None)), None)
+        operand = next((one for one in tensors_in((*args, *kwargs.values())) if getattr(one, "places", None)), None)
         name = function.__name__
         if operand is None:
             return self._guess(result, operation)
@@ -137,11 +138,6 @@ class Observed:
         self.mode.start(x)
         with self.mode:
             return self.model(x)
-
-
-def _tensors(args) -> list[Tensor]:
-    return [one for arg in args for one in (arg if isinstance(arg, (tuple, list)) else (arg,))
-            if isinstance(one, Tensor)]
 
 
 def _order(function, args: tuple, kwargs: dict, operand: Tensor) -> list[int]:

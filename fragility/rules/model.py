@@ -29,7 +29,7 @@ from fragility.rules.linearity import (
     nodes_since,
     refuse_unknown,
 )
-from fragility.rules.operations import TWO_OPERANDS, WEIGHTED, Call, recognise
+from fragility.rules.operations import TWO_OPERANDS, WEIGHTED, Call, recognise, tensors_in
 
 Rule = Callable[..., Tensor]
 Table = Mapping[str, Rule]
@@ -105,7 +105,7 @@ class RuleMode(EvalModeGuard):
         nodes = nodes_since(number, result.grad_fn)
         if not nodes or all(kind_of(node) in ALLOWED - self.forbidden_nodes for node in nodes):
             return result
-        operands = list({id(one): one for one in _tensors((*args, *kwargs.values()))
+        operands = list({id(one): one for one in tensors_in((*args, *kwargs.values()))
                          if one.requires_grad and one.grad_fn is not None and self._depends_on_x(one)}.values())
         kind = kind_of_call(function, args, kwargs, operands) if operands else "other"
         forbidden = any(kind_of(node) in self.forbidden_nodes for node in nodes)
@@ -181,12 +181,6 @@ def rules_suspended():
 
 def _traced(args) -> bool:
     return any(isinstance(a, Tensor) and a.requires_grad for a in args)
-
-
-def _tensors(args) -> list[Tensor]:
-    """The tensors among arguments, and in lists of them."""
-    parts = [one for arg in args for one in (arg if isinstance(arg, (tuple, list)) else (arg,))]
-    return [one for one in parts if isinstance(one, Tensor)]
 
 
 def _in_place(function) -> bool:

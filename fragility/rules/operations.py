@@ -199,6 +199,12 @@ _CALL_PARSERS = {
 }
 
 
+def tensors_in(args) -> list[Tensor]:
+    """The tensors among arguments, and in lists of them."""
+    parts = [one for arg in args for one in (arg if isinstance(arg, (tuple, list)) else (arg,))]
+    return [one for one in parts if isinstance(one, Tensor)]
+
+
 def recognise(function, args: tuple, kwargs: dict) -> Call | None:
     """The call in canonical form, or None where it is no operation that rules name."""
     parse = _CALL_PARSERS.get(function)
