@@ -13,8 +13,8 @@ import torch
 from .registry import BENCHMARKS
 from .setup import Setup
 
-TOPICS = ("maps", "rules", "perturb", "path_attack", "ranks", "lens", "removal", "training", "memory")
-ON_GPU = ("maps", "rules", "perturb", "path_attack")     # those whose both sides a GPU computes
+TOPICS = ("maps", "attention", "rules", "perturb", "path_attack", "ranks", "lens", "removal", "training", "memory")
+ON_GPU = ("maps", "attention", "rules", "perturb", "path_attack")     # those whose both sides a GPU computes
 VERDICTS = {True: "pass", False: "FAIL", None: "quick"}
 PACKAGES = ("fragility", "torch", "torchvision", "captum", "scipy", "numpy")
 

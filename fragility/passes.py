@@ -106,7 +106,7 @@ def default_chunk(x: Tensor) -> int:
 def forward(model, x: Tensor) -> Tensor:
     """Logits (n, classes) of a copy of x, which the model may write into; of a single logit z, those of two classes."""
     if not isinstance(model, RuleModel):     # a model with rules makes its own copy
-        x = fresh(model, x)
+        x = fresh(getattr(model, "innermost", model), x)
     elif x.ndim == 4:
         x = fresh(model.innermost, x)
     try:

@@ -130,6 +130,96 @@ def batch_normed():
     return model
 
 
+# ------------------------------------------------------------------------------------- attention, in many spellings
+def _heads(z, attention):
+    """q, k and v (n, heads, tokens, d / heads) by the weights of an nn.MultiheadAttention."""
+    qkv = F.linear(z, attention.in_proj_weight, attention.in_proj_bias)
+    return qkv.reshape(*z.shape[:2], 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+
+
+def _fused(z, attention):
+    return F.scaled_dot_product_attention(*_heads(z, attention))
+
+
+def _plain_attention(z, attention):
+    q, k, v = _heads(z, attention)
+    return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1) @ v
+
+
+def _by_einsum(z, attention):
+    q, k, v = _heads(z, attention)
+    weights = torch.softmax(torch.einsum("nhid,nhjd->nhij", q, k) * q.shape[-1] ** -0.5, dim=-1)
+    return torch.einsum("nhij,nhjd->nhid", weights, v)
+
+
+def _by_bmm(z, attention):
+    q, k, v = (one.flatten(0, 1) for one in _heads(z, attention))
+    weights = F.softmax(torch.bmm(q / q.shape[-1] ** 0.5, k.mT), dim=2)
+    return torch.bmm(weights, v).unflatten(0, (len(z), -1))
+
+
+ATTENTION = {"module": None, "with its weights": None, "fused": _fused, "plain": _plain_attention,
+             "einsum": _by_einsum, "bmm": _by_bmm}
+
+
+class Block(nn.Module):
+    """Attention and two layers, each behind a norm and beside a skip."""
+
+    def __init__(self, dim, heads, spelling):
+        super().__init__()
+        self.norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.layers = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+        self.spelling = spelling
+        for one in (self.norm, self.second_norm):
+            nn.init.uniform_(one.weight, 0.5, 1.5)
+            nn.init.uniform_(one.bias, -0.5, 0.5)
+        nn.init.normal_(self.attention.in_proj_weight, std=0.6)     # weights of attention far from equal
+        nn.init.normal_(self.attention.in_proj_bias, std=0.2)
+        nn.init.normal_(self.attention.out_proj.bias, std=0.2)
+
+    def attend(self, z):
+        if (attend := ATTENTION[self.spelling]) is None:
+            return self.attention(z, z, z, need_weights=self.spelling == "with its weights")[0]
+        return self.attention.out_proj(attend(z, self.attention).transpose(1, 2).flatten(2))
+
+    def forward(self, z):
+        z = z + self.attend(self.norm(z))
+        return z + self.layers(self.second_norm(z))
+
+
+class Transformer(nn.Module):
+    """Patches of two pixels as tokens, a class token or the mean over places; the weights of every spelling agree."""
+
+    def __init__(self, spelling="module", class_token=True, blocks=2, dim=12, heads=3, size=8):
+        super().__init__()
+        self.patches = nn.Conv2d(3, dim, 2, stride=2)
+        self.token = nn.Parameter(torch.randn(1, 1, dim)) if class_token else None
+        self.positions = nn.Parameter(torch.randn(1, (size // 2) ** 2 + class_token, dim) / 2)
+        self.blocks = nn.Sequential(*(Block(dim, heads, spelling) for _ in range(blocks)))
+        self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, 5)
+
+    def forward(self, x):
+        z = self.patches(x).flatten(2).transpose(1, 2)
+        if self.token is not None:
+            z = torch.cat([self.token.expand(len(z), -1, -1), z], 1)
+        z = self.norm(self.blocks(z + self.positions))
+        return self.head(z.mean(1) if self.token is None else z[:, 0])
+
+
+def transformer(**options):
+    """A factory of a :class:`Transformer`, for `build`."""
+    return lambda: Transformer(**options)
+
+
+OF_ATTENTION = ("attention_rollout", "gradient_attention_rollout")      # maps of transformers alone
+
+
+def taken_by(method):
+    """A factory of a network that a method takes: convolutions, or attention where it is made of that."""
+    return Transformer if method in OF_ATTENTION else batch_normed
+
+
 def write_down(model):
     """The layers of a sequential model as tests.oracles.rules wants them."""
     layers = []

@@ -16,7 +16,22 @@ with torch.random.fork_rng():
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 5))
 model = fragility.Normalised(network, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)).eval()
 x = torch.rand(3, 3, 8, 8, generator=seeded())
-maps = {name: method(model, x) for name, method in attribution.METHODS.items()}
+
+
+class Attentive(nn.Module):
+    """Patches of two pixels that attend to one another."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.head = nn.Conv2d(3, 8, 2, stride=2), nn.Linear(8, 5)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, x):
+        return self.head(self.layer(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+models = {name: Attentive().eval() if "rollout" in name else model for name in attribution.METHODS}
+maps = {name: method(models[name], x) for name, method in attribution.METHODS.items()}
 patterns = attribution.fit_patterns(network.eval(), x)
 maps["pattern_net"] = attribution.pattern_net(network, x, patterns=patterns)
 maps["pattern_attribution"] = attribution.pattern_attribution(network, x, patterns=patterns)

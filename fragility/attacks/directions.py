@@ -140,7 +140,8 @@ class DoubleBackprop:
     smooth
         True: maps that are made of gradients, and those of a user's own method, are differentiated on the network's
         smooth twin, in which ReLUs and other piecewise linear functions are smoothed; methods with back-propagation
-        rules are differentiated on the network itself, and only the derivatives of its ReLU gates are smoothed.
+        rules are differentiated on the network itself, and only the derivatives of its ReLU gates are smoothed; maps
+        that hold no gradient, such as occlusion, need no smoothing.
         False: nothing is smoothed, as for relevance methods in the published code.
     """
 
@@ -152,7 +153,7 @@ class DoubleBackprop:
     def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
         self.kernel, self.options, self.name = method.kernel, options, method.name
         self.draws_inside = "generator" in method.names
-        self.on_smooth_twin = self.smooth and not method.has_rules
+        self.on_smooth_twin = self.smooth and not method.has_rules and method.form_of(options) != "forward"
         self.gates = (lambda: smooth_gates(self.beta)) if self.smooth and method.has_rules else nullcontext
 
     def draw(self, x: Tensor, generator) -> None:

@@ -5,11 +5,15 @@ Every method takes a model, images (n, c, h, w) and a target, and gives signed m
 
 import inspect
 
+from fragility.attribution.attention import attention_rollout, gradient_attention_rollout
+from fragility.attribution.attention_relevance import attn_lrp
 from fragility.attribution.backprop import deconvnet, guided_backprop
+from fragility.attribution.cam import grad_cam
 from fragility.attribution.controls import random, sobel
 from fragility.attribution.deeplift import deeplift
 from fragility.attribution.gradients import gradient, gradient_x_input
 from fragility.attribution.integrated import integrated_gradients
+from fragility.attribution.occlusion import occlusion
 from fragility.attribution.patterns import fit_patterns, pattern_attribution, pattern_net
 from fragility.attribution.pixel import pixel_map
 from fragility.attribution.relevance import deep_taylor, lrp
@@ -46,12 +50,18 @@ METHODS = {
     "smoothgrad": smoothgrad,
     "smoothgrad_squared": smoothgrad_squared,
     "vargrad": vargrad,
+    "occlusion": occlusion,
+    "grad_cam": grad_cam,
+    "attention_rollout": attention_rollout,
+    "gradient_attention_rollout": gradient_attention_rollout,
+    "attn_lrp": attn_lrp,
     "sobel": _control(sobel),
     "random": _control(random),
 }
 
 __all__ = [
-    "METHODS", "NoiseEnsembles", "deconvnet", "deep_taylor", "deeplift", "fit_patterns", "gradient",
-    "gradient_x_input", "guided_backprop", "integrated_gradients", "lrp", "noise_ensembles", "pattern_attribution",
-    "pattern_net", "pixel_map", "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
+    "METHODS", "NoiseEnsembles", "attention_rollout", "attn_lrp", "deconvnet", "deep_taylor", "deeplift",
+    "fit_patterns", "grad_cam", "gradient", "gradient_attention_rollout", "gradient_x_input", "guided_backprop",
+    "integrated_gradients", "lrp", "noise_ensembles", "occlusion", "pattern_attribution", "pattern_net", "pixel_map",
+    "random", "smoothgrad", "smoothgrad_squared", "sobel", "vargrad",
 ]

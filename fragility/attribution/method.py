@@ -17,8 +17,9 @@ from fragility.passes import Targets
 P, Maps = ParamSpec("P"), TypeVar("Maps")
 
 #: How a map is made from gradients g of the explained logit, which attacks make use of: g itself, x (measured from a
-#: root) times g, the path integral of g, or a moment of g under noise. A map without a form is differentiated directly.
-FORMS = ("gradient", "times-input", "path", "mean", "mean-square", "variance")
+#: root) times g, the path integral of g, or a moment of g under noise. A "forward" map holds no gradient: it has a
+#: derivative where the network has one, so it needs no smooth twin. A map without a form is differentiated directly.
+FORMS = ("gradient", "times-input", "path", "mean", "mean-square", "variance", "forward")
 
 
 def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dict], str | None] | None = None,

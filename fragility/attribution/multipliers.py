@@ -14,6 +14,7 @@ from torch import Tensor
 from fragility.passes import forward
 from fragility.rules.gates import relu
 from fragility.rules.model import RuleModel
+from fragility.rules.operations import TWO_OPERANDS
 
 
 class ProxyBackward(torch.autograd.Function):
@@ -63,14 +64,12 @@ class RecordedInputs:
     def __init__(self, model, x: Tensor, operations: dict[str, Callable]):
         self.inputs, self.position = [], 0
         # ReLUs need a rule even where they are not recorded, or they would be recorded as element-wise functions.
-        table = {"relu": relu} | {name: self._record(run) for name, run in operations.items()}
+        table = {"relu": relu} | {name: self._record(run, name in TWO_OPERANDS) for name, run in operations.items()}
         self.logits = forward(RuleModel(model, table, strict=False, probe_unlisted=True), x).detach()
 
-    def _record(self, operation: Callable) -> Callable:
+    def _record(self, operation: Callable, two_operands: bool) -> Callable:
         def rule(z, *rest):
-            self.inputs.append(z)
-            if operation is torch.mul:      # of two operands that both depend on x
-                self.inputs.append(rest[0])
+            self.inputs += [z, rest[0]] if two_operands else [z]
             return operation(z, *rest)
         return rule
 
@@ -101,3 +100,10 @@ class Factors:
             return compute(self.recorded.next_for(z))
         with torch.no_grad():
             return compute(z.detach())
+
+    def of_result(self, z: Tensor, result: Tensor, run: Callable, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """compute(run(z)) likewise, where `result` is run(z) already."""
+        if self.recorded is not None:
+            return compute(run(self.recorded.next_for(z)))
+        with torch.no_grad():
+            return compute(result.detach())

@@ -15,10 +15,10 @@ from fragility.rules.gates import relu
 from fragility.rules.model import RuleModel
 from fragility.rules.operations import WEIGHTED, groups_of, normalise
 
-_RECORDED = {**WEIGHTED, "elementwise": lambda z, function: function.value(z), "product": torch.mul,
+RECORDED = {**WEIGHTED, "elementwise": lambda z, function: function.value(z), "product": torch.mul,
              "normalise": normalise, "linear map": lambda z, function: function(z),
              "batch_norm": lambda z, mean, var, weight, bias, eps: F.batch_norm(z, mean, var, weight, bias, eps=eps)}
-_SHARED = {name: run for name, run in _RECORDED.items() if name in ("elementwise", "product", "normalise")}
+_SHARED = {name: run for name, run in RECORDED.items() if name in ("elementwise", "product", "normalise")}
 _ADVICE = "use a method without rules, or write it with element-wise functions and layers"
 
 
@@ -54,19 +54,23 @@ def _shared_rules(factors: Factors) -> dict:
     return {"relu": relu, "elementwise": elementwise, "product": product, "normalise": norm}
 
 
-def _stabilised(factors: Factors, epsilon: float) -> dict:
+def stabilised_share(value: Tensor, epsilon: float, parts: int = 1) -> Tensor:
+    """What the epsilon rule makes of a multiplier: value / (parts value + epsilon sign value), where sign 0 is 1."""
+    whole = value if parts == 1 else parts * value
+    return quotient(value, torch.where(value < 0, whole - epsilon, whole + epsilon), 0.0)
+
+
+def epsilon_rules(factors: Factors, epsilon: float) -> dict:
     """Rules of LRP-epsilon. Batch norm is absorbed: the layer before it is not stabilised on its own."""
     def rule_of(layer: Callable, absorbs: bool):
         def rule(z, *rest):
-            def ratio(v):
-                value = layer(v, *rest)
-                return quotient(value, torch.where(value < 0, value - epsilon, value + epsilon), 0.0)
             value = layer(getattr(z, "unstabilised", z) if absorbs else z, *rest)
-            stabilised = ProxyBackward.apply(value, value, factors.at(z, ratio))
+            factor = factors.of_result(z, value, lambda v: layer(v, *rest), lambda of: stabilised_share(of, epsilon))
+            stabilised = ProxyBackward.apply(value, value, factor)
             stabilised.unstabilised = value
             return stabilised
         return rule
-    weighted = {name: rule_of(layer, name == "batch_norm") for name, layer in _RECORDED.items()
+    weighted = {name: rule_of(layer, name == "batch_norm") for name, layer in RECORDED.items()
                 if name in WEIGHTED or name in ("batch_norm", "linear map")}
     return _shared_rules(factors) | weighted
 
@@ -153,8 +157,8 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
         return layer(u - zero, weight.clamp_min(0))
 
     def run(rows: slice) -> Tensor:
-        factors = Factors(model, x[rows], _RECORDED)
-        table = _stabilised(factors, epsilon) if rule == "epsilon" else _Positive(factors, first).table()
+        factors = Factors(model, x[rows], RECORDED)
+        table = epsilon_rules(factors, epsilon) if rule == "epsilon" else _Positive(factors, first).table()
         rule_model = RuleModel(model, table, who="lrp", advice=_ADVICE)
         return distance[rows] * explain(rule_model, x[rows], target[rows], len(x))[0]
     return torch.cat(in_chunks(run, x, chunk))
@@ -197,7 +201,7 @@ def _box_relevance(model, x: Tensor, targets: Targets, low: Tensor, high: Tensor
             return (layer(u, weight) - layer(torch.minimum(*ends), weight.clamp_min(0))
                     - layer(torch.maximum(*ends), weight.clamp_max(0)))
 
-        rules = _Positive(Factors(model, x if differentiable else x.detach(), _RECORDED), first)
+        rules = _Positive(Factors(model, x if differentiable else x.detach(), RECORDED), first)
         rule_model = RuleModel(model, rules.table(), who="deep_taylor", advice=_ADVICE)
         scores = targets.explained_logits(forward(rule_model, leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)

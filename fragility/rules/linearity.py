@@ -80,6 +80,19 @@ def nodes_to(start, end) -> dict:
     return reaches
 
 
+def depends_on(start, end) -> bool:
+    """Whether `start` is below the node `end`; the walk ends where it is found."""
+    seen, stack = set(), [end]
+    while stack:
+        node = stack.pop()
+        if node is start:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            stack += [child for child, _ in node.next_functions]
+    return False
+
+
 def next_node_number() -> int:
     """The number that the next node of the autograd graph gets, in this thread."""
     with torch.enable_grad():

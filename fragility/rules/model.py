@@ -16,19 +16,20 @@ from torch import Tensor, nn
 from torch.overrides import resolve_name
 
 from fragility.checks import unwrapped
+from fragility.rules.attention import OPENED
 from fragility.rules.elementwise import Elementwise
 from fragility.rules.guard import EvalModeGuard
 from fragility.rules.linearity import (
     ALLOWED,
     NODES_BY_OPERATION,
+    depends_on,
     kind_of,
     kind_of_call,
     next_node_number,
     nodes_since,
-    nodes_to,
     refuse_unknown,
 )
-from fragility.rules.operations import WEIGHTED, Call, recognise
+from fragility.rules.operations import TWO_OPERANDS, WEIGHTED, Call, recognise, tensors_in
 
 Rule = Callable[..., Tensor]
 Table = Mapping[str, Rule]
@@ -72,8 +73,13 @@ class RuleMode(EvalModeGuard):
         if self.suspended:
             return function(*args, **kwargs)
         self.watch(function, args, kwargs)
-        call = recognise(function, args, kwargs) if _traced(args[:1] or (kwargs.get("input"),)) else None
-        if call is not None and call.name in self.table:
+        if function in OPENED and "softmax" in self.table:
+            with self:
+                return OPENED[function](*args, **kwargs)
+        named = _traced(args[:1] or (kwargs.get("input"),)) or function is torch.einsum
+        call = recognise(function, args, kwargs) if named else None
+        if call is not None and call.name in self.table and (call.name not in TWO_OPERANDS or all(
+                self._depends_on_x(one) for one in call.arguments[:2])):
             result = self._follow(call)
         elif self.probe_unlisted:
             number = next_node_number()
@@ -99,8 +105,8 @@ class RuleMode(EvalModeGuard):
         nodes = nodes_since(number, result.grad_fn)
         if not nodes or all(kind_of(node) in ALLOWED - self.forbidden_nodes for node in nodes):
             return result
-        operands = list({id(one): one for one in _tensors((*args, *kwargs.values()))
-                         if one.requires_grad and one.grad_fn is not None}.values())
+        operands = list({id(one): one for one in tensors_in((*args, *kwargs.values()))
+                         if one.requires_grad and one.grad_fn is not None and self._depends_on_x(one)}.values())
         kind = kind_of_call(function, args, kwargs, operands) if operands else "other"
         forbidden = any(kind_of(node) in self.forbidden_nodes for node in nodes)
         is_complex = any(one.is_complex() for one in (result, *operands))
@@ -138,11 +144,14 @@ class RuleMode(EvalModeGuard):
         self.accepted_nodes |= nodes_since(number, result.grad_fn)
         return result
 
+    def _depends_on_x(self, one: Tensor) -> bool:
+        return self.start is None or depends_on(self.start, one.grad_fn)
+
     def _refuse_dynamic(self, name: str, operands: list) -> None:
         """Raise ValueError for weights that the model computes from x: through them x would bypass the rule."""
         for one in operands:
             if isinstance(one, Tensor) and one.grad_fn is not None and self.start is not None and self.strict and \
-                    nodes_to(self.start, one.grad_fn)[one.grad_fn]:
+                    self._depends_on_x(one):
                 raise ValueError(f"The model makes the weights of a {name} from x, for which {self.who} has no rule; "
                                  "use a method without rules.")
 
@@ -174,12 +183,6 @@ def _traced(args) -> bool:
     return any(isinstance(a, Tensor) and a.requires_grad for a in args)
 
 
-def _tensors(args) -> list[Tensor]:
-    """The tensors among arguments, and in lists of them."""
-    parts = [one for arg in args for one in (arg if isinstance(arg, (tuple, list)) else (arg,))]
-    return [one for one in parts if isinstance(one, Tensor)]
-
-
 def _in_place(function) -> bool:
     """Whether a function overwrites its operand, by its name: add_, __iadd__."""
     name = function.__name__
@@ -198,8 +201,10 @@ class RuleModel(nn.Module):
     model
         The user's model; neither converted nor hooked nor changed.
     table
-        {operation: rule}, operations among relu, elementwise, product, normalise, max_pool, batch_norm, the weighted
-        ones (conv1d to conv3d, their transposes, linear) and "linear map", any other that a probe finds linear. A rule
+        {operation: rule}, operations among relu, elementwise, product, normalise, max_pool, batch_norm, softmax,
+        bilinear (a matrix product of two values that both depend on x), the weighted ones (conv1d to conv3d, their
+        transposes, linear) and "linear map", any other that a probe finds linear. Where softmax has a rule, attention
+        is opened: it is the matrix products and the softmax that it is made of, however the model calls it. A rule
         gets the operation's arguments (a clipped ReLU's upper limit follows its input) and returns its output,
         differentiable as the method wants it. A rule's attribute `in_place`, where it has one, is a version that
         overwrites its input; else an in-place call works on a copy.

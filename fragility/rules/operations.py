@@ -94,10 +94,28 @@ def _linear(z, weight, bias=None):
     return Call("linear", (z, weight, bias), False)
 
 
+def _both_traced(a, b) -> bool:
+    """Whether both operands have a history, as of x. A constant may have one, too, if the model makes it of weights."""
+    return all(isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None for one in (a, b))
+
+
 def _matmul(z, other):
-    """A linear layer, if the second operand is a constant matrix; None if it depends on x or is no matrix."""
+    """A linear layer, if the second operand is a constant matrix; bilinear, if both depend on x; else None."""
+    if _both_traced(z, other):
+        return Call("bilinear", (z, other, torch.matmul), False)
     constant = isinstance(other, Tensor) and other.ndim == 2 and other.grad_fn is None
     return Call("linear", (z, other.mT, None), False) if constant else None
+
+
+def _bmm(z, mat2):
+    return Call("bilinear", (z, mat2, torch.matmul), False) if _both_traced(z, mat2) else None
+
+
+def _einsum(equation, *operands):
+    parts = operands[0] if len(operands) == 1 and isinstance(operands[0], (tuple, list)) else operands
+    if not isinstance(equation, str) or len(parts) != 2 or not _both_traced(*parts):
+        return None
+    return Call("bilinear", (*parts, lambda a, b: torch.einsum(equation, a, b)), False)
 
 
 def _batch_norm(z, running_mean, running_var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5):
@@ -131,10 +149,17 @@ def normalise(z: Tensor, dims: tuple | None, groups: int | None, weight, bias, e
     return scaled if bias is None else scaled + bias
 
 
+def _softmax(z, dim=None, _stacklevel=3, dtype=None):
+    return None if dim is None else Call("softmax", (z, dim, dtype), False)
+
+
+def _softmax_of_tensor(z, dim, dtype=None):
+    return Call("softmax", (z, dim, dtype), False)
+
+
 def _product(a, b):
     """An element-wise product of two operands that both depend on x, as of a gate and what it lets through."""
-    both = all(isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None for one in (a, b))
-    return Call("product", (a, b), False) if both else None
+    return Call("product", (a, b), False) if _both_traced(a, b) else None
 
 
 def _product_in_place(a, b):
@@ -144,6 +169,9 @@ def _product_in_place(a, b):
 
 WEIGHTED = {"conv2d": conv2d, "linear": linear, "conv1d": F.conv1d, "conv3d": F.conv3d,
             **{name: getattr(F, name) for name in ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")}}
+
+#: Operations of two operands that both depend on x.
+TWO_OPERANDS = {"product", "bilinear"}
 
 # Every function that calls an operation that rules can name -> parser of its arguments.
 _CALL_PARSERS = {
@@ -161,12 +189,20 @@ _CALL_PARSERS = {
     torch.conv_transpose1d: _transposed("conv_transpose1d"), torch.conv_transpose2d: _transposed("conv_transpose2d"),
     torch.conv_transpose3d: _transposed("conv_transpose3d"),
     torch.matmul: _matmul, Tensor.matmul: _matmul, Tensor.__matmul__: _matmul, torch.mm: _matmul, Tensor.mm: _matmul,
+    torch.bmm: _bmm, Tensor.bmm: _bmm, torch.einsum: _einsum,
     F.batch_norm: _batch_norm, F.layer_norm: _layer_norm, torch.layer_norm: _layer_norm, F.group_norm: _group_norm,
     torch.group_norm: _group_norm,
+    F.softmax: _softmax, torch.softmax: _softmax_of_tensor, Tensor.softmax: _softmax_of_tensor,
     torch.mul: _product, Tensor.mul: _product, Tensor.__mul__: _product, Tensor.__rmul__: lambda a, b: _product(b, a),
     torch.multiply: _product, Tensor.multiply: _product, Tensor.mul_: _product_in_place,
     Tensor.__imul__: _product_in_place,
 }
+
+
+def tensors_in(args) -> list[Tensor]:
+    """The tensors among arguments, and in lists of them."""
+    parts = [one for arg in args for one in (arg if isinstance(arg, (tuple, list)) else (arg,))]
+    return [one for one in parts if isinstance(one, Tensor)]
 
 
 def recognise(function, args: tuple, kwargs: dict) -> Call | None:

@@ -1,4 +1,4 @@
-"""Which of torchvision's families of networks each map works on, and which operation makes a rule refuse one."""
+"""Which of torchvision's families of networks each map works on, and which operation makes one refuse it."""
 
 import re
 import warnings
@@ -23,7 +23,12 @@ METHODS = {
     "guided backprop, deconvnet": [("guided_backprop", {}), ("deconvnet", {})],
     "DeepLIFT": [("deeplift", {"baseline": 0.5})],
     "LRP": [("lrp", {"rule": "z"}), ("lrp", {"rule": "epsilon"}), ("lrp", {"rule": "z+"}), ("deep_taylor", {})],
+    "AttnLRP": [("attn_lrp", {})],
+    "Grad-CAM, occlusion": [("grad_cam", {}), ("occlusion", {"window": 32, "stride": 32})],
+    "rollouts": [("attention_rollout", {}), ("gradient_attention_rollout", {})],
 }
+#: What a rollout says of attention -> what the table does.
+_OF_ATTENTION = {"calls no attention": "no: no attention", "within windows": "no: windows"}
 
 
 def network(name: str) -> nn.Module:
@@ -40,6 +45,8 @@ def network(name: str) -> nn.Module:
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.train().momentum = None        # the mean of all batches, of which there is one
         model(torch.rand(16, 3, side, side))
+        if name == "vit_b_16":
+            nn.init.normal_(model.heads.head.weight)        # it starts at zero, and nothing would depend on x
     return model.eval().double()
 
 
@@ -55,6 +62,8 @@ def _first_refusal(model: nn.Module, x: torch.Tensor, methods: list) -> str:
         try:
             attribution.METHODS[name](model, x, 1, **options)
         except ValueError as refusal:
+            if said := next((said for words, said in _OF_ATTENTION.items() if words in str(refusal)), None):
+                return said
             reason = re.search(r"uses '?([\w.]+)|depend on x, by (\w+)", str(refusal))
             if reason is None:
                 raise

@@ -9,7 +9,7 @@ from torch import nn
 
 from fragility import attribution, passes
 from tests import networks
-from tests.networks import SMALL, build, images
+from tests.networks import OF_ATTENTION, SMALL, Transformer, build, images
 from tests.oracles import maps as oracle
 
 CONTROLS = ("sobel", "random")
@@ -82,6 +82,10 @@ def test_the_table_of_methods():
         "deeplift",
         "lrp",
         "deep_taylor",
+        "attn_lrp",
+        "occlusion",
+        "grad_cam",
+        *OF_ATTENTION,
         *NOISY,
     }
     assert needed <= set(attribution.METHODS)
@@ -363,7 +367,7 @@ def test_an_all_zero_map_is_named():
 @pytest.mark.parametrize("name", attribution.METHODS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_methods_give_the_shape_of_x(name, dtype):
-    model, x = build(networks.batch_normed, dtype=dtype), images(dtype=dtype)
+    model, x = build(networks.taken_by(name), dtype=dtype), images(dtype=dtype)
     for target in (None, 2, torch.tensor([4, 0, 2])):
         result = attribution.METHODS[name](model, x, target)
         assert result.shape == x.shape and result.dtype == dtype and not result.requires_grad
@@ -372,13 +376,13 @@ def test_methods_give_the_shape_of_x(name, dtype):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_method_is_its_function(name):
-    model, x = build(networks.batch_normed), images()
+    model, x = build(networks.taken_by(name)), images()
     assert torch.equal(attribution.METHODS[name](model, x, 2), getattr(attribution, name)(model, x, 2))
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_targets_agree(name):
-    model, x = build(networks.batch_normed), images()
+    model, x = build(networks.taken_by(name)), images()
     predicted, explain = model(x).argmax(1), attribution.METHODS[name]
     assert torch.equal(explain(model, x, None), explain(model, x, predicted))
     assert torch.equal(explain(model, x, 2), explain(model, x, torch.tensor([2, 2, 2])))
@@ -389,7 +393,7 @@ def test_targets_agree(name):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_a_batch_is_its_images(name):
-    model, x, target = build(networks.batch_normed), images(), torch.tensor([4, 0, 2])
+    model, x, target = build(networks.taken_by(name)), images(), torch.tensor([4, 0, 2])
     explain = attribution.METHODS[name]
     close(
         explain(model, x, target),
@@ -399,7 +403,7 @@ def test_a_batch_is_its_images(name):
 
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_chunks_change_nothing(name):
-    model, x, target = build(networks.batch_normed), images(5), torch.tensor([4, 0, 2, 1, 1])
+    model, x, target = build(networks.taken_by(name)), images(5), torch.tensor([4, 0, 2, 1, 1])
     extra = {"samples": 7} if name in NOISY else {"steps": 7} if name == "integrated_gradients" else {}
     whole = apply(name, model, x, target, **extra)
     for chunk in (1, 2, 3, 4, 100):
@@ -409,7 +413,7 @@ def test_chunks_change_nothing(name):
 @pytest.mark.parametrize("target", [None, 2], ids=["predicted", "given"])
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_chunks_bound_the_samples_in_flight(name, target):
-    model = Recorder(build(networks.batch_normed)).eval()
+    model = Recorder(build(networks.taken_by(name))).eval()
     extra = {"samples": 7} if name in NOISY else {"steps": 7} if name == "integrated_gradients" else {}
     apply(name, model, images(5), target, chunk=3, **extra)
     assert max(model.sizes) <= (6 if name == "deeplift" else 3)     # DeepLIFT: an image and its reference
@@ -418,9 +422,10 @@ def test_chunks_bound_the_samples_in_flight(name, target):
 
 @pytest.mark.parametrize("name", attribution.METHODS)
 def test_nothing_of_the_model_changes(name):
-    model, x = build(networks.batch_normed).to(memory_format=torch.channels_last), images()
-    model[0].weight.requires_grad_(False)
-    model[4].weight.grad = torch.ones_like(model[4].weight)
+    model, x = build(networks.taken_by(name)).to(memory_format=torch.channels_last), images()
+    first, *_, last = model.parameters()
+    first.requires_grad_(False)
+    last.grad = torch.ones_like(last)
     before, given = networks.snapshot(model), x.clone()
     attribution.METHODS[name](model, x, None)
     attribution.METHODS[name](model, x, 2)
@@ -443,7 +448,7 @@ def test_nothing_changes_after_an_exception(name):
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_frozen_and_cold_models(name):
     """A model whose parameters ask for no gradient gives the same map."""
-    model, x = build(networks.batch_normed), images()
+    model, x = build(networks.taken_by(name)), images()
     expected = apply(name, model, x, 2)
     close(apply(name, model.requires_grad_(False), x, 2), expected, 1e-12)
 
@@ -451,7 +456,7 @@ def test_frozen_and_cold_models(name):
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_methods_work_without_gradients(name, mode):
-    model, x = build(networks.batch_normed), images()
+    model, x = build(networks.taken_by(name)), images()
     expected = apply(name, model, x, 2)
     with mode():
         made_inside = x.clone()
@@ -464,7 +469,7 @@ def test_methods_work_without_gradients(name, mode):
 
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_layout_of_x_does_not_matter(name):
-    model, x = build(networks.batch_normed), images()
+    model, x = build(networks.taken_by(name)), images()
     expected = apply(name, model, x, 2)
     views = {
         "channels last": x.to(memory_format=torch.channels_last),
@@ -478,8 +483,9 @@ def test_layout_of_x_does_not_matter(name):
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_maps_of_x_with_gradient_can_be_differentiated(name):
     """The derivative of the map along a random direction is what finite differences say."""
-    relu_only = name in ("guided_backprop", "deconvnet", "deeplift", "lrp", "deep_taylor")
-    model, x = build(SMALL["plain"]) if relu_only else smooth(), 0.1 + 0.8 * images()
+    relu_only = name in ("guided_backprop", "deconvnet", "deeplift", "lrp", "deep_taylor", "attn_lrp")
+    model = build(Transformer) if name in OF_ATTENTION else build(SMALL["plain"]) if relu_only else smooth()
+    x = 0.1 + 0.8 * images()
     leaf = x.clone().requires_grad_(True)
     result = apply(name, model, leaf, 2)
     assert result.requires_grad
@@ -500,26 +506,27 @@ def test_maps_of_x_with_gradient_can_be_differentiated(name):
 
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_training_mode_is_refused(name):
-    model, x = build(networks.batch_normed), images()
+    model, x = build(networks.taken_by(name)), images()
     with pytest.raises(ValueError, match="eval"):
         attribution.METHODS[name](model.train(), x, None)
-    model.eval()[1].train()                                        # one batch norm left behind
+    inner = list(model.eval().modules())[2]                        # such as one batch norm left behind
+    inner.train()
     with pytest.raises(ValueError, match="eval"):
         attribution.METHODS[name](model, x, None)
-    assert model[1].training and not model.training
+    assert inner.training and not model.training
 
 
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_any_finite_x_will_do(name):
     """Bounds are for attacks and data; deep Taylor has bounds of its own."""
     extra = {"low": -2.0, "high": 3.0} if name == "deep_taylor" else {}
-    result = apply(name, build(networks.batch_normed), 4 * images() - 1.5, 2, **extra)
+    result = apply(name, build(networks.taken_by(name)), 4 * images() - 1.5, 2, **extra)
     assert result.isfinite().all() and result.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_same_input_same_bits(name):
-    model, x = build(networks.batch_normed, dtype=torch.float32), images(dtype=torch.float32)
+    model, x = build(networks.taken_by(name), dtype=torch.float32), images(dtype=torch.float32)
     assert torch.equal(attribution.METHODS[name](model, x, None), attribution.METHODS[name](model, x, None))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from fragility import attacks, attribution, checks, curvature, influence, metrics, removal, shift, training
-from tests.networks import build, images, plain
+from tests.networks import OF_ATTENTION, Transformer, build, images, plain
 
 # What needs the processor, or a choice that depends on values, and why.
 LISTED = {
@@ -40,6 +40,12 @@ def model():
                          nn.Linear(64, 5, device="meta")).eval()
 
 
+def model_for(name):
+    """A network that the method takes."""
+    with torch.device("meta"):
+        return Transformer().eval() if name in OF_ATTENTION else model()
+
+
 def seeded():
     return torch.Generator()
 
@@ -49,12 +55,13 @@ OPTIONS = {"lrp epsilon": ("lrp", {"rule": "epsilon"}), "lrp z+": ("lrp", {"rule
            **{name: (name, {"samples": 2, "generator": seeded()}) for name in NOISY},
            "random": ("random", {"generator": seeded()})}
 OBJECTIVES = {"top-k": lambda: attacks.TopK(5), "centre": attacks.MassCenter, "lens": lambda: attacks.LensTopK(5, 1)}
-ATTACKED = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "deeplift", "lrp", "guided_backprop")
+ATTACKED = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "deeplift", "lrp", "guided_backprop",
+            "occlusion", "grad_cam", "attn_lrp", *OF_ATTENTION)
 KERNELS = {
     **{name: lambda x, name=name: attribution.METHODS[OPTIONS.get(name, (name, {}))[0]](
-        model(), x, 0, **OPTIONS.get(name, (name, {}))[1]) for name in (*attribution.METHODS, *OPTIONS)},
+        model_for(name), x, 0, **OPTIONS.get(name, (name, {}))[1]) for name in (*attribution.METHODS, *OPTIONS)},
     **{f"attack {method} {goal}": lambda x, method=method, goal=goal: attacks.attack(
-        model(), x, method=method, objective=OBJECTIVES[goal](), epsilon=0.1, steps=2, generator=seeded()).x
+        model_for(method), x, method=method, objective=OBJECTIVES[goal](), epsilon=0.1, steps=2, generator=seeded()).x
        for method in ATTACKED for goal in OBJECTIVES},
     "random sign": lambda x: attacks.random_sign(x, epsilon=0.1, generator=seeded()),
     "random walk": lambda x: attacks.random_walk(model(), x, epsilon=0.1, steps=2, score=metrics.center_shift,

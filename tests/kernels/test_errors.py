@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fragility import attacks, attribution, metrics
-from tests.networks import SMALL, build, images
+from tests.networks import OF_ATTENTION, SMALL, Transformer, build, images
 
 WRONG_TYPES = {
     "uint8",
@@ -80,13 +80,13 @@ class NotANumber(nn.Module):
 def method_cases():
     """(name, wrong kind, call) for every method that explains a model."""
     for name in [*MODEL_METHODS, "noise_ensembles"]:
-        explain = getattr(attribution, name)
+        explain, model = getattr(attribution, name), build(Transformer) if name in OF_ATTENTION else MODEL
         for kind, x in BAD_IMAGES.items():
-            yield name, kind, functools.partial(explain, MODEL, x)
+            yield name, kind, functools.partial(explain, model, x)
         for kind, target in BAD_TARGETS.items():
-            yield name, kind, functools.partial(explain, MODEL, images(), target)
+            yield name, kind, functools.partial(explain, model, images(), target)
         for kind, chunk in BAD_CHUNKS.items():
-            yield name, kind, functools.partial(explain, MODEL, images(), 1, chunk=chunk)
+            yield name, kind, functools.partial(explain, model, images(), 1, chunk=chunk)
         for shape in ("(n,)", "(n, c, h, w)", "(1, k)"):
             yield name, f"logits {shape}", functools.partial(explain, Shapeless(shape).eval(), images())
         yield name, "NaN logits", functools.partial(explain, NotANumber().eval(), images())

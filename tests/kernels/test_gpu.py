@@ -21,11 +21,11 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def both(make, *batches):
+def both(make, *batches, network=networks.unpooled):
     """What a function of a model and tensors gives on the CPU and on the GPU, in float64."""
-    model = build(networks.unpooled)
+    model = build(network)
     on_cpu = make(model, *batches)
-    on_gpu = make(build(networks.unpooled).cuda(), *(one.cuda() for one in batches))
+    on_gpu = make(build(network).cuda(), *(one.cuda() for one in batches))
     return on_cpu, on_gpu
 
 
@@ -34,7 +34,8 @@ def test_maps_are_those_of_the_processor(name):
     def explain(model, x):
         drawn = {"generator": seeded()} if name in DRAWING else {}
         return attribution.METHODS[name](model, x, **OPTIONS.get(name, {}), **drawn)
-    on_cpu, on_gpu = both(explain, images())
+    network = networks.Transformer if name in networks.OF_ATTENTION else networks.unpooled
+    on_cpu, on_gpu = both(explain, images(), network=network)
     assert on_gpu.is_cuda
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-8, atol=1e-10)
 

@@ -320,6 +320,20 @@ def test_a_product_of_two_traced_values_gives_half_to_each(name, spelling):
     assert close(attribution.lrp(model, x, 1, rule="epsilon", epsilon=1e-13), want, 1e-5)
 
 
+@pytest.mark.parametrize("spelling", [lambda a, b: a * b, lambda a, b: b * a, lambda a, b: (a.flatten(1, 2) @ b.expand(
+    len(a), 4, 4).contiguous()).unflatten(1, (4, 4))])
+def test_what_a_model_makes_of_its_weights_is_a_constant(spelling):
+    """It has a history, but not that of x: no relevance goes there."""
+    x, weight = rand(3, 2, 6, 6), nn.Parameter(normal(4, 4, seed=9))
+    first, head = build(lambda: nn.Conv2d(2, 4, 3, bias=False), seed=1), build(lambda: nn.Linear(64, 3), seed=3)
+    constant = (weight.exp() + 1).detach()
+    made, given = (Call(lambda z, make=make: head(spelling(first(z), make()).flatten(1)))
+                   for make in (lambda: weight.exp() + 1, lambda: constant))
+    for rule in ("z", "epsilon"):
+        assert torch.equal(attribution.lrp(made, x, 1, rule=rule), attribution.lrp(given, x, 1, rule=rule))
+    assert close(attribution.lrp(made, x, 1), x * truth(made, x))
+
+
 @pytest.mark.parametrize("baseline", [0.0, 0.3])
 @pytest.mark.parametrize("form", ["gate", "squeeze", "square", "three", "matmul", "einsum", "division", "bilinear"])
 def test_deeplift_is_complete_through_products(form, baseline):

@@ -26,3 +26,9 @@ def test_gradients_take_every_network_and_only_attention_stops_relevance():
     assert {row["gradients"] for row in ROWS.values()} == {"yes"}
     stopped = {name for name, row in ROWS.items() if row["DeepLIFT"] != "yes" or row["LRP"] != "yes"}
     assert stopped == {"swin_t", "vit_b_16"}
+
+
+def test_attention_has_maps_of_its_own():
+    assert {row["AttnLRP"] for row in ROWS.values()} == {row["Grad-CAM, occlusion"] for row in ROWS.values()} == {"yes"}
+    with_attention = {name: row["rollouts"] for name, row in ROWS.items() if row["rollouts"] != "no: no attention"}
+    assert with_attention == {"swin_t": "no: windows", "vit_b_16": "yes"}
