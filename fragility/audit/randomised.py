@@ -1,4 +1,4 @@
-"""The network with its layers randomised from the output down, on a copy: the cascade of [adebayo2018]."""
+"""The network with its layers randomised from the output down, on a copy: the cascade of [adebayo2018sanity]."""
 
 import copy
 

@@ -26,6 +26,6 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
 
 CRITERION = Criterion(
     name="parameters", question="Does it change when the network's weights are randomised?",
-    measure=measure, cost=lambda settings, form: Cost(maps=settings.depths), source="adebayo2018",
+    measure=measure, cost=lambda settings, form: Cost(maps=settings.depths), source="adebayo2018sanity",
     margin=MARGINS["parameters"], best=0.0,
     score="rank correlation with the maps of randomised networks", high_is_good=False)

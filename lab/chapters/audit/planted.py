@@ -1,0 +1,61 @@
+"""Maps that cheat, and a network that is right for the wrong reason: what an audit must not be fooled by."""
+
+import torch
+from torch import Tensor, nn
+
+from fragility import training
+from fragility.attribution import sobel
+from lab.material import data, networks
+
+PATCH = 4       # pixels, the side of the square in the corner
+
+
+def blob(model, x: Tensor, target=None) -> Tensor:
+    """A bright centre, whatever the image: objects are centred, so it finds some of what the network needs."""
+    rows, columns = (torch.linspace(-1, 1, side, dtype=x.dtype, device=x.device) for side in x.shape[2:])
+    return torch.exp(-4 * (rows[:, None] ** 2 + columns**2)).expand_as(x)
+
+
+def constant(model, x: Tensor, target=None) -> Tensor:
+    """The same everywhere."""
+    return torch.ones_like(x)
+
+
+def edges(model, x: Tensor, target=None) -> Tensor:
+    """The strength of edges, without a look at the network."""
+    return sobel(x)
+
+
+def the_input(model, x: Tensor, target=None) -> Tensor:
+    """The image itself."""
+    return x
+
+
+def noise(model, x: Tensor, target=None, *, generator: torch.Generator | None = None) -> Tensor:
+    """Random numbers, drawn anew at every call."""
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+#: Planted maps by name; none of them looks at the network.
+CHEATS = {"constant": constant, "edges": edges, "the input": the_input, "centre": blob, "noise": noise}
+
+
+def patched(split: data.Dataset) -> tuple[Tensor, Tensor]:
+    """Images whose upper left corner tells their class by its grey level, and the labels."""
+    images = split.images.clone()
+    images[:, :, :PATCH, :PATCH] = (25 * split.labels + 15).to(images.dtype).view(-1, 1, 1, 1)
+    return images, split.labels
+
+
+def reader_of_patches(data_set: str, network: str, epochs: int) -> nn.Module:
+    """A network trained on patched images: right, but for the wrong reason."""
+    images, labels = patched(data.load(data_set, "train"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = networks.load(network)
+    return training.train(model, images, labels, epochs=epochs, generator=torch.Generator().manual_seed(0))
+
+
+def share_in_patch(maps: Tensor) -> Tensor:
+    """Share (n,) of each pixel map (n, h, w) that lies in the corner with the patch."""
+    return maps[:, :PATCH, :PATCH].sum((1, 2)) / maps.sum((1, 2))
