@@ -15,7 +15,11 @@ MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("
            for room in ("fragility", "lab") for file in (ROOT / room).rglob("*.py")}
 CORE = {"torch", "numpy", "scipy", "threadpoolctl"}      # what `pip install .` brings
 # Only who audits pictures of their own needs Pillow, the extra `audit`: it is imported where a picture is read.
-INSIDE_FUNCTIONS = {"fragility.data": {"PIL"}}
+# What the wheel does not bring: each is asked for by name, in a sentence, where it is missing.
+INSIDE_FUNCTIONS = {"fragility.data": {"PIL"}, "fragility.interop": {"captum"},
+                    "fragility.audit.models": {"torchvision", "timm", "safetensors"},
+                    "fragility.audit.report": {"pandas"}, "fragility.audit.command": {"jinja2"},
+                    "fragility.audit.page": {"jinja2"}}
 
 
 def imports(file: Path, *, lazily: bool = True) -> set[str]:

@@ -1,7 +1,7 @@
 """One image through every method: what is refused, what a map costs, and what fits into the time and memory allowed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from fragility.passes import default_chunk, logits_of
 from fragility.removal import degrade
 
 EXACT = 8       # images from which what is exact is measured, at least
+SHARE, FEWEST = 0.25, 4     # of the budget that one method and criterion may take, on that many images
 #: What is given up for the budget, in this order: (what, down to).
 GIVEN_UP = (("attacked", 8), ("images", 16), ("steps", 10), ("attacked", 4), ("images", 4), ("attacked", 2),
             ("images", 2))
@@ -39,6 +40,7 @@ class Plan:
     attacked: int
     steps: int
     seconds: float                  #: estimated, of the whole
+    left_out: dict[str, str]        #: "method: criterion" -> why it is not measured
     given_up: list[str]             #: sentences on what the budget took
 
     def written(self) -> dict:
@@ -91,18 +93,39 @@ class Estimate:
         return (cost.maps * self.trials[method.name].seconds + cost.gradients * self.gradient
                 + cost.forwards * self.forward + cost.imputations * self.imputation)
 
-    def total(self, images: int, settings: Settings) -> float:
+    def total(self, images: int, settings: Settings, left_out: Collection[str] = ()) -> float:
         """Seconds of all methods and criteria on so many images."""
         seconds = images * 2 * sum(self.trials[method.name].seconds for method in self.methods)
-        for criterion in self.criteria:
-            count = counted(criterion, images, settings)
-            seconds += count * sum(self.of(method, criterion, settings) for method in self.methods
-                                   if not (criterion.attacks and method.is_control))
+        for method, criterion in self.pairs():
+            if pair(method, criterion) not in left_out:
+                seconds += counted(criterion, images, settings) * self.of(method, criterion, settings)
         return seconds
+
+    def pairs(self) -> Iterator[tuple[Method, Criterion]]:
+        """What is measured: every method by every criterion, but no attack on a control."""
+        for criterion in self.criteria:
+            for method in self.methods:
+                if not (criterion.attacks and method.is_control):
+                    yield method, criterion
+
+    def too_long(self, budget: float) -> dict[str, str]:
+        """What alone, on the fewest images, would take more than its share of the budget; and the sentence on it."""
+        found = {}
+        for method, criterion in self.pairs():
+            seconds = counted(criterion, FEWEST, self.settings) * self.of(method, criterion, self.settings)
+            if seconds > SHARE * budget:
+                found[pair(method, criterion)] = (f"Left out for the budget: on {FEWEST} images it would take about "
+                                                  f"{seconds:,.0f} seconds.")
+        return found
 
 
 def _impute(x, target) -> None:
     degrade(x, x.sum(1), 0.5, fill="noisy-linear", generator=torch.Generator(x.device).manual_seed(0))
+
+
+def pair(method: Method, criterion: Criterion) -> str:
+    """The name of a method and criterion in a plan."""
+    return f"{method.name}: {criterion.name}"
 
 
 def counted(criterion: Criterion, images: int, settings: Settings) -> int:
@@ -116,17 +139,19 @@ def _form(method: Method) -> str | None:
 
 
 def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
-    """The plan that keeps to the budget in seconds: fewer images first, then fewer steps.
+    """The plan that keeps to the budget in seconds: without what alone would eat it up, then with fewer images, then
+    with fewer steps.
 
     ValueError where two images do not fit.
     """
+    left_out = {} if budget is None else estimate.too_long(budget)
     wanted = {"attacked": min(images, estimate.settings.attacked), "images": images, "steps": estimate.settings.steps}
     now = dict(wanted)
 
     def seconds(values: dict) -> float:
         settings = replace(estimate.settings, attacked=max(2, min(values["attacked"], values["images"])),
                            steps=values["steps"])
-        return estimate.total(values["images"], settings)
+        return estimate.total(values["images"], settings, left_out)
     for what, least in GIVEN_UP:
         if budget is None or seconds(now) <= budget:
             break
@@ -143,7 +168,9 @@ def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
     words = {"images": "images", "attacked": "attacked images", "steps": "steps of an attack"}
     given_up = [f"For the budget there are {now[what]} {words[what]} instead of {wanted[what]}."
                 for what in ("images", "attacked", "steps") if now[what] < wanted[what]]
-    return Plan(**now, seconds=total, given_up=given_up)
+    if left_out:
+        given_up.append(f"For the budget these were left out: {', '.join(left_out)}.")
+    return Plan(**now, seconds=total, given_up=given_up, left_out=left_out)
 
 
 def allowed_chunk(one: Subject, trials: dict[str, Tried], max_memory: float | None) -> int | None:

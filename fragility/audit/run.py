@@ -186,6 +186,8 @@ class _Audit:
         """Estimated seconds of a group, method and criterion."""
         if criterion.exact and first or criterion.attacks and (method.is_control or first >= self.settings.attacked):
             return 0.0
+        if planning.pair(method, criterion) in self.plan.left_out:
+            return 0.0
         if criterion.attacks:
             count = min(count, self.settings.attacked - first)
         return count * self.estimate.of(method, criterion, self.settings)
@@ -195,6 +197,9 @@ class _Audit:
         skipped = criterion.exact and group.place or criterion.attacks and group.first >= self.settings.attacked
         refused = group.place and self.journal.lines.get((0, method.name, criterion.name), {}).get("refused")
         if key in self.journal or skipped or refused:
+            return
+        if reason := self.plan.left_out.get(planning.pair(method, criterion)):
+            self.journal.add(*key, {"refused": reason})
             return
         start = time.perf_counter()
         try:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fragility.attacks import LensTopK, TopK, attack
+from fragility.attacks.directions import FINITE
 from fragility.audit.criteria.noise import another_image, overlap
 from fragility.audit.criterion import Cost, Criterion, Measured, NotApplicable
 from fragility.audit.group import Group, pixels, where_defined
@@ -78,7 +79,7 @@ def cost(settings: Settings, form: str | None) -> Cost:
     steps = settings.steps
     if form in ("gradient", "times-input"):
         return Cost(maps=steps + 3, gradients=3 * steps)
-    if form is not None:
+    if form in FINITE:
         return Cost(maps=steps / 5 + 3, gradients=6 * steps)
     return Cost(maps=4 * steps + 3)
 

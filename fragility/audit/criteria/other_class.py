@@ -19,5 +19,6 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
 
 CRITERION = Criterion(
     name="class", question="Does it change when another class is explained?",
-    measure=measure, cost=lambda settings, form: Cost(maps=1), source="adebayo2018sanity", margin=MARGINS["class"], best=0.0,
+    measure=measure, cost=lambda settings, form: Cost(maps=1), source="adebayo2018sanity",
+    margin=MARGINS["class"], best=0.0,
     score="rank correlation with the map of another class", high_is_good=False)
