@@ -55,6 +55,8 @@ def add(commands) -> None:
     parser.add_argument("--max-memory", type=_bytes, metavar="BYTES", help="such as 4G; bounds the images in flight")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument("--seed", type=_whole, default=0)
+    parser.add_argument("--train", metavar="FOLDER_OR_NPZ",
+                        help="labelled pictures to train on, for the criterion retraining")
     parser.add_argument("--baseline", metavar="FILE", help="report.json of an older audit to compare with")
     parser.add_argument("--fail-on", default="", metavar="CRITERION,METHOD:CRITERION,…",
                         help="what makes the exit code 1 (default: nothing)")
@@ -81,7 +83,7 @@ def main(given: argparse.Namespace) -> int:
 
 def _audit(given: argparse.Namespace) -> tuple[Report, list[tuple[str | None, str]]]:
     _require_jinja()
-    asked, questions = _methods(given.methods), _criteria(given.criteria)
+    asked, questions = _methods(given.methods), _criteria(given.criteria, bool(given.train))
     guarded = _guarded(given.fail_on, [one.name for one in methods(asked)], questions)
     old = compare.read(given.baseline) if given.baseline else None
     if old is not None and old["subject"]["model"] != given.model:
@@ -89,12 +91,13 @@ def _audit(given: argparse.Namespace) -> tuple[Report, list[tuple[str | None, st
     margins = dict(_margin(one) for one in given.margin)
     images = data.images(given.data, size=given.size)
     n = _fitting(given.n, len(images.images))
+    training = data.images(given.train, size=given.size) if given.train else None
     model = models.load(given.model, weights=given.weights, device=_device(given.device))
     out = Path(given.out).expanduser()
     report = run(model, images, mean=given.mean, std=given.std, methods=asked, criteria=questions, n=n, margins=margins,
                  budget=given.budget, max_memory=given.max_memory, out=out, name=given.model,
                  progress=not given.quiet, epsilon=given.epsilon, k=given.k, steps=given.steps,
-                 attacked=given.attacked, seed=given.seed)
+                 attacked=given.attacked, seed=given.seed, train=training)
     if images.left_out:
         report.notices.append(f"Left out, since they cannot be read: {', '.join(images.left_out[:10])}.")
     if old is not None:
@@ -141,8 +144,8 @@ def _methods(text: str):
     return {one: code.get(one, one) for one in names}
 
 
-def _criteria(text: str | None) -> list:
-    return criteria(None if text is None else [one for one in text.split(",") if one])
+def _criteria(text: str | None, trains: bool) -> list:
+    return criteria(None if text is None else [one for one in text.split(",") if one], trains=trains)
 
 
 def _guarded(text: str, known_methods: list[str], questions: list) -> list[tuple[str | None, str]]:

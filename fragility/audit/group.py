@@ -22,10 +22,10 @@ class Group:
     """
 
     def __init__(self, model, x: Tensor, target: Tensor, *, place: int, first: int, settings: Settings,
-                 chunk: int | None = None, randomised: Randomised | str | None = None):
+                 chunk: int | None = None, randomised: Randomised | str | None = None, training=None):
         self.model, self.x, self.target = model, x, target
         self.place, self.first, self.settings, self.chunk = place, first, settings, chunk
-        self.randomised = randomised
+        self.randomised, self.training = randomised, training
         self._shared: dict = {}
         self.k = settings.top(*x.shape[2:])
         self.window = settings.window(*x.shape[2:])

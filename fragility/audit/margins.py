@@ -31,6 +31,7 @@ MARGINS = {
                            "what Kindermans et al. call identical, and far above the rounding of float64."),
     "removal": Margin(0.02, "A difference of less than 0.02 in probability cannot be seen in the curves."),
     "deletion": Margin(0.02, "As for removal."),
+    "retraining": Margin(0.01, "A hundredth of accuracy is less than trainings differ among themselves."),
     "parameters": Margin(0.5, "Of what survives noise, at least half must be gone when the weights are random; "
                               "otherwise most of the map is not about what the network learned.", is_share=True),
     "class": Margin(0.5, "As for parameters, with another class in place of other weights.", is_share=True),

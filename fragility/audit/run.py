@@ -18,6 +18,7 @@ import fragility
 from fragility import checks
 from fragility.audit import plan as planning
 from fragility.audit.criteria import criteria as chosen_criteria
+from fragility.audit.criteria.retraining import Fit, TrainingSet, training_set
 from fragility.audit.criterion import Criterion, Measured, NotApplicable
 from fragility.audit.group import Group, defined, pixels
 from fragility.audit.journal import Journal
@@ -28,16 +29,16 @@ from fragility.audit.progress import Progress
 from fragility.audit.randomised import Randomised
 from fragility.audit.report import Report
 from fragility.audit.settings import Settings
-from fragility.audit.subject import Subject, subject
+from fragility.audit.subject import Subject, gathered, subject
 from fragility.audit.verdicts import judge
 
 PICTURED, SIDE = 32, 96     # images that are kept as pictures, and the longest side of these
 
 
 def run(model, images, *, labels=None, class_names: list[str] | None = None, names: list[str] | None = None, mean=None,
-        std=None, methods=None, criteria=None, n: int = 64, margins: dict[str, float] | None = None,
-        budget: float | None = None, max_memory: float | None = None, out: str | Path | None = None,
-        name: str | None = None, progress: bool = True, **settings) -> Report:
+        std=None, methods=None, criteria=None, n: int = 64, train=None, fit: Fit | None = None,
+        margins: dict[str, float] | None = None, budget: float | None = None, max_memory: float | None = None,
+        out: str | Path | None = None, name: str | None = None, progress: bool = True, **settings) -> Report:
     """Can the maps of this model be trusted? Measure each method by each criterion, beside its controls.
 
     Parameters
@@ -55,6 +56,9 @@ def run(model, images, *, labels=None, class_names: list[str] | None = None, nam
         See :func:`fragility.audit.methods.methods` and :func:`fragility.audit.criteria.criteria`; None: all.
     n
         Number of images, drawn at random where there are more; at least 2.
+    train, fit
+        Images and labels to train on, as for `images`, for the criterion "retraining"; and a function (images, labels,
+        seed) -> model that trains, where copies of the model from new random weights will not do.
     margins
         Other thresholds, by criterion; see :data:`fragility.audit.margins.MARGINS`.
     budget
@@ -82,7 +86,7 @@ def run(model, images, *, labels=None, class_names: list[str] | None = None, nam
     ValueError, TypeError
         Bad input, in one sentence, before anything long begins.
     """
-    numbers, questions = _settings(settings), chosen_criteria(criteria)
+    numbers, questions = _settings(settings), chosen_criteria(criteria, trains=train is not None)
     thresholds = _margins(questions, margins or {})
     asked = chosen_methods(methods)
     checks.integer("n", n, 2)
@@ -92,8 +96,10 @@ def run(model, images, *, labels=None, class_names: list[str] | None = None, nam
         checks.real("max_memory", max_memory, 0, exclusive=True)
     whole = subject(model, images, labels=labels, class_names=class_names, names=names, mean=mean, std=std, name=name)
     one = whole.take(min(n, len(whole)), numbers.seed)
+    learned = None if train is None else training_set(*gathered(train)[:2], one.model, numbers.seed, fit)
     folder = _folder(out)
-    return _Audit(one, len(whole), asked, questions, thresholds, numbers, folder, budget, max_memory, progress).report()
+    return _Audit(one, len(whole), asked, questions, thresholds, numbers, folder, budget, max_memory, progress,
+                  learned).report()
 
 
 def _settings(given: dict) -> Settings:
@@ -131,9 +137,9 @@ class _Audit:
 
     def __init__(self, one: Subject, available: int, methods: list[Method], criteria: list[Criterion],
                  margins: dict[str, Margin], settings: Settings, folder: Path | None, budget: float | None,
-                 max_memory: float | None, progress: bool):
+                 max_memory: float | None, progress: bool, learned: TrainingSet | None):
         self.one, self.available, self.methods, self.criteria = one, available, methods, criteria
-        self.margins, self.settings, self.show = margins, settings, progress
+        self.margins, self.settings, self.show, self.learned = margins, settings, progress, learned
         self.fingerprint = self._fingerprint()
         self.journal = Journal(folder, self.fingerprint)
         self.trials = {method.name: planning.tried(one, method, settings) for method in methods}
@@ -168,7 +174,8 @@ class _Audit:
         with Progress(self._seconds(accepted), self.show) as progress:
             for place, rows in enumerate(self.one.groups):
                 group = Group(self.one.model, self.one.x(rows), self.one.target[rows].to(self.one.device), place=place,
-                              first=rows.start, settings=self.settings, chunk=self.chunk, randomised=self.randomised)
+                              first=rows.start, settings=self.settings, chunk=self.chunk, randomised=self.randomised,
+                              training=self.learned)
                 for method in accepted:
                     for criterion in self.criteria:
                         progress.show(f"{method.name}: {criterion.name}")
@@ -184,19 +191,22 @@ class _Audit:
 
     def _cost(self, count: int, first: int, method: Method, criterion: Criterion) -> float:
         """Estimated seconds of a group, method and criterion."""
-        if criterion.exact and first or criterion.attacks and (method.is_control or first >= self.settings.attacked):
-            return 0.0
-        if planning.pair(method, criterion) in self.plan.left_out:
+        if not self._is_asked(first, method, criterion) or planning.pair(method, criterion) in self.plan.left_out:
             return 0.0
         if criterion.attacks:
             count = min(count, self.settings.attacked - first)
         return count * self.estimate.of(method, criterion, self.settings)
 
+    def _is_asked(self, first: int, method: Method, criterion: Criterion) -> bool:
+        """Whether a criterion looks at a group that begins with the image of that place."""
+        if criterion.exact or criterion.over_trainings:
+            return first == 0
+        return not criterion.attacks or first < self.settings.attacked
+
     def _measure(self, group: Group, method: Method, criterion: Criterion) -> None:
         key = (group.place, method.name, criterion.name)
-        skipped = criterion.exact and group.place or criterion.attacks and group.first >= self.settings.attacked
         refused = group.place and self.journal.lines.get((0, method.name, criterion.name), {}).get("refused")
-        if key in self.journal or skipped or refused:
+        if key in self.journal or refused or not self._is_asked(group.first, method, criterion):
             return
         if reason := self.plan.left_out.get(planning.pair(method, criterion)):
             self.journal.add(*key, {"refused": reason})

@@ -95,7 +95,7 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
         Images of another shape or range, labels that do not fit, a model that cannot be called on them, that gives
         probabilities, that answers differently at a second call or in another batch, or whose gradient is cut off.
     """
-    images, found_labels, found_names = _gathered(images)
+    images, found_labels, found_names = gathered(images)
     labels = _labels(labels if labels is not None else found_labels, len(images))
     class_names = class_names or found_names
     if names is not None and len(names) != len(images):
@@ -121,7 +121,7 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
     return one
 
 
-def _gathered(images) -> tuple[Tensor, Tensor | None, list[str] | None]:
+def gathered(images) -> tuple[Tensor, Tensor | None, list[str] | None]:
     """Images (n, c, h, w), labels and class names of whatever holds them."""
     if isinstance(images, Images):
         return images.images, images.labels, images.class_names

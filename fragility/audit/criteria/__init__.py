@@ -12,6 +12,7 @@ from fragility.audit.criteria import (
     other_class,
     parameters,
     removal,
+    retraining,
     sensitivity,
     shift,
 )
@@ -20,14 +21,17 @@ from fragility.audit.criterion import Criterion
 #: The criteria by name, in the order of the report.
 CRITERIA: dict[str, Criterion] = {each.name: each for each in (
     noise.CRITERION, attack.ATTACK, attack.ATTACK_LENS, shift.CRITERION, removal.REMOVAL, removal.DELETION,
-    parameters.CRITERION, other_class.CRITERION, completeness.CRITERION, sensitivity.CRITERION, infidelity.CRITERION,
-    cost.CRITERION)}
+    retraining.CRITERION, parameters.CRITERION, other_class.CRITERION, completeness.CRITERION, sensitivity.CRITERION,
+    infidelity.CRITERION, cost.CRITERION)}
 
 
-def criteria(asked: str | Criterion | Iterable | None = None) -> list[Criterion]:
-    """Criteria by name or as they are; None: all. ValueError for an unknown name, or one that is given twice."""
+def criteria(asked: str | Criterion | Iterable | None = None, *, trains: bool = False) -> list[Criterion]:
+    """Criteria by name or as they are; None: all, but those with trainings only where `trains`.
+
+    ValueError for an unknown name, one that is given twice, and trainings without training data.
+    """
     if asked is None:
-        return list(CRITERIA.values())
+        return [each for each in CRITERIA.values() if trains or not each.over_trainings]
     if isinstance(asked, (str, Criterion)):
         asked = [asked]
     found = [one if isinstance(one, Criterion) else CRITERIA[checks.choice("Criterion", one, CRITERIA)]
@@ -38,4 +42,7 @@ def criteria(asked: str | Criterion | Iterable | None = None) -> list[Criterion]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"The criterion {name} is given twice.")
+    for each in found:
+        if each.over_trainings and not trains:
+            raise ValueError(f"The criterion {each.name} needs labelled images to train on (--train, train=).")
     return found
