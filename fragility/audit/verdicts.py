@@ -96,13 +96,13 @@ def judge(criterion: Criterion, result: Result, *, family: int, margin: Margin |
         scored &= ~np.isnan(control)
     n, share = int(scored.sum()), float(result.undefined.mean()) if len(result.undefined) else 0.0
     score = float(result.score[scored].mean()) if n else None
+    if margin is None:
+        return verdict(NOT_JUDGED, "Reported, not judged.", n=n, score=score)
     if share > MOST_UNDEFINED:
         return verdict(FAIL, f"The map is undefined (zero everywhere, constant or not finite) in {share:.0%} of the "
                              "images.", n=n, score=score)
     if not n:
         return verdict(NOT_JUDGED, "No image could be scored.")
-    if margin is None:
-        return verdict(NOT_JUDGED, "Reported, not judged.", n=n, score=score)
     found = {"n": n, "score": score}
     objection = criterion.objection({**result.details, "score": result.score})
     if objection:
