@@ -145,14 +145,17 @@ def where_defined(metric: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tens
     return values
 
 
-def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+def rank_correlation(a: Tensor, b: Tensor, *, gone: float = torch.nan) -> Tensor:
     """Spearman's correlation (n,) of all signed values of two batches of maps (n, c, h, w), in float64.
 
-    NaN where either is undefined.
+    NaN where `a` is undefined or `b` not finite; `gone` where `b` alone is the same everywhere: 0 where a map that is
+    gone counts as one that has changed.
     """
     from fragility.metrics.agreement import correlation, ranks
 
     def metric(p, q):
         return correlation(ranks(p.flatten(1)), ranks(q.flatten(1)))
     undefined = torch.tensor(torch.nan, dtype=a.dtype, device=a.device)
-    return where_defined(metric, *(torch.where(defined(maps).view(-1, 1, 1, 1), maps, undefined) for maps in (a, b)))
+    values = where_defined(metric, *(torch.where(defined(maps).view(-1, 1, 1, 1), maps, undefined) for maps in (a, b)))
+    flat = ~defined(b) & torch.isfinite(b).flatten(1).all(1)
+    return torch.where(defined(a) & flat, gone, values)

@@ -50,7 +50,21 @@ class Method:
             if len(x) == 1:
                 return torch.full_like(x, torch.nan)
             return torch.cat([self._finite(model, *one, options) for one in zip(x.split(1), target.split(1))])
-        return _of_shape(maps, x, self.name)
+        return _finite_only(_of_shape(maps, x, self.name))
+
+    @property
+    def attacked(self) -> Callable:
+        """Its function as attacks take it: what knows its form as it is, a user's own with maps of x's shape."""
+        inner = self.function
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        if hasattr(inner, "form_of"):
+            return self.function
+
+        @functools.wraps(self.function)
+        def shaped(model, x, target=None, **options):
+            return _of_shape(self.function(model, x, target, **options), x, self.name)
+        return shaped
 
     @functools.cached_property
     def options(self) -> tuple[str, ...]:
@@ -59,8 +73,10 @@ class Method:
 
     @property
     def complete(self) -> bool:
-        """Whether its maps promise to add up to a difference of logits."""
-        return self.name in COMPLETE
+        """Whether its maps promise to add up to the logit's difference from black, whatever name they go by."""
+        info = method_info(self.function)
+        baseline = info.options.get("baseline", 0.0)
+        return info.name in COMPLETE and isinstance(baseline, (int, float)) and baseline == 0
 
     def seed(self, *purpose) -> int:
         """A seed of its own for each purpose."""
@@ -68,11 +84,17 @@ class Method:
         return int.from_bytes(digest[:4], "big") >> 1
 
 
+def _finite_only(maps: Tensor) -> Tensor:
+    """Detached maps; NaN in images whose map is not finite."""
+    maps = maps.detach()
+    return torch.where(torch.isfinite(maps).flatten(1).all(1).view(-1, 1, 1, 1), maps, torch.nan)
+
+
 def _of_shape(maps, x: Tensor, name: str) -> Tensor:
     """Maps of x's shape; one value a pixel is shared evenly among its channels."""
     if not isinstance(maps, Tensor):
         raise ValueError(f"The method {name} must return a tensor of maps, but it returned a {type(maps).__name__}.")
-    maps = maps.detach().to(x)
+    maps = maps.to(x)
     if maps.shape == (len(x), *x.shape[2:]):
         maps = maps[:, None]
     if maps.shape == (len(x), 1, *x.shape[2:]):
@@ -80,7 +102,7 @@ def _of_shape(maps, x: Tensor, name: str) -> Tensor:
     if maps.shape != x.shape:
         raise ValueError(f"The method {name} must return maps of the images' shape {tuple(x.shape)} or one value a "
                          f"pixel, {(len(x), *x.shape[2:])}, but it returned {tuple(maps.shape)}.")
-    return torch.where(torch.isfinite(maps).flatten(1).all(1).view(-1, 1, 1, 1), maps, torch.nan)
+    return maps
 
 
 def methods(asked: str | Callable | Iterable | dict | None = None) -> list[Method]:

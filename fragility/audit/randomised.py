@@ -62,23 +62,25 @@ class Randomised:
 
 
 def _from_output_down(model: nn.Module, x: Tensor) -> list[nn.Module]:
-    """Modules with parameters of their own, the last one called first; one that is called by no module of its own
-    stands beside the module registered before it."""
+    """Modules with parameters of their own, the last one called first; one whose call is not seen, as in TorchScript,
+    stands right above the module registered before it."""
     layers = [layer for layer in model.modules() if any(True for _ in layer.parameters(recurse=False))]
     calls: dict[nn.Module, int] = {}
 
     def called(layer: nn.Module, _) -> None:
         calls.setdefault(layer, len(calls))
-    hooks = [layer.register_forward_pre_hook(called) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(called) for layer in layers
+             if not isinstance(layer, torch.jit.ScriptModule)]
     try:                        # hooks on our own copy
         logits_of(model, x)
     finally:
         for hook in hooks:
             hook.remove()
-    order, last = {}, -1.0
-    for layer in layers:
-        last = order[layer] = calls.get(layer, last)
-    return sorted(layers, key=lambda layer: order[layer], reverse=True)
+    order, last = {}, -1
+    for place, layer in enumerate(layers):
+        last = calls.get(layer, last)
+        order[layer] = (last, place)
+    return sorted(layers, key=order.get, reverse=True)
 
 
 @torch.no_grad()

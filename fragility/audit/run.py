@@ -215,6 +215,8 @@ class _Audit:
         try:
             measured = criterion.measure(group, method, self.settings)
             undefined = ~defined(group.clean(method))[measured.rows]
+            if not criterion.attacks:   # where the label is lost there is no score, though there is a map
+                undefined = undefined | _lost(measured).to(undefined.device)
         except NotApplicable as reason:
             self.journal.add(*key, {"refused": str(reason)})
             return
@@ -284,6 +286,14 @@ class _Audit:
                     found[method.name, kind] = np.concatenate([np.frombuffer(zlib.decompress(base64.b64decode(
                         line["pixels"])), np.uint8).reshape(line["shape"]) for line in lines])
         return found
+
+
+def _lost(measured: Measured) -> Tensor:
+    """Images whose score is missing though all of its controls are there: their map was undefined elsewhere."""
+    lost = measured.score.isnan()
+    for control in measured.controls.values():
+        lost = lost & ~control.isnan()
+    return lost
 
 
 def _entry(group: Group, measured: Measured, undefined: Tensor, seconds: float) -> dict:

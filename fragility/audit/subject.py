@@ -48,7 +48,7 @@ class Subject:
     def groups(self) -> list[slice]:
         """Slices of nearly equal length, at least two images each, that are measured together."""
         size = max(2, min(MOST_TOGETHER, TOGETHER // self.images[0].numel()))
-        count = -(-len(self) // size)
+        count = min(-(-len(self) // size), len(self) // 2)
         bounds = [round(place * len(self) / count) for place in range(count + 1)]
         return [slice(*pair) for pair in zip(bounds, bounds[1:])]
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from fragility.audit.criterion import Criterion
-from fragility.audit.margins import Margin
+from fragility.audit.margins import LEAST, Margin
 from fragility.metrics.chance import SATURATED
 
 PASS, FAIL, UNDECIDED, NOT_JUDGED = "pass", "fail", "undecided", "not judged"
@@ -42,11 +42,11 @@ class Verdict:
     reason: str                     #: a sentence
     n: int = 0                      #: images that were scored
     undefined: int = 0              #: images whose map is undefined
-    score: float | None = None      #: mean
+    score: float | None = None      #: mean; of what is exact, that of the worst image
     control: str | None = None      #: the control that the method comes closest to
     control_score: float | None = None
     effect: float | None = None     #: mean of score minus control, or of control minus score where low is good
-    low: float | None = None        #: interval of the effect
+    low: float | None = None        #: its interval; of a measured threshold, of their difference, drawn above it
     high: float | None = None
     threshold: float | None = None  #: what the effect must exceed
     needed: int | None = None       #: images that would decide, where it is undecided
@@ -96,26 +96,29 @@ def judge(criterion: Criterion, result: Result, *, family: int, margin: Margin |
         scored &= ~np.isnan(control)
     n, share = int(scored.sum()), float(result.undefined.mean()) if len(result.undefined) else 0.0
     score = float(result.score[scored].mean()) if n else None
+    if margin is None:
+        return verdict(NOT_JUDGED, "Reported, not judged.", n=n, score=score)
     if share > MOST_UNDEFINED:
         return verdict(FAIL, f"The map is undefined (zero everywhere, constant or not finite) in {share:.0%} of the "
                              "images.", n=n, score=score)
     if not n:
         return verdict(NOT_JUDGED, "No image could be scored.")
-    if margin is None:
-        return verdict(NOT_JUDGED, "Reported, not judged.", n=n, score=score)
     found = {"n": n, "score": score}
     objection = criterion.objection({**result.details, "score": result.score})
     if objection:
         return verdict(NOT_JUDGED, objection, **found)
     if criterion.exact:
-        return _exact(criterion, result, score, margin, verdict, found)
+        return _exact(criterion, result, result.score[scored], margin, verdict, found)
     return _by_interval(criterion, result, scored, family, margin, verdict, found)
 
 
-def _exact(criterion: Criterion, result: Result, score: float, margin: Margin, verdict, found: dict) -> Verdict:
-    effect = -score if not criterion.high_is_good else score
+def _exact(criterion: Criterion, result: Result, scores: np.ndarray, margin: Margin, verdict, found: dict) -> Verdict:
+    """What holds exactly holds for every image, so the worst one decides: a mean would hide it."""
+    score = float(scores.min() if criterion.high_is_good else scores.max())
+    effect = score if criterion.high_is_good else -score
     word = PASS if effect >= margin.value else FAIL
-    reason = f"{criterion.score.capitalize()}: {score:.2g}; allowed is {abs(margin.value):g}."
+    reason = f"{criterion.score.capitalize()}: {score:.2g} at worst; allowed is {abs(margin.value):g}."
+    found["score"] = score
     repaired = result.details.get("repaired")
     if word == FAIL and repaired is not None and np.nanmax(repaired) <= abs(margin.value):
         reason += " With a reference that moves with the data, such as their mean colour, it does not change."
@@ -125,9 +128,11 @@ def _exact(criterion: Criterion, result: Result, score: float, margin: Margin, v
 def _by_interval(criterion, result, scored, family, margin, verdict, found) -> Verdict:
     """All controls must be beaten, so the closest one decides, and passing needs no correction for their number."""
     level, sign = family_level(family), 1 if criterion.high_is_good else -1
-    against = [_against(criterion, name, sign * (result.score - control)[scored], float(control[scored].mean()), margin,
-                        level) for name, control in (result.controls or {"zero": 0 * result.score}).items()]
-    closest = min(against, key=lambda one: one.low - one.threshold)
+    against = [_against(criterion, name, sign * (result.score - control)[scored], control[scored], margin, level)
+               for name, control in (result.controls or {"zero": 0 * result.score}).items()]
+    failed = [one for one in against if one.high < one.threshold]
+    closest = min(failed, key=lambda one: one.high - one.threshold) if failed else min(
+        against, key=lambda one: one.low - one.threshold)
     found |= {"control": closest.control, "control_score": closest.level, "effect": closest.mean, "low": closest.low,
               "high": closest.high, "threshold": closest.threshold}
     near = "" if closest.control == "zero" else f", {closest.control} {closest.level:.2g}"
@@ -136,17 +141,17 @@ def _by_interval(criterion, result, scored, family, margin, verdict, found) -> V
     if criterion.high_is_good and criterion.best is not None and closest.level > SATURATED * criterion.best:
         return verdict(NOT_JUDGED, f"{seen} The control is as good as any map can be, so these images cannot answer "
                                    "the question.", **found)
+    if failed:
+        return verdict(FAIL, seen, **found)
     if closest.low > closest.threshold:
         return verdict(PASS, seen, **found)
-    if any(one.high < one.threshold for one in against):
-        return verdict(FAIL, seen, **found)
     needed = images_needed(closest.mean, closest.deviation, closest.threshold, level)
     more = f" About {needed:,} images would decide." if needed else " More images than anyone has would be needed."
     return verdict(UNDECIDED, seen + more, **found, needed=needed)
 
 
 class Against(NamedTuple):
-    """A method's mean effect against one control."""
+    """A method's mean effect against one control, with the interval of its distance from the threshold."""
 
     control: str
     level: float        # mean score of the control
@@ -157,8 +162,16 @@ class Against(NamedTuple):
     deviation: float
 
 
-def _against(criterion: Criterion, name: str, effects: np.ndarray, control: float, margin: Margin,
+def _against(criterion: Criterion, name: str, effects: np.ndarray, control: np.ndarray, margin: Margin,
              level: float) -> Against:
-    room = abs(criterion.best - control) if criterion.best is not None else 0.0
-    deviation = float(np.std(effects, ddof=1)) if len(effects) > 1 else math.inf
-    return Against(name, control, *interval(effects, level), margin.threshold(room), deviation)
+    """Where the margin is a share of the room, that is measured on the same images and varies with them, too: so the
+    interval is that of the effects minus their own shares, which is what the verdict is about."""
+    sign = 1 if criterion.high_is_good else -1
+    room = sign * (criterion.best - control) if criterion.best is not None else np.zeros(len(control))
+    threshold = margin.threshold(float(room.mean()))
+    varies = margin.is_share and threshold > LEAST
+    excess = effects - margin.value * room if varies else effects - threshold
+    _, low, high = interval(excess, level)
+    deviation = float(np.std(excess, ddof=1)) if len(excess) > 1 else math.inf
+    return Against(name, float(control.mean()), float(effects.mean()), threshold + low, threshold + high, threshold,
+                   deviation)

@@ -20,7 +20,7 @@ FOUND, MOVED = 0.8, 0.5     # shares of the images that an attack must find, and
 
 
 def near(group: Group, a: Tensor, b: Tensor) -> Tensor:
-    """Share (n,) of the top pixels of signed maps a that lie near those of b."""
+    """Share (n,) of the top pixels of signed maps b that lie near those of a."""
     return where_defined(lambda p, q: lens_recall(p, q, group.k, group.window), pixels(a), pixels(b))
 
 
@@ -36,10 +36,10 @@ def measure(group: Group, method: Method, settings: Settings, *, lens: bool) -> 
     attacked, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     if bool(alive.any()):
         try:
-            result = attack(group.model, x[alive], method=method.function, objective=objective,
+            result = attack(group.model, x[alive], method=method.attacked, objective=objective,
                             epsilon=settings.epsilon, steps=settings.steps, chunk=group.chunk,
                             generator=group.generator(method.name, "attack"))
-        except (ValueError, RuntimeError, NotImplementedError) as error:
+        except (ValueError, RuntimeError, TypeError, NotImplementedError) as error:
             raise NotApplicable(f"The attack refuses this method: {error}") from error
         attacked[alive], found[alive] = result.x, result.found
     maps = group.maps(method, attacked, purpose="attack", target=group.target[rows])

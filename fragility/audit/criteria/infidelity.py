@@ -45,9 +45,8 @@ def _squares(group: Group, count: int) -> tuple[Tensor, Tensor]:
     height, width = x.shape[2:]
     side = max(1, min(height, width) // 4)
     generator = group.generator("squares")
-    corner = torch.rand((count, 2), generator=generator, device=x.device)
-    top = (corner[:, 0] * (height - side + 1)).long()
-    left = (corner[:, 1] * (width - side + 1)).long()
+    top, left = (torch.randint(length - side + 1, (count,), generator=generator, device=x.device)
+                 for length in (height, width))
     squares, mean = torch.stack([top, top + side, left, left + side], 1), x.mean((2, 3), keepdim=True)
     clean, changes = group.logits.gather(1, own).squeeze(1), []
     for upper, lower, start, end in squares.tolist():

@@ -14,7 +14,8 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
         raise NotApplicable("A model of one logit has no other class: the map of the other side is the same, negated.")
     clean = group.clean(method)
     other = group.maps(method, target=group.other_class, purpose="other class")
-    return Measured(rank_correlation(clean, other), {"noise": rank_correlation(clean, group.under_noise(method))})
+    return Measured(rank_correlation(clean, other, gone=0.0),
+                    {"noise": rank_correlation(clean, group.under_noise(method))})
 
 
 CRITERION = Criterion(

@@ -18,7 +18,7 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
     if isinstance(randomised, str):
         raise NotApplicable(randomised)
     cascade = torch.stack([rank_correlation(clean, group.maps(method, model=randomised.at(depth),
-                                                             purpose=f"random to {depth}"))
+                                                             purpose=f"random to {depth}"), gone=0.0)
                            for depth in range(1, randomised.depths + 1)], 1)
     return Measured(cascade.mean(1), {"noise": rank_correlation(clean, group.under_noise(method))},
                     {"cascade": cascade})
