@@ -1,11 +1,11 @@
 """Charts as SVG inside the page: lines with bands, points with intervals; their colours are the page's own."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-FONT = 11       # units of a chart's own, which is as many pixels where it is not scaled
+from fragility.audit.words import plain
 
 
 class Axis(NamedTuple):
@@ -21,6 +21,9 @@ class Axis(NamedTuple):
         """How far along the axis a value lies, 0 at its start and 1 at its end."""
         low, high, value = (math.log(one) if self.logarithmic else one for one in (self.low, self.high, value))
         return (value - low) / (high - low)
+
+
+SHARES = Axis(0, 1, [(0, "0"), (0.5, "0.5"), (1, "1")])
 
 
 class Drawing:
@@ -117,7 +120,7 @@ class Labelled(NamedTuple):
 
 
 def scatter(title: str, description: str, x: Axis, y: Axis, points: Sequence[Labelled], levels: dict[str, float],
-            *, width: float = 700) -> Panel:
+            *, width: float = 640) -> Panel:
     """Points whose names stand in a column beside the chart, in the order of y, so that none covers another."""
     column, step = 150.0, 15.0
     panel = Panel(title, description, x, y, width=width, height=max(240.0, 60 + step * len(points)),
@@ -127,8 +130,9 @@ def scatter(title: str, description: str, x: Axis, y: Axis, points: Sequence[Lab
     ordered = sorted(points, key=lambda one: -one.y)
     heights = _spread([panel.up(one.y) for one in ordered], step, panel.top, panel.bottom)
     for one, height in zip(ordered, heights):
-        panel.add("path", kind="leader", d=f"M{panel.along(one.x) + 6:.1f} {panel.up(one.y):.1f}"
-                                           f"L{panel.right:.1f} {panel.up(one.y):.1f}L{panel.right + 12:.1f} {height:.1f}")
+        up = panel.up(one.y)
+        panel.add("path", kind="leader", d=f"M{panel.along(one.x) + 6:.1f} {up:.1f}L{panel.right:.1f} {up:.1f}"
+                                           f"L{panel.right + 12:.1f} {height:.1f}")
         panel.add("text", shortened(one.name, 22), x=panel.right + 15, y=height + 4)
     for one in ordered:
         panel.point(one.x, one.y, one.low, one.high, one.kind, one.shape)
@@ -136,13 +140,18 @@ def scatter(title: str, description: str, x: Axis, y: Axis, points: Sequence[Lab
 
 
 def _spread(heights: Sequence[float], step: float, top: float, bottom: float) -> list[float]:
-    """Places in the same order, at least `step` apart, moved down no more than needed and up where they would leave."""
-    down: list[float] = []
-    for height in heights:
-        down.append(max(height, down[-1] + step) if down else max(height, top))
-    for place in reversed(range(len(down))):
-        down[place] = min(down[place], bottom - step * (len(down) - 1 - place))
-    return down
+    """Places in the same order, at least `step` apart and moved as little as that allows: neighbours that are too close
+    are pooled around their mean."""
+    pools: list[tuple[float, int]] = []
+    for place, height in enumerate(heights):
+        pool = (height - step * place, 1)
+        while pools and pools[-1][0] > pool[0]:
+            (mean, count), (other, more) = pools.pop(), pool
+            pool = ((mean * count + other * more) / (count + more), count + more)
+        pools.append(pool)
+    last = bottom - step * (len(heights) - 1)
+    starts = [min(max(mean, top), last) for mean, count in pools for _ in range(count)]
+    return [start + step * place for place, start in enumerate(starts)]
 
 
 def shortened(name: str, most: int) -> str:
@@ -173,9 +182,24 @@ class Strip(Drawing):
         self.add("circle", kind=f"mark {kind}", cx=self.along(middle), cy=at, r=4)
 
 
-def rounded(low: float, high: float, count: int = 4) -> list[float]:
-    """About `count` round numbers from low to high, the ends among them: the first at most low, the last at least."""
-    rough = max(high - low, 1e-12) / count
+def spanning(values: Iterable[float], label: str = "", count: int = 4) -> Axis:
+    """An axis that holds values and zero with a little room, and about `count` round numbers on it."""
+    known = [0.0, *(value for value in values if math.isfinite(value))]
+    room = 0.04 * (max(known) - min(known)) or 0.5
+    low, high = min(known) - room, max(known) + room
+    rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * one for one in (1, 2, 5, 10) if power * one >= rough * 0.999)
-    return [place * step for place in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
+    places = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return Axis(low, high, [(place * step, plain(place * step)) for place in places], label)
+
+
+def by_tens(values: Sequence[float], written: Callable[[float], str], label: str = "") -> Axis:
+    """A logarithmic axis that holds positive values with a little room, marked at powers of ten, or between them."""
+    low, high = min(values) / 1.6, max(values) * 1.6
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 2, 5)):
+        ticks = [step * 10.0 ** decade for decade in decades for step in steps if low <= step * 10.0 ** decade <= high]
+        if len(ticks) > 2:
+            break
+    return Axis(low, high, [(one, written(one)) for one in ticks], label, logarithmic=True)

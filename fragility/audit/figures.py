@@ -6,12 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fragility.audit.criteria.noise import RADII
-from fragility.audit.drawing import Axis, Labelled, Panel, rounded, scatter
+from fragility.audit.drawing import SHARES, Axis, Labelled, Panel, by_tens, scatter, spanning
 from fragility.audit.report import Report
 from fragility.audit.verdicts import NOT_JUDGED, Result, interval
-from fragility.audit.words import number, seconds
-
-SHARES = Axis(0, 1, [(0, "0"), (0.5, "0.5"), (1, "1")])
+from fragility.audit.words import MINUS, fixed, number, plain, seconds
 
 
 class Figure(NamedTuple):
@@ -64,18 +62,18 @@ def overlap(report: Report) -> list[Figure]:
     epsilon, (height, width) = report.settings["epsilon"], report.subject["shape"][1:]
     chance = report.settings["top pixels"] / (height * width)
     sizes = [share * epsilon for share in RADII]
-    x = Axis(0, 1.15 * epsilon, [(size, number(255 * size, 2)) for size in sizes], "noise, grey levels of 255")
+    x = Axis(0, 1.15 * epsilon, [(size, plain(255 * size)) for size in sizes], "noise, grey levels of 255")
     y, curves = SHARES._replace(label="share that stays"), {name: curve(one.details["curve"])
                                                             for name, one in results.items()}
     figures = []
     for name, one in results.items():
         here, attack = curves[name], attacks.get(name)
         other = mean(one.controls["another image"]) if "another image" in one.controls else math.nan
-        said = (f"{name}: {number(here.mean[-1], 2)} of the top pixels stay under noise of epsilon, "
-                f"{number(other, 2)} are shared with another image, {number(chance, 2)} by chance")
+        said = (f"{name}: {fixed(here.mean[-1], 2)} of the top pixels stay under noise of epsilon, "
+                f"{fixed(other, 2)} are shared with another image, {number(chance)} by chance")
         if attack is not None:
             middle, low, high = interval(attack.score[np.isfinite(attack.score)])
-            said += f"; {number(middle, 2)} stay under attack"
+            said += f"; {fixed(middle, 2)} stay under attack"
         panel = Panel(said + ".", "Horizontal: size of the noise. Vertical: share of the top pixels that stay.", x, y)
         _behind(panel, sizes, (each.mean for rest, each in curves.items() if rest != name))
         panel.level(chance, "chance")
@@ -103,7 +101,7 @@ def removal(report: Report, criterion: str) -> list[Figure]:
     figures = []
     for name, sides in curves.items():
         area = mean(results[name].score)
-        panel = Panel(f"{name}: {number(area, 2)} lies between the two curves on average.",
+        panel = Panel(f"{name}: {fixed(area, 2)} lies between the two curves on average.",
                       "Horizontal: share of the pixels removed. Vertical: probability of the predicted class.", x, y)
         for control in ("sobel", "random"):
             if control in curves and control != name:
@@ -130,12 +128,14 @@ def cascade(report: Report) -> list[Figure]:
     steps = list(range(1, depths + 1))
     x = Axis(0.8, depths + 0.2, [(1, "output"), (depths, "all")] if depths > 1 else [(1, "all")],
              "layers that are random")
-    y = Axis(-0.25, 1, [(0, "0"), (0.5, "0.5"), (1, "1")], "rank correlation")
+    lowest = math.floor(4 * min(0.0, *(np.nanmin(one.low, initial=0) for one in curves.values()))) / 4
+    y = Axis(max(-1, lowest), 1, SHARES.ticks if lowest > -0.5 else [(-0.5, f"{MINUS}0.5"), *SHARES.ticks],
+             "rank correlation")
     figures = []
     for name, here in curves.items():
         noise = mean(results[name].controls["noise"]) if "noise" in results[name].controls else math.nan
-        panel = Panel(f"{name}: rank correlation {', '.join(number(one, 2) for one in here.mean)} as more layers are "
-                      f"random; {number(noise, 2)} under noise.",
+        panel = Panel(f"{name}: rank correlation {', '.join(fixed(one, 2) for one in here.mean)} as more layers are "
+                      f"random; {fixed(noise, 2)} under noise.",
                       "Horizontal: layers randomised, from the output down. Vertical: rank correlation of the maps.",
                       x, y)
         _behind(panel, steps, (each.mean for rest, each in curves.items() if rest != name))
@@ -150,33 +150,30 @@ class Cost(NamedTuple):
     """Cost against one criterion's effect; never against a count of tests, which would add unlike things."""
 
     criterion: str
-    question: str
+    threshold: float | None     #: where all methods have the same
     panel: Panel
 
 
 def cost(report: Report) -> Cost | None:
-    """Seconds a map against the effect by removal, or by the first other criterion that has effects; None of one."""
+    """Seconds a map against the effect by removal, or by the first other criterion that has effects; None of one.
+
+    Controls are left out: theirs is an effect against one another.
+    """
     spent = {name: mean(one.score) for name, one in measured(report, "cost").items()}
     spent = {name: spent.get(name, one["seconds"]) for name, one in report.methods.items() if not one["refused"]}
     for each in sorted(report.criteria, key=lambda each: each.name != "removal"):
         shown = [one for one in report.verdicts if one.criterion == each.name and one.effect is not None
-                 and one.low != one.high and spent.get(one.method, 0) > 0]
+                 and one.low != one.high and spent[one.method] > 0 and not report.methods[one.method]["control"]]
         if len(shown) > 1:
             break
     else:
         return None
-    points = [Labelled(one.method, spent[one.method], one.effect, one.low, one.high,
-                       "control" if report.methods[one.method]["control"] else "own",
-                       "diamond" if report.methods[one.method]["control"] else "circle") for one in shown]
-    ends = [value for one in points for value in (one.low, one.y, one.high) if math.isfinite(value)]
-    ticks = rounded(min(0.0, *ends), max(0.0, *ends))
-    times = [one.x for one in points]
-    decades = range(math.floor(math.log10(min(times) / 1.5)), math.ceil(math.log10(max(times) * 1.5)) + 1)
-    x = Axis(10.0 ** decades[0], 10.0 ** decades[-1], [(10.0 ** one, seconds(10.0 ** one)) for one in decades],
-             "time a map", logarithmic=True)
-    y = Axis(ticks[0], ticks[-1], [(one, number(one, 2)) for one in ticks], f"effect by {each.name}")
+    points = [Labelled(one.method, spent[one.method], one.effect, one.low, one.high, "own") for one in shown]
+    x = by_tens([one.x for one in points], seconds, "time a map")
+    y = spanning([value for one in points for value in (one.low, one.y, one.high)], f"effect by {each.name}")
     needed = {one.threshold for one in shown}
+    threshold = needed.pop() if len(needed) == 1 else None
     panel = scatter(f"Time a map against the effect by {each.name}, for {len(points)} methods.",
-                    "; ".join(f"{one.name}: {seconds(one.x)}, effect {number(one.y, 2)}" for one in points) + ".",
-                    x, y, points, {"other": needed.pop()} if len(needed) == 1 else {})
-    return Cost(each.name, each.question, panel)
+                    "; ".join(f"{one.name}: {seconds(one.x)}, effect {number(one.y)}" for one in points) + ".",
+                    x, y, points, {} if threshold is None else {"other": threshold})
+    return Cost(each.name, threshold, panel)

@@ -1,5 +1,6 @@
 """The report as one HTML page that asks for nothing: no script, no file beside it, no address but in its links."""
 
+import math
 from pathlib import Path
 
 from fragility.audit import figures, tables, words
@@ -27,7 +28,7 @@ def render(report: Report) -> str:
         raise ImportError("The page is written by Jinja2; pip install 'fragility[audit]' brings it.") from error
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
                                      trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"number": words.number, "seconds": words.seconds, "date": words.date}
+    environment.filters |= {"number": words.number, "plain": words.plain, "fixed": words.fixed, "date": words.date}
     text = environment.get_template("report.html").render(contents(report))
     return text.encode("utf-8", "replace").decode()     # names of files may hold what no encoding writes
 
@@ -38,7 +39,7 @@ def contents(report: Report) -> dict:
     names, pairs = tables.agreement(report)
     return {
         "report": report, "subject": report.subject, "settings": report.settings,
-        "methods": methods, "controls": controls, "evidence": tables.evidence(report),
+        "methods": methods, "controls": controls, "counts": tables.counts(report), "evidence": tables.evidence(report),
         "anchors": {each.name: f"c-{place}" for place, each in enumerate(report.criteria)},
         "worst": worst(report),
         "overlap": figures.overlap(report), "stability": stability(report),
@@ -58,7 +59,7 @@ def stability(report: Report) -> list[dict]:
     def mean(results: dict, method: str, detail: str | None = None) -> str:
         one = results.get(method)
         values = one and (one.score if detail is None else one.details.get(detail))
-        return words.number(None if values is None else figures.mean(values))
+        return words.fixed(math.nan if values is None else figures.mean(values), 2)
     return [{"method": method, "noise": mean(noise, method), "rank": mean(noise, method, "rank"),
              "near": mean(noise, method, "near"), "attack": mean(attack, method), "lens": mean(lens, method),
              "found": mean(attack, method, "found"), "moved": mean(attack, method, "moved")} for method in noise]
@@ -68,7 +69,7 @@ def listed(settings: dict) -> list[tuple[str, str, str]]:
     """Name, meaning and value of each setting but the command, which the page shows apart."""
     def written(name: str, value) -> str:
         if name == "epsilon":
-            return f"{words.number(255 * value, 3)}/255"
+            return f"{words.plain(255 * value)}/255"
         if name == "made":
             return words.date(value)
         if isinstance(value, (list, tuple)):

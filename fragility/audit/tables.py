@@ -1,16 +1,15 @@
 """What the page says in tables: the grid, the evidence behind each verdict, agreement, and what was not judged."""
 
-import math
 from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
 
 from fragility.audit.criterion import Criterion
-from fragility.audit.drawing import Axis, Strip, rounded
+from fragility.audit.drawing import Axis, Strip, spanning
 from fragility.audit.report import Report
-from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, Verdict
-from fragility.audit.words import interval, number, seconds
+from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED, Verdict
+from fragility.audit.words import effect, number, seconds
 
 SIGNS = {PASS: "✓", FAIL: "✕", NOT_JUDGED: "–"}     # beside the words, for who reads by shape
 #: Keys of the criteria's sources, as readers look them up.
@@ -42,6 +41,13 @@ class Row(NamedTuple):
     cells: list[Cell | None]
 
 
+def counts(report: Report) -> dict[str, int | None]:
+    """Images scored by each criterion, where they are the same for all methods that were."""
+    seen = {each.name: {one.n for one in report.verdicts if one.criterion == each.name and one.n}
+            for each in report.criteria}
+    return {name: found.pop() if len(found) == 1 else None for name, found in seen.items()}
+
+
 def grid(report: Report) -> tuple[list[Row], list[Row]]:
     """Rows of the methods, and of the controls."""
     found = {(one.method, one.criterion): one for one in report.verdicts}
@@ -54,16 +60,22 @@ def grid(report: Report) -> tuple[list[Row], list[Row]]:
 
 
 def _cell(report: Report, one: Verdict) -> Cell:
-    each = next(each for each in report.criteria if each.name == one.criterion)
     small = []
-    if one.effect is not None and one.low != one.high:
-        small.append(interval(one.effect, one.low, one.high))
+    if _has_interval(one):
+        small += effect(one.effect, one.low, one.high, one.threshold)
+    elif one.criterion == "cost" and one.score is not None:
+        megabytes = report.methods[one.method]["megabytes"]
+        small += [seconds(one.score), *([f"{number(megabytes)} MB"] if megabytes else [])]
     elif one.score is not None:
-        small.append(seconds(one.score) if each.name == "cost" else number(one.score))
-    small += [f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{one.n}"] if one.n else []
+        small.append(number(one.score))
+    small += [f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{one.n}"] if one.n and not counts(report)[one.criterion] else []
     small += [f"{one.undefined} undefined"] if one.undefined else []
-    small += [f"{one.needed:,} would decide"] if one.needed else []
+    small += [f"needs {one.needed:,}"] if one.needed else []
     return Cell(one, SIGNS.get(one.verdict, "?"), small, anchor(report, one))
+
+
+def _has_interval(one: Verdict) -> bool:
+    return one.effect is not None and one.low != one.high
 
 
 def anchor(report: Report, one: Verdict) -> str:
@@ -79,16 +91,20 @@ class Evidence(NamedTuple):
     scale: Strip | None                         #: of the intervals, where there are any
     rows: list[tuple[Cell, Strip | None]]
 
+    @property
+    def summary(self) -> str:
+        """How many methods have each verdict, the controls among them."""
+        words = [cell.verdict.verdict for cell, _ in self.rows]
+        return ", ".join(f"{words.count(word)} {word}" for word in (PASS, FAIL, UNDECIDED, NOT_JUDGED) if word in words)
+
 
 def evidence(report: Report) -> list[Evidence]:
     """The criteria in the order of the report."""
     found = []
     for each in report.criteria:
         verdicts = [one for one in report.verdicts if one.criterion == each.name]
-        ends = [value for one in verdicts if one.effect is not None and one.low != one.high
-                for value in (one.low, one.high, one.threshold) if math.isfinite(value)]
-        ticks = rounded(min(0.0, *ends), max(0.0, *ends), 3) if ends else []
-        axis = Axis(ticks[0], ticks[-1], [(one, number(one)) for one in ticks]) if ends else None
+        ends = [value for one in verdicts if _has_interval(one) for value in (one.low, one.high, one.threshold)]
+        axis = spanning(ends, count=3) if ends else None
         rows = [(_cell(report, one), _strip(one, axis)) for one in verdicts]
         source = SOURCES.get(each.source, (each.source, None)) if each.source else None
         found.append(Evidence(each, source, axis and _scale(axis), sorted(
@@ -97,19 +113,19 @@ def evidence(report: Report) -> list[Evidence]:
 
 
 def _strip(one: Verdict, axis: Axis | None) -> Strip | None:
-    if axis is None or one.effect is None or one.low == one.high:
+    if axis is None or not _has_interval(one):
         return None
-    strip = Strip(axis, f"Effect {interval(one.effect, one.low, one.high)}, needed {number(one.threshold)}.")
+    seen = " ".join(effect(one.effect, one.low, one.high, one.threshold))
+    strip = Strip(axis, f"Effect {seen}, needed {number(one.threshold)}.")
     strip.upright(one.threshold, "needed", 1, strip.height - 1)
     strip.interval(one.low, one.effect, one.high, one.verdict.replace(" ", "-"))
     return strip
 
 
 def _scale(axis: Axis) -> Strip:
-    strip = Strip(axis, f"Scale from {number(axis.low)} to {number(axis.high)}.", height=16)
-    for place, (value, label) in enumerate(axis.ticks):
-        side = "start" if place == 0 else "end" if place == len(axis.ticks) - 1 else "middle"
-        strip.add("text", label, x=strip.along(value), y=12, text_anchor=side)
+    strip = Strip(axis, f"Scale of the effect: {', '.join(label for _, label in axis.ticks)}.", height=16)
+    for value, label in axis.ticks:
+        strip.add("text", label, x=strip.along(value), y=12, text_anchor="middle")
     return strip
 
 
@@ -151,10 +167,13 @@ def _likeness(a: np.ndarray | None, b: np.ndarray | None) -> float | None:
     return float(np.nanmean(each)) if np.isfinite(each).any() else None
 
 
-def not_judged(report: Report) -> list[tuple[str, str, list[str]]]:
-    """Criterion, reason, and the methods that share it; what is reported without a threshold is not among them."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+def not_judged(report: Report) -> list[tuple[str, list[str], list[str]]]:
+    """A reason, and the criteria and methods that share it; what is reported without a threshold is not among them."""
+    methods: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in report.verdicts:
         if one.verdict == NOT_JUDGED and one.criterion in report.margins:
-            found[one.criterion, one.reason].append(one.method)
-    return [(criterion, reason, methods) for (criterion, reason), methods in found.items()]
+            methods[one.reason, one.criterion].append(one.method)
+    criteria: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (reason, criterion), names in methods.items():
+        criteria[reason, tuple(names)].append(criterion)
+    return [(reason, found, list(names)) for (reason, names), found in criteria.items()]

@@ -6,7 +6,7 @@ import numpy as np
 
 from fragility.audit import pictures
 from fragility.audit.report import Report
-from fragility.audit.words import number
+from fragility.audit.words import fixed
 
 IMAGES = 5
 MOST = 1_900_000    # characters of all pictures together: of many methods fewer images are shown
@@ -84,7 +84,8 @@ def _image(report: Report, place: int, overlap: float, kinds: list[str]) -> Imag
     label = names[target] if names and target < len(names) else f"class {target}"
     values = report.pictures["images"][place]
     ordered = sorted(report.methods, key=lambda one: report.methods[one]["control"])
-    methods = [(method, [_map(report, method, kind, place, name) for kind in kinds])
+    methods = [(method, [_map(report, method, kind, place, name) for kind in kinds
+                         if (method, kind) in report.pictures or not report.methods[method]["control"]])
                for method in ordered if (method, "clean") in report.pictures]
     return Image(name, label, overlap, pictures.of_image(values), methods, *values.shape[1:])
 
@@ -92,7 +93,7 @@ def _image(report: Report, place: int, overlap: float, kinds: list[str]) -> Imag
 def _map(report: Report, method: str, kind: str, place: int, image: str) -> Map:
     maps, (criterion, word) = report.pictures.get((method, kind), ()), KINDS[kind]
     score = _by_place(report, method, criterion)[place] if criterion else np.nan
-    overlap = number(float(score)) if np.isfinite(score) else None
+    overlap = fixed(float(score), 2) if np.isfinite(score) else None
     there = place < len(maps) and (overlap is not None or criterion is None)
     said = {"clean": "without disturbance", "noise": "under noise", "attack": "under attack"}[kind]
     stays = f", {overlap} of the top pixels stay" if overlap else ""
