@@ -1,9 +1,11 @@
 """Run the notebooks, stage them beside the prose, and build the book."""
 
 import base64
+import html
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from lab.core import folders, numbers, profiles
 from lab.core.surroundings import surroundings
 
 NUMBERS = Path("notebooks") / "numbers"     # of each chapter, beside the pages
+AUDITS = Path("notebooks") / "audits"       # reports that notebooks show, as pages of their own
 
 
 def notebooks() -> list[str]:
@@ -119,8 +122,8 @@ def _packed(picture: str) -> str:
 
 
 def stage() -> None:
-    """Copy prose and settings beside the executed notebooks, and write out their numbers; of a notebook not run now,
-    the committed version."""
+    """Copy prose and settings beside the executed notebooks, and write out their numbers and the reports of audits; of
+    a notebook not run now, the committed version."""
     for part in ("book", "claims"):
         shutil.copytree(folders.ROOT / part, folders.STAGE / part, dirs_exist_ok=True)
     for part in ("_config.yml", "_toc.yml"):
@@ -128,12 +131,26 @@ def stage() -> None:
     for name in notebooks():
         if not (folders.STAGE / "notebooks" / f"{name}.ipynb").is_file():
             shutil.copy(folders.NOTEBOOKS / f"{name}.ipynb", folders.STAGE / "notebooks" / f"{name}.ipynb")
-    written = folders.STAGE / NUMBERS
-    shutil.rmtree(written, ignore_errors=True)
-    written.mkdir()
+    for folder in (NUMBERS, AUDITS):
+        shutil.rmtree(folders.STAGE / folder, ignore_errors=True)
+        (folders.STAGE / folder).mkdir()
     for name in notebooks():
-        if report := numbers.kept(nbformat.read(folders.STAGE / "notebooks" / f"{name}.ipynb", as_version=4)):
-            (written / f"{name}.json").write_text(json.dumps(json.loads(report), indent=1, ensure_ascii=False) + "\n")
+        notebook = nbformat.read(folders.STAGE / "notebooks" / f"{name}.ipynb", as_version=4)
+        if report := numbers.kept(notebook):
+            text = json.dumps(json.loads(report), indent=1, ensure_ascii=False) + "\n"
+            (folders.STAGE / NUMBERS / f"{name}.json").write_text(text)
+        if page := shown_audit(notebook):
+            (folders.STAGE / AUDITS / f"{name}.html").write_text(page)
+
+
+def shown_audit(notebook) -> str | None:
+    """The page of the audit that an executed notebook shows in a frame; None where it shows none."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            text = output.get("data", {}).get("text/html", "")
+            if found := re.match(r'<iframe srcdoc="([^"]*)"', text):
+                return html.unescape(found[1])
+    return None
 
 
 def build() -> None:

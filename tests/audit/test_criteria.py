@@ -596,7 +596,7 @@ def test_squares_reach_every_border():
 
 def test_cost_is_the_time_of_the_maps_of_a_group(monkeypatch):
     times = iter((10.0, 13.0))
-    monkeypatch.setattr("fragility.audit.criteria.cost.time", SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr("fragility.audit.group.time", SimpleNamespace(perf_counter=lambda: next(times)))
     close(measured(group(6), "cost").score, torch.full((6,), 0.5))
     assert CRITERIA["cost"].margin is None
 

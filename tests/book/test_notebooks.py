@@ -128,3 +128,11 @@ def test_numbers_in_prose_are_named_by_their_role(name):
     changing = {number for parameter, value in quick.items() if any(other[parameter] != value for other in others)
                 for number in re.findall(r"[\d.]+", str(value))}
     assert not [key for key in keys if changing & set(re.split(r"[._]", key))]
+
+
+def test_the_audit_that_a_notebook_shows_is_found():
+    frame = '<iframe srcdoc="&lt;p title=&quot;a&quot;&gt;x&lt;/p&gt;">'
+    shown = nbformat.v4.new_output("display_data", {"text/html": frame})
+    cell = nbformat.v4.new_code_cell("report", outputs=[shown])
+    assert book.shown_audit(nbformat.v4.new_notebook(cells=[cell])) == '<p title="a">x</p>'
+    assert book.shown_audit(NOTEBOOKS["status"]) is None
