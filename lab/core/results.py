@@ -10,8 +10,10 @@ import lzma
 import os
 import random
 import shutil
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
@@ -152,6 +154,7 @@ class Measured(NamedTuple):
 
     table: pd.DataFrame         #: The frame of the records; its `attrs` say how many cells are "done" of all "cells".
     found: frozenset[str]       #: The canonical parameters of the cells that have a record.
+    seconds: Mapping[str, float] = MappingProxyType({})     #: What each record took, by its key.
 
 
 def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.DataFrame:
@@ -180,7 +183,7 @@ def measured_in(experiment: Experiment, cells: list[dict], records: list[Record]
     found = {cell: by_cell[cell] for cell in names if cell in by_cell}
     table = frame(found.values(), experiment.columns)
     table.attrs.update(done=len(found), cells=len(names))
-    return Measured(table, frozenset(found))
+    return Measured(table, frozenset(found), {record.key: record.about["seconds"] for record in found.values()})
 
 
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:

@@ -44,7 +44,9 @@ class Selections:
             else:
                 values = value if isinstance(value, list) else [value]
                 wanted = [code for code, one in enumerate(known) if one in values]
-            chosen &= np.isin(codes, wanted)
+            among = np.zeros(len(known) + 1, dtype=bool)       # the last place is that of missing values, -1
+            among[wanted] = True
+            chosen &= among[codes]
         return rows[chosen]
 
     def _codes(self, *columns: str) -> tuple[np.ndarray, pd.Index]:
@@ -72,13 +74,17 @@ class Selections:
         number = found.max() - found.min() if of == "range" else found.std()
         return number.reindex(range(count)).to_numpy()
 
-    def means(self, numbers: np.ndarray, units: Sequence[str], over: str) -> np.ndarray:
-        """The means of numbers of units, as seed and image, over one of their columns, as seed; without NaN."""
-        coarse = np.full(len(numbers), -1)
-        coarse[self._codes(*units)[0]] = self._codes(over)[0]
-        kept = ~np.isnan(numbers) & (coarse >= 0)
-        found = _means(numbers[kept], coarse[kept], len(self._codes(over)[1]))
-        return found[~np.isnan(found)]
+    def coarse(self, units: Sequence[str], over: str) -> np.ndarray:
+        """For each unit, as seed and image, the code of one of its columns, as seed."""
+        fine, known = self._codes(*units)
+        codes = np.full(len(known), -1)
+        codes[fine[fine >= 0]] = self._codes(over)[0][fine >= 0]
+        return codes
+
+    def distinct(self, rows: np.ndarray, columns: str | Sequence[str]) -> list:
+        """The values that rows have in a column, or the codes of their combinations in several."""
+        codes, known = self._codes(*([columns] if isinstance(columns, str) else columns))
+        return [known[code] for code in np.unique(codes[rows]) if code >= 0]
 
 
 def _means(values: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
