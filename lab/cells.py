@@ -1,13 +1,13 @@
 """What a test of a claim measures: its cells, each an estimate from the rows that the test selects."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lab.core.estimates import Estimate, of_seeds, of_two_groups, of_units
-from lab.core.frames import select
 from lab.core.selections import Selections
 
 
@@ -20,7 +20,7 @@ class Cell(NamedTuple):
     for_claim: bool         #: Whether that side is the claim's.
     distance: float         #: From the mean to the claim's bound.
     saturated: bool         #: Both sides have one and the same value in every unit, so the score is at its end.
-    seconds: float          #: What one more unit costs, by the records; 0 where these do not say.
+    seconds: Callable[[], float]    #: What one more unit costs, by the records; 0 where these do not say.
 
 
 class Measured(NamedTuple):
@@ -30,11 +30,12 @@ class Measured(NamedTuple):
     missing: list[tuple]
 
 
-def measure(test: dict, table: pd.DataFrame, seconds: Mapping[str, float] | None = None) -> Measured:
-    """The cells of a test (:func:`lab.evidence.evaluate` says what it may hold) in a tidy frame of records."""
-    table = select(_with_column(_needed(test, table), test["column"]), **test.get("among", {}))
-    asked = Selections(table, test["column"])
-    groups = asked.groups(test["each"]) if test.get("each") else [("", asked.everything())]
+def measure(test: dict, table: pd.DataFrame, seconds: Callable[[], Mapping[str, float]] = dict,
+            codes: dict | None = None) -> Measured:
+    """The cells of a test in a tidy frame of records: :func:`lab.evidence.evaluate` says what these are."""
+    asked = Selections(table, _column(table, test["column"]), codes)
+    chosen = asked.select(asked.everything(), test.get("among", {}))
+    groups = asked.groups(chosen, test["each"]) if test.get("each") else [("", chosen)]
     cells, missing = [], []
     for name, rows in groups:
         alike = [_units(test, asked, part) for part in _parts(test, asked, rows)]
@@ -43,13 +44,13 @@ def measure(test: dict, table: pd.DataFrame, seconds: Mapping[str, float] | None
             sides = [asked.select(rows, side) for side in _selections(variant)]
             if estimate := _estimate(variant, asked, sides, alike):
                 cells.append(_cell(names, variant, estimate, _saturated(variant, asked, sides),
-                                   _seconds(variant, asked, sides, seconds)))
+                                   partial(_seconds, variant, asked, sides, seconds)))
             elif "where" not in test:       # which may leave out a whole group on purpose
                 missing.append(names)
     return Measured(cells, missing)
 
 
-def _cell(name: tuple, test: dict, estimate: Estimate, saturated: bool, seconds: float) -> Cell:
+def _cell(name: tuple, test: dict, estimate: Estimate, saturated: bool, seconds: Callable) -> Cell:
     mean = estimate.mean
     if "within" in test:
         margin = test["within"]
@@ -63,25 +64,11 @@ def _cell(name: tuple, test: dict, estimate: Estimate, saturated: bool, seconds:
     return Cell(name, estimate, estimate.two_sided(bound), for_claim, abs(mean - bound), saturated, seconds)
 
 
-def _needed(test: dict, table: pd.DataFrame) -> pd.DataFrame:
-    """The columns that a test uses, without the frame's `attrs`.
-
-    Every selection copies all columns and `attrs`, and records of LENS have eighty columns.
-    """
-    named = {"image", "seed", "record", test.get("pooled"), *test["column"].split(" - ")}
-    named |= {name for _, variant in _variants(test) for side in _selections(variant) for name in side}
-    named |= set(test.get("among", {}))
-    for columns in (test.get("each", []), test.get("over", [])):
-        named |= {columns} if isinstance(columns, str) else set(columns)
-    part = table[[name for name in table.columns if name in named]]
-    part.attrs = {}
-    return part
-
-
-def _with_column(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The table with a column of that name, which for "a - b" is the difference of its columns a and b."""
+def _column(table: pd.DataFrame, column: str) -> np.ndarray:
+    """The values of a column, which for "a - b" are the differences of columns a and b."""
     first, minus, second = column.partition(" - ")
-    return table.assign(**{column: table[first].astype(float) - table[second].astype(float)}) if minus else table
+    values = table[first].to_numpy(float)
+    return values - table[second].to_numpy(float) if minus else values
 
 
 def _variants(test: dict) -> list[tuple[tuple, dict]]:
@@ -146,14 +133,15 @@ def _saturated(test: dict, asked: Selections, sides: list[np.ndarray]) -> bool:
     return len(values) > len(sides) and bool((values == (0 if "where" in test else values[0])).all())
 
 
-def _seconds(test: dict, asked: Selections, sides: list[np.ndarray], seconds: Mapping[str, float] | None) -> float:
+def _seconds(test: dict, asked: Selections, sides: list[np.ndarray], seconds: Callable) -> float:
     """The seconds of all records that a unit of each side needs, shared by the units that they have."""
-    if not seconds or "record" not in asked:
+    took = seconds()
+    if not took or "record" not in asked:
         return 0.0
     total, counted = 0.0, set()
     for rows in sides:
         records = set(asked.distinct(rows, "record")) - counted
         counted |= records
         units = asked.distinct(rows, test.get("over", "image"))
-        total += sum(seconds[record] for record in records) / max(1, len(units))
+        total += sum(took[record] for record in records) / max(1, len(units))
     return total

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from fragility import __version__
-from lab import book, catalogue, cluster, verdicts, why
+from lab import catalogue, cluster, verdicts, why
 from lab.core import costs, folders, profiles, results, running, runs
 from lab.core import grid as grids
 from lab.core.experiment import Experiment
@@ -50,6 +50,8 @@ def main():
 def build_book(profile, only):
     """Run the notebooks, stage them, build the book."""
     start = time.perf_counter()
+    from lab import book  # what reads notebooks is slow to import
+
     page = book.make(profile, only)
     click.echo(f"\nThe book is built ({time.perf_counter() - start:.0f} s): {page}\n"
                f"Open it with your browser, for example: {_opener()} {page}")

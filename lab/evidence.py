@@ -33,11 +33,11 @@ class Verdict(NamedTuple):
 
 
 def evaluate(test: dict, table: pd.DataFrame, paper: dict[str, float] | None = None, *, unit: str = "",
-             seconds: Mapping[str, float] | None = None) -> Verdict:
+             seconds: Callable[[], Mapping[str, float]] = dict, codes: dict | None = None) -> Verdict:
     """Apply a test to a tidy frame of records.
 
     `paper` has the paper's numbers of cells, by the cells' names; `unit` is the plural of what is called an image;
-    `seconds` are those of each record, by its key.
+    `seconds()` are those of each record, by its key; `codes` keeps what tests of one table share, empty at first.
 
     A test names a `column`, or a difference of two ("a - b"), and selects rows; one interval is computed for each
     value of the column `each`:
@@ -63,14 +63,15 @@ def evaluate(test: dict, table: pd.DataFrame, paper: dict[str, float] | None = N
     **saturated** where no cell could differ. Selections by a column of `LABEL_KEPT` leave out the images whose label
     was lost; `lost` says what the same test gives with them.
     """
-    cells, missing = measure(test, table, seconds)
+    codes = {} if codes is None else codes
+    cells, missing = measure(test, table, seconds, codes)
     if not cells:
         return Verdict(UNTESTED, reason="the records hold no such cells")
     sides = _sides(cells)
     return Verdict(_direction(cells, sides), _listed(cells, lambda cell: f"{cell.estimate.mean:.3g}"),
                    _listed(cells, lambda cell: _ends(cell, " to ")), "", _with_counts(test, cells, sides, unit),
                    support=_support(cells, sides), size=_size(cells, paper or {}),
-                   lost=_with_lost(test, table, cells, unit), missing=_missing(missing))
+                   lost=_with_lost(test, table, cells, unit, codes), missing=_missing(missing))
 
 
 def _sides(cells: list[Cell]) -> list[int]:
@@ -116,12 +117,12 @@ def _factor(ours: float, theirs: float) -> str:
     return f"ours {ours / theirs:.2g} times theirs"
 
 
-def _with_lost(test: dict, table: pd.DataFrame, cells: list[Cell], unit: str) -> str:
+def _with_lost(test: dict, table: pd.DataFrame, cells: list[Cell], unit: str, codes: dict) -> str:
     """The cells that differ where images count whose label was lost, and how many cells would then be for the claim."""
     everyone = _regardless(test)
     if everyone == test:
         return ""
-    others = measure(everyone, table).cells
+    others = measure(everyone, table, codes=codes).cells
     counted = {cell.name: cell.estimate.n for cell in cells}
     changed = [cell for cell in others if counted.get(cell.name) != cell.estimate.n]
     unit = unit or _units(test)
@@ -159,7 +160,7 @@ def _wanted(cell: Cell, tests: int, unit: str) -> str:
     # At the level of the first of Holm's steps, and no fewer than there are: those did not decide.
     enough = max(cell.estimate.n + 1, deciding(cell.estimate.spread, cell.distance, LEVEL / tests))
     count = f"about {enough:,.0f}" if enough <= _MOST else f"more than {_MOST:,}"
-    hours = (min(enough, _MOST) - cell.estimate.n) * cell.seconds / 3600
+    hours = (min(enough, _MOST) - cell.estimate.n) * cell.seconds() / 3600
     shown = f"{hours:,.0f}" if hours >= 10 else f"{max(hours, 0.01):.2g}"
     time = f", {'' if enough <= _MOST else 'over '}{shown} h more," if hours else ""
     return f"{count} {unit}{time} would decide"

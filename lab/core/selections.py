@@ -9,15 +9,15 @@ from lab.core.frames import PLACES
 
 
 class Selections:
-    """A table with a column of values, asked again and again.
+    """A table with values, one a row, asked again and again.
 
-    Rows are given by their positions. Columns are coded once: a selection compares whole numbers.
+    Rows are given by their positions. Columns are coded once: a selection compares whole numbers. `codes` are those of
+    other selections of the same table, and are added to.
     """
 
-    def __init__(self, table: pd.DataFrame, column: str):
-        self.table = table
-        self.values = table[column].to_numpy(float)
-        self._coded: dict[tuple[str, ...], tuple[np.ndarray, pd.Index]] = {}
+    def __init__(self, table: pd.DataFrame, values: np.ndarray, codes: dict | None = None):
+        self.table, self.values = table, values
+        self._coded: dict[tuple[str, ...], tuple[np.ndarray, pd.Index]] = {} if codes is None else codes
 
     def __contains__(self, column: str) -> bool:
         return column in self.table
@@ -25,10 +25,17 @@ class Selections:
     def everything(self) -> np.ndarray:
         return np.arange(len(self.table))
 
-    def groups(self, columns: Sequence[str]) -> list[tuple[tuple, np.ndarray]]:
-        """The rows of each combination of values, in their order."""
-        grouped = self.table.groupby(list(columns), sort=True)
-        return sorted(grouped.indices.items()) if len(self.table) else []
+    def groups(self, rows: np.ndarray, columns: Sequence[str]) -> list[tuple[tuple, np.ndarray]]:
+        """Those of the rows that have each combination of values, in the order of these."""
+        coded = [self._codes(column) for column in columns]
+        complete = rows[np.all([codes[rows] >= 0 for codes, _ in coded], axis=0)]
+        sizes = [len(known) for _, known in coded]
+        if not len(complete):
+            return []
+        numbers = np.ravel_multi_index([codes[complete] for codes, _ in coded], sizes)
+        found = np.flatnonzero(np.bincount(numbers))
+        return [(tuple(known[code] for (_, known), code in zip(coded, np.unravel_index(number, sizes))),
+                 complete[numbers == number]) for number in found]
 
     def select(self, rows: np.ndarray, where: dict) -> np.ndarray:
         """Those of the rows whose columns have the given values, as :func:`lab.core.frames.select`."""

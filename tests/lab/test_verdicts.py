@@ -152,13 +152,13 @@ def test_one_rule_for_lost_labels_holds_in_every_claim():
 
 def test_an_open_cell_says_what_deciding_it_would_cost():
     table = frame(b_random=0.3).assign(record="r", topk=lambda t: t.topk - t.topk.mean() + 0.295)
-    judged = evaluate(BELOW, table, seconds={"r": 180_000})      # an hour an image
+    judged = evaluate(BELOW, table, seconds=lambda: {"r": 180_000})      # an hour an image
     said = re.search(r"open, about ([\d,]+) images, ([\d,.]+) h more, would", judged.measured_with_interval)
     wanted, hours = said.groups()
     assert float(hours) == int(wanted) - 50
     exactly = table.assign(topk=table.topk - table.topk.mean() + 0.3)
     assert "more than 10,000 images, over 9,950 h more, would decide" in evaluate(
-        BELOW, exactly, seconds={"r": 180_000}).measured_with_interval
+        BELOW, exactly, seconds=lambda: {"r": 180_000}).measured_with_interval
 
 
 def test_the_cost_of_a_seed_has_its_training_and_that_of_an_image_has_not():
