@@ -149,7 +149,7 @@ def _bodies(file: Path, modified: int, size: int) -> dict[str, dict]:
 
 
 class Measured:
-    """The records of a profile's cells that exist; nothing is computed, and their frame is made when it is asked for."""
+    """The records of a profile's cells that exist; nothing is computed. Their frame is made when it is asked for."""
 
     def __init__(self, table: pd.DataFrame | Callable[[], pd.DataFrame], found: frozenset[str],
                  seconds: Mapping[str, float] = MappingProxyType({})):
