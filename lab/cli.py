@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from fragility import __version__
-from lab import book, catalogue, cluster, verdicts, why
+from lab import catalogue, cluster, verdicts, why
 from lab.core import costs, folders, profiles, results, running, runs
 from lab.core import grid as grids
 from lab.core.experiment import Experiment
@@ -50,6 +50,8 @@ def main():
 def build_book(profile, only):
     """Run the notebooks, stage them, build the book."""
     start = time.perf_counter()
+    from lab import book  # what reads notebooks is slow to import
+
     page = book.make(profile, only)
     click.echo(f"\nThe book is built ({time.perf_counter() - start:.0f} s): {page}\n"
                f"Open it with your browser, for example: {_opener()} {page}")
@@ -230,7 +232,7 @@ def verify(sample, minutes, tolerance):
 @click.option("--publish", "publishes", is_flag=True, help="Write the edition's verdicts to results/verdicts.json.")
 @errors_as_sentences
 def show_claims(profile, as_json, publishes):
-    """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale."""
+    """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale; of the papers, then of controls."""
     if publishes:
         click.echo(f"The verdicts are in {verdicts.publish()}.")
         return
@@ -238,10 +240,14 @@ def show_claims(profile, as_json, publishes):
     if as_json:
         click.echo(ledger.to_json(orient="records", indent=1, force_ascii=False))
         return
-    for row in ledger.itertuples():
-        click.echo(f"{row.id:14} {row.verdict:16} {row.statement.strip()}\n"
-                   f"{'':31} reported {row.reported}; measured {row.measured or '-'} "
+    for row in ledger.sort_values("control", kind="stable").itertuples():
+        beside = f" ({row.tells})" if row.tells else ""
+        click.echo(f"{row.id:16} {row.verdict + beside:16} {row.statement.strip()}\n"
+                   f"{'':33} reported {row.reported}; measured {row.measured or '-'} "
                    f"[{row.interval or row.reason}], scale {row.scale}")
+    for name, rows in (("claims of the papers", ledger[~ledger.control]), ("controls", ledger[ledger.control])):
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in rows.verdict.value_counts().items())
+        click.echo(f"{len(rows)} {name}: {counts}.")
 
 
 @main.command("why")

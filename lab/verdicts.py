@@ -1,18 +1,24 @@
 """Claims of the papers and their verdicts, which are computed from records."""
 
+import gc
 import hashlib
 import json
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lab import catalogue
 from lab.core import folders, results
 from lab.core.profiles import PROFILES, read_yaml
-from lab.core.store import Store, canonical
+from lab.core.selections import Selections
+from lab.core.store import Record, Store, canonical
 from lab.evidence import HOLDS, UNTESTED, Verdict, evaluate
+
+CANNOT, IN_PART, THEOREM = "cannot tell", "tells in part", "a theorem"     # what a test is worth, where it is not all
 
 
 def load() -> list[dict]:
@@ -37,11 +43,31 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
         return results.measured_cells(catalogue.experiment(experiment), scale, store if scale == profile else None)
 
     for claim in load():
-        verdict = judge(claim, profile, measured_cells)
+        with _without_collector():
+            verdict = judge(claim, profile, measured_cells)
         shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported", "known")}
+        shown["control"] = is_control(claim)
         chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
         rows.append({**shown, **verdict._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
     return pd.DataFrame(rows)
+
+
+@contextmanager
+def _without_collector():
+    """Records are millions of small objects and none of them is garbage, but the collector looks at all of them again
+    and again: without it a ledger takes four fifths of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def is_control(claim: dict) -> bool:
+    """Whether no paper makes the claim, but this book, to see what another one is worth."""
+    return claim["statement"].startswith("(Control)")
 
 
 def _changes(claim: dict) -> str:
@@ -71,7 +97,8 @@ def publish() -> Path:
                              f"its `changes` in claims/: date, before, after, why, seen (whether data had been seen), "
                              f"and test: {digest}.")
         rows[claim["id"]] = {"test": digest, "verdict": verdict.verdict, "scale": verdict.scale,
-                             "support": verdict.support, "measured": verdict.measured_with_interval}
+                             "support": verdict.support, "measured": verdict.measured_with_interval,
+                             "lost": verdict.lost, "tells": verdict.tells, "control": verdict.control}
     target.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     return target
 
@@ -89,29 +116,70 @@ def judge(claim: dict, profile: str, measured_cells: Callable[[str, str], result
     scales = PROFILES[lowest:]
     measured = [measured_cells(experiment, scale) for scale in scales]
     for place, scale in reversed(list(enumerate(scales))):
-        table, found = measured[place]
-        if any(found < smaller.found for smaller in measured[:place]):
+        one = measured[place]
+        if any(one.found < smaller.found for smaller in measured[:place]):
             continue
-        verdict = evaluate(claim["test"], table, claim.get("numbers")) if len(table) else Verdict(UNTESTED)
+        table = one.table
+        seconds = cache(partial(_with_sources, experiment, one.seconds, "nested" in claim["test"]))
+        verdict = evaluate(claim["test"], table, claim.get("numbers"), unit=claim.get("unit", ""), seconds=seconds,
+                           codes=one.codes) if len(table) else Verdict(UNTESTED)
         if verdict.verdict == UNTESTED:
             continue
         if PROFILES.index(scale) < PROFILES.index(claim["scale"]):
             reason = f"needs the {claim['scale']} scale; for comparison, at the {scale} scale: "
             return Verdict(UNTESTED, reason=reason + verdict.measured_with_interval, scale=scale)
-        text = verdict.measured_with_interval + _progress_note(table)
-        return verdict._replace(scale=scale, measured_with_interval=text, caveat=_caveat(claim, table))
+        text = verdict.measured_with_interval + _of_one_training(claim["test"], one) + _progress_note(table)
+        tells, caveat = _caveat(claim, table, measured_cells, scale)
+        return verdict._replace(scale=scale, measured_with_interval=text, caveat=caveat, tells=tells)
     return Verdict(UNTESTED, reason=f"no records of {experiment} at the {profile} scale hold it", scale=profile)
 
 
-def _caveat(claim: dict, table: pd.DataFrame) -> str:
-    """What the test cannot tell, as the claim says, and as the same test of a placebo shows, which has to fail it."""
+def _with_sources(name: str, seconds: Mapping[str, float], trainings: bool) -> Mapping[str, float]:
+    """The seconds of records with those of the records that they are made of, whose keys are among their fingerprints.
+
+    A further image needs no new training of its network; a further seed does.
+    """
+    sources = [catalogue.experiment(other) for other in catalogue.experiment(name).reads]
+    made_of = {record.key: record for source in sources if trainings or source.serves is None     # a network
+               for record in results.published(source)}
+
+    def total(record: Record) -> float:
+        return record.about["seconds"] + sum(total(made_of[key]) for key in record.about["fingerprints"].values()
+                                             if key in made_of)
+
+    if not made_of:
+        return seconds
+    return {**seconds, **{record.key: total(record) for record in results.published(catalogue.experiment(name))}}
+
+
+def _of_one_training(test: dict, one: results.Measured) -> str:
+    """That an interval over images is one of these networks alone: it says nothing of the next training."""
+    if test.get("over", "image") != "image" or "network" not in one.table:
+        return ""
+    asked = Selections(one.table, np.empty(0), one.codes)
+    rows = asked.select(asked.everything(), test.get("among", {}))
+    if len(asked.distinct(rows, "seed")) > 1:
+        return ""
+    return "; of this network" if len(asked.distinct(rows, "network")) == 1 else "; of one training of each network"
+
+
+def _caveat(claim: dict, table: pd.DataFrame, measured_cells: Callable, scale: str) -> tuple[str, str]:
+    """Whether the test tells the claim from its opposite, and what it cannot tell: as the claim says, and as the same
+    test of a placebo shows, which has to fail it."""
     said = claim.get("caveat", "")
+    if "theorem" in claim:
+        return THEOREM, "; ".join(filter(None, [said, claim["theorem"]]))
     if "placebo" not in claim:
-        return said
-    changed = {name: value for name, value in claim["placebo"].items() if name != "of"}
-    placebo = evaluate({**claim["test"], **changed}, table)
-    tells = "so the test cannot tell" if placebo.verdict == HOLDS else "so it can tell, in part"
-    return f"{said}; ".removeprefix("; ") + f"the same test of {claim['placebo']['of']}: {placebo.support}, {tells}"
+        return "", said
+    changed = {name: value for name, value in claim["placebo"].items() if name not in ("of", "experiment")}
+    test = {name: part for name, part in {**claim["test"], **changed}.items() if part is not None}
+    if "experiment" in claim["placebo"]:
+        table = measured_cells(claim["placebo"]["experiment"], scale).table
+    placebo = evaluate(test, table)
+    passes = placebo.verdict == HOLDS
+    tells, so = (CANNOT, "so the test cannot tell") if passes else (IN_PART, "so it can tell, in part")
+    shown = f"the same test of {claim['placebo']['of']}: {placebo.support}, {so}"
+    return tells, "; ".join(filter(None, [said, shown]))
 
 
 def _progress_note(table: pd.DataFrame) -> str:

@@ -10,9 +10,10 @@ import lzma
 import os
 import random
 import shutil
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -147,11 +148,20 @@ def _bodies(file: Path, modified: int, size: int) -> dict[str, dict]:
             for body in bodies}
 
 
-class Measured(NamedTuple):
-    """The records of a profile's cells that exist; nothing is computed."""
+class Measured:
+    """The records of a profile's cells that exist; nothing is computed. Their frame is made when it is asked for."""
 
-    table: pd.DataFrame         #: The frame of the records; its `attrs` say how many cells are "done" of all "cells".
-    found: frozenset[str]       #: The canonical parameters of the cells that have a record.
+    def __init__(self, table: pd.DataFrame | Callable[[], pd.DataFrame], found: frozenset[str],
+                 seconds: Mapping[str, float] = MappingProxyType({})):
+        self._table = table
+        self.found = found          #: The canonical parameters of the cells that have a record.
+        self.seconds = seconds      #: What each record took, by its key.
+        self.codes: dict = {}       #: What tests of the table share.
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The frame of the records; its `attrs` say how many cells are "done" of all "cells"."""
+        return self._table() if callable(self._table) else self._table
 
 
 def measured(experiment: Experiment, profile: str, store: Store | None) -> pd.DataFrame:
@@ -178,9 +188,13 @@ def measured_in(experiment: Experiment, cells: list[dict], records: list[Record]
                if record.about["version"] == experiment.version}
     names = dict.fromkeys(map(canonical, cells))
     found = {cell: by_cell[cell] for cell in names if cell in by_cell}
-    table = frame(found.values(), experiment.columns)
-    table.attrs.update(done=len(found), cells=len(names))
-    return Measured(table, frozenset(found))
+
+    def table() -> pd.DataFrame:
+        made = frame(found.values(), experiment.columns)
+        made.attrs.update(done=len(found), cells=len(names))
+        return made
+
+    return Measured(table, frozenset(found), {record.key: record.about["seconds"] for record in found.values()})
 
 
 def deviation(experiment: Experiment, record: Record, store: Store) -> dict[str, float]:

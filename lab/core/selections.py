@@ -9,15 +9,15 @@ from lab.core.frames import PLACES
 
 
 class Selections:
-    """A table with a column of values, asked again and again.
+    """A table with values, one a row, asked again and again.
 
-    Rows are given by their positions. Columns are coded once: a selection compares whole numbers.
+    Rows are given by their positions. Columns are coded once: a selection compares whole numbers. `codes` are those of
+    other selections of the same table, and are added to.
     """
 
-    def __init__(self, table: pd.DataFrame, column: str):
-        self.table = table
-        self.values = table[column].to_numpy(float)
-        self._coded: dict[tuple[str, ...], tuple[np.ndarray, pd.Index]] = {}
+    def __init__(self, table: pd.DataFrame, values: np.ndarray, codes: dict | None = None):
+        self.table, self.values = table, values
+        self._coded: dict[tuple[str, ...], tuple[np.ndarray, pd.Index]] = {} if codes is None else codes
 
     def __contains__(self, column: str) -> bool:
         return column in self.table
@@ -25,10 +25,17 @@ class Selections:
     def everything(self) -> np.ndarray:
         return np.arange(len(self.table))
 
-    def groups(self, columns: Sequence[str]) -> list[tuple[tuple, np.ndarray]]:
-        """The rows of each combination of values, in their order."""
-        grouped = self.table.groupby(list(columns), sort=True)
-        return sorted(grouped.indices.items()) if len(self.table) else []
+    def groups(self, rows: np.ndarray, columns: Sequence[str]) -> list[tuple[tuple, np.ndarray]]:
+        """Those of the rows that have each combination of values, in the order of these."""
+        coded = [self._codes(column) for column in columns]
+        complete = rows[np.all([codes[rows] >= 0 for codes, _ in coded], axis=0)]
+        sizes = [len(known) for _, known in coded]
+        if not len(complete):
+            return []
+        numbers = np.ravel_multi_index([codes[complete] for codes, _ in coded], sizes)
+        found = np.flatnonzero(np.bincount(numbers))
+        return [(tuple(known[code] for (_, known), code in zip(coded, np.unravel_index(number, sizes))),
+                 complete[numbers == number]) for number in found]
 
     def select(self, rows: np.ndarray, where: dict) -> np.ndarray:
         """Those of the rows whose columns have the given values, as :func:`lab.core.frames.select`."""
@@ -44,7 +51,9 @@ class Selections:
             else:
                 values = value if isinstance(value, list) else [value]
                 wanted = [code for code, one in enumerate(known) if one in values]
-            chosen &= np.isin(codes, wanted)
+            among = np.zeros(len(known) + 1, dtype=bool)       # the last place is that of missing values, -1
+            among[wanted] = True
+            chosen &= among[codes]
         return rows[chosen]
 
     def _codes(self, *columns: str) -> tuple[np.ndarray, pd.Index]:
@@ -72,13 +81,17 @@ class Selections:
         number = found.max() - found.min() if of == "range" else found.std()
         return number.reindex(range(count)).to_numpy()
 
-    def means(self, numbers: np.ndarray, units: Sequence[str], over: str) -> np.ndarray:
-        """The means of numbers of units, as seed and image, over one of their columns, as seed; without NaN."""
-        coarse = np.full(len(numbers), -1)
-        coarse[self._codes(*units)[0]] = self._codes(over)[0]
-        kept = ~np.isnan(numbers) & (coarse >= 0)
-        found = _means(numbers[kept], coarse[kept], len(self._codes(over)[1]))
-        return found[~np.isnan(found)]
+    def coarse(self, units: Sequence[str], over: str) -> np.ndarray:
+        """For each unit, as seed and image, the code of one of its columns, as seed."""
+        fine, known = self._codes(*units)
+        codes = np.full(len(known), -1)
+        codes[fine[fine >= 0]] = self._codes(over)[0][fine >= 0]
+        return codes
+
+    def distinct(self, rows: np.ndarray, columns: str | Sequence[str]) -> list:
+        """The values that rows have in a column, or the codes of their combinations in several."""
+        codes, known = self._codes(*([columns] if isinstance(columns, str) else columns))
+        return [known[code] for code in np.unique(codes[rows]) if code >= 0]
 
 
 def _means(values: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:

@@ -13,6 +13,10 @@ PAPERS = {"ghorbani2019": "Ghorbani et al. (2019)", "kindermans2019": "Kinderman
 KNOWN = {"text": "read in the paper", "table": "from a table of the paper", "code": "from the authors' code",
          "digitised": "read off a figure", "second-hand": "second-hand", "recalled": "recalled, unchecked",
          "construction": "follows from the definition", "none": ""}
+#: What stands beside a verdict whose test is worth less than another's.
+TELLS = {"cannot tell": "a placebo passes the same test", "tells in part": "a placebo passes in part",
+         "a theorem": "it follows from definitions", "": ""}
+MUST_HOLD = "≈ holds, as a placebo does or by a theorem"
 FOLD_FROM = 6      # semicolons from which a list is folded into the number of cells for and against the claim
 
 
@@ -24,37 +28,47 @@ def ledger_table(ledger: pd.DataFrame) -> Styler:
     def name(row) -> str:
         return f"<a href='{row.chapter}.html'>{row.id}</a>" if row.chapter else row.id
 
+    def folded(summary: str, text: str) -> str:
+        return f"<details><summary>{escape(summary)}</summary>{lines(text)}</details>" if text else ""
+
     def measured(row) -> str:
         text = row.measured_with_interval or row.reason
         long = row.support and text.count("; ") >= FOLD_FROM
-        return f"<details><summary>{row.support}</summary>{lines(text)}</details>" if long else lines(text)
+        lost, _, cells = row.lost.partition("; ")
+        missing = row.missing and f"<i>{lines(f'not measured: {row.missing}')}</i>"
+        return ((folded(row.support, text) if long else lines(text)) + folded(lost, cells)
+                + (row.size and f"<i>{lines(row.size)}</i>") + missing)
 
     def verdict(row) -> str:
-        counts = f"<br>{row.support}" if row.verdict in ("mixed", "undecided") else ""
-        return f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b><br>{row.scale} scale{counts}"
+        tells = TELLS[row.tells] and f"<i>{TELLS[row.tells]}</i>"
+        parts = [f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b>", tells, f"{row.scale} scale",
+                 row.support if row.verdict in ("mixed", "undecided") else ""]
+        return "<br>".join(filter(None, parts))
 
     def claim(row) -> str:
-        history = row.changes and f"<details><summary>The test was changed</summary>{lines(row.changes)}</details>"
+        history = folded("The test was changed", row.changes)
         caveat = row.caveat and f"<div><i>Caveat:</i> {escape(row.caveat)}.</div>"
         return f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}{caveat}{history}"
 
     rows = [{"verdict": verdict(row), "claim": claim(row),
              "the paper reports": lines(row.reported) + (row.known and f"<i>{KNOWN[row.known]}</i>"),
-             "measured [95 % interval]": measured(row) + (row.size and f"<i>{lines(row.size)}</i>")}
+             "measured [95 % interval]": measured(row)}
             for row in ledger.itertuples()]
     return plain_table(pd.DataFrame(rows)).set_table_attributes('class="ledger"')
 
 
 def verdict_counts(ledger: pd.DataFrame) -> Styler:
-    """How many claims of each paper have each verdict; controls, which are no paper's, in a row of their own."""
-    control = ledger.statement.str.startswith("(Control)")
-    whose = ledger.paper.map(PAPERS).where(~control, "controls")
-    counts = pd.crosstab(whose, ledger.verdict).reindex(index=[*PAPERS.values(), "controls"],
-                                                        columns=list(VERDICT_MARKS), fill_value=0)
+    """How many claims of each paper have each verdict; controls, which are no paper's, in a row of their own, and
+    claims that could hardly have come out otherwise in a column of their own."""
+    whose = ledger.paper.map(PAPERS).where(~ledger.control, "controls")
+    names = {verdict: f"{mark} {verdict}" for verdict, mark in VERDICT_MARKS.items()}
+    must = (ledger.verdict == "holds") & ledger.tells.isin(["cannot tell", "a theorem"])
+    columns = [names["holds"], MUST_HOLD, *list(names.values())[1:]]
+    counts = pd.crosstab(whose, ledger.verdict.map(names).mask(must, MUST_HOLD))
+    counts = counts.reindex(index=[*PAPERS.values(), "controls"], columns=columns, fill_value=0)
     counts.loc["all papers"] = counts.drop("controls").sum()
     counts = counts.reindex([*PAPERS.values(), "all papers", "controls"])
-    counts.columns = [f"{mark} {verdict}" for verdict, mark in VERDICT_MARKS.items()]
-    return plain_table(counts.rename_axis("").reset_index())
+    return plain_table(counts.rename_axis("").rename_axis(None, axis=1).reset_index())
 
 
 def plain_table(table: pd.DataFrame) -> Styler:

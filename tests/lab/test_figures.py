@@ -125,18 +125,21 @@ def test_map_table_has_images_on_top_and_a_row_a_method():
 
 
 def test_verdicts_are_counted_by_paper_and_controls_apart():
-    ledger = pd.DataFrame({"paper": ["hooker2019", "hooker2019", "kamath2024"], "verdict": ["mixed"] * 3,
-                           "statement": ["One.", "(Control) Two.", "Three."]})
+    ledger = pd.DataFrame({"paper": ["hooker2019", "hooker2019", "kamath2024", "kamath2024", "kamath2024"],
+                           "verdict": ["mixed"] * 3 + ["holds"] * 2, "control": [False, True, False, False, False],
+                           "tells": ["", "", "cannot tell", "cannot tell", "tells in part"]})
     counts = tables.verdict_counts(ledger).data.set_index("")
     assert counts["◐ mixed"].to_dict() == {
         "Ghorbani et al. (2019)": 0, "Kindermans et al. (2019)": 0, "Hooker et al. (2019)": 1,
         "Kamath et al. (2024)": 1, "all papers": 2, "controls": 1}
+    assert counts.loc["Kamath et al. (2024)", ["✓ holds", tables.MUST_HOLD]].tolist() == [1, 1]
 
 
 def test_ledger_table_escapes_marks_and_folds():
     one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
            "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
-           "changes": "", "known": "digitised", "size": "", "caveat": "", "support": "1 cell: 1 for, 0 against"}
+           "changes": "", "known": "digitised", "size": "", "caveat": "", "support": "1 cell: 1 for, 0 against",
+           "lost": "", "missing": "", "tells": ""}
     many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
     ledger = tables.ledger_table(pd.DataFrame([one]))
     assert ledger.data.iloc[0].to_dict() == {
@@ -150,6 +153,12 @@ def test_ledger_table_escapes_marks_and_folds():
     assert "1 cell" in tables.ledger_table(pd.DataFrame([{**one, "verdict": "mixed"}])).to_html()
     folded = tables.ledger_table(pd.DataFrame([one, many])).to_html()
     assert folded.count("<details><summary>9 cells: 8 for, 0 against</summary><div>a</div>") == 1
+    told = tables.ledger_table(pd.DataFrame([{**one, "lost": "with those: 1 cell; x: 2", "missing": "IG; GB",
+                                              "tells": "cannot tell"}])).data.iloc[0]
+    assert told["verdict"] == "<b>✓ holds</b><br><i>a placebo passes the same test</i><br>quick scale"
+    assert told["measured [95 % interval]"] == (
+        "<div>x: 1 [0, 2]</div><details><summary>with those: 1 cell</summary><div>x: 2</div></details>"
+        "<i><div>not measured: IG</div><div>GB</div></i>")
 
 
 def test_a_plain_table_has_no_row_numbers_and_blanks_for_what_is_missing():

@@ -28,10 +28,19 @@ def test_published_verdict_is_the_oracles(claim):
     assert (entry["verdict"], entry["support"]) == ledger.verdict(cells(claim))
 
 
+NUMBER = r"-?[\d.]+(?:e[-+]\d+)?"
+
+
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_published_means_and_intervals_are_the_oracles(claim):
-    """As text, three digits; in any order, since the oracle's cells bear other names."""
-    number = r"-?[\d.]+(?:e[-+]\d+)?"
-    printed = re.findall(rf"{number} \[{number}, {number}\]", PUBLISHED[claim]["measured"])
-    assert sorted(printed) == sorted(f"{cell.mean:.3g} [{cell.low:.3g}, {cell.high:.3g}]"
-                                     for cell in cells(claim).values())
+    """As text, three digits; in any order, since the oracle's cells bear other names. Intervals of random draws may
+    differ by a little of their width."""
+    printed = re.findall(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]", PUBLISHED[claim]["measured"])
+    found = list(cells(claim).values())
+    if all(cell.exact for cell in found):
+        assert sorted(printed) == sorted(f"{cell.mean:.3g} [{cell.low:.3g}, {cell.high:.3g}]" for cell in found)
+        return
+    numbers = sorted([float(one) for one in re.findall(NUMBER, text)] for text in printed)
+    for (mean, low, high), cell in zip(numbers, sorted(found, key=lambda cell: cell.mean), strict=True):
+        assert mean == pytest.approx(cell.mean, rel=0.005)
+        assert (low, high) == pytest.approx((cell.low, cell.high), abs=0.06 * (cell.high - cell.low))

@@ -432,6 +432,29 @@ def test_one_of_makes_a_cell_a_value_and_range_compares_spreads():
     assert evidence.evaluate({**spread, "among": {"estimator": ["B", "R"]}}, frame(7)).verdict != evidence.HOLDS
 
 
+def test_estimators_share_a_variance_where_levene_allows_and_pair_by_seed_where_not():
+    spread = np.random.default_rng(5).normal(size=(8, 3))
+    rows = [{"seed": seed, "estimator": name, "accuracy": 60 + (2 if name == "A" else 0) + spread[place, seed]}
+            for place, name in enumerate("ARBCDEFG") for seed in range(3)]
+    test = {"column": "accuracy", "larger": {"estimator": "A"}, "smaller": {"estimator": "R"}, "over": "seed"}
+    paired, pooled = (evidence.evaluate(one, pd.DataFrame(rows)) for one in (test, {**test, "pooled": "estimator"}))
+    deviation = (spread.var(axis=1, ddof=1).mean() * 2 / 3) ** 0.5
+    from scipy.stats import t
+    ends = 2 + spread[0].mean() - spread[1].mean() + np.array([-1, 1]) * t(16).ppf(0.975) * deviation
+    assert pooled.interval == f"{ends[0]:.3g} to {ends[1]:.3g}" != paired.interval
+    unlike = pd.DataFrame(rows).assign(accuracy=lambda table: table.accuracy * np.where(table.estimator == "A", 50, 1))
+    assert evidence.evaluate({**test, "pooled": "estimator"}, unlike) == evidence.evaluate(test, unlike)
+
+
+def test_a_side_may_count_several_times_and_pairs_may_have_names():
+    assert evidence.evaluate({**ORDER, "larger": {"estimator": "R"}, "smaller": {"estimator": "B"}, "times": 0.5},
+                             frame(2)).measured == "0.5: 30.5; 0.9: 30.5"      # half of 60, 61 and 62
+    pairs = {"x": [{"estimator": "A"}, {"estimator": "R"}], "y": [{"estimator": "B"}, {"estimator": "R"}]}
+    test = {"column": "accuracy", "between": pairs, "within": 1.0, "over": "seed"}
+    judged = evidence.evaluate(test, frame(2))
+    assert judged.measured == "x: 2.03; y: 0" and judged.verdict == evidence.MIXED
+
+
 def test_trainings_are_counted_in_each_cell():
     few = frame(2)[lambda t: (t.fraction == 0.5) | (t.seed < 2)]
     text = evidence.evaluate(ORDER, few).measured_with_interval.split("; ")
@@ -457,6 +480,10 @@ def test_bounds_on_accuracies_are_the_papers():
     tests = {claim["id"]: claim.get("test") for claim in verdicts.load()}
     assert tests["hooker-4"]["below"] == pytest.approx((base.max() - base.min()).max())
     assert tests["hooker-10b"]["margin"] == pytest.approx(8.43 - 0.97)
+    ten = drawing.reported_roar().query("mode == 'KAR' and percent == 10 or mode == 'ROAR' and percent == 90")
+    assert set(tests["hooker-11"]["among"]["estimator"]) == set(ten.estimator)
+    widths = ten.groupby(["data_set", "mode"]).accuracy.agg(lambda one: one.max() - one.min()).unstack()
+    assert 1 / tests["hooker-11"]["times"] == pytest.approx((widths.KAR / widths.ROAR).max(), abs=1e-4)
     squared = table[table.estimator.isin(["SG-SQ-GRAD", "SG-SQ-IG", "SG-SQ-GB"])]
     best = squared.loc[squared.groupby("data_set").accuracy.idxmin()].set_index("data_set").estimator
     assert best.to_dict() == {"ImageNet": "SG-SQ-GRAD", "Food-101": "SG-SQ-GRAD", "Birdsnap": "SG-SQ-GB"}

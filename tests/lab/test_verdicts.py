@@ -12,7 +12,7 @@ from lab.core import folders, results
 from lab.core.statistics import bootstrap
 from lab.core.store import Store
 from lab.drawing.tables import KNOWN, VERDICT_MARKS, verdict_counts
-from lab.evidence import CONTRADICTED, HOLDS, MIXED, SATURATED, UNDECIDED, UNTESTED, evaluate
+from lab.evidence import CONTRADICTED, HOLDS, LABEL_KEPT, MIXED, SATURATED, UNDECIDED, UNTESTED, evaluate
 
 
 def frame(**means) -> pd.DataFrame:
@@ -64,6 +64,29 @@ def test_a_placebo_that_passes_the_test_shows_that_it_cannot_tell(placebo, tells
              "placebo": {"of": "another image", "where": {"attack": "other"}}}
     judged = verdicts.judge(claim, "quick", lambda experiment, scale: results.Measured(table, frozenset("a")))
     assert judged.caveat == f"few images; the same test of another image: {tells}" and judged.verdict == HOLDS
+    assert judged.tells == (verdicts.CANNOT if placebo < 0.3 else verdicts.IN_PART)
+
+
+def test_a_placebo_may_be_of_other_records_and_units():
+    """`nested: null` takes a part out of the test."""
+    seeds = frame(a_random=0.1).assign(seed=lambda t: t.image % 5)
+    tables = {"one": seeds, "other": frame(a_other=0.1)}
+    for table in tables.values():
+        table.attrs.update(done=1, cells=1)
+    claim = {"experiment": "one", "test": {**BELOW, "over": "seed", "nested": "image"}, "scale": "quick",
+             "placebo": {"of": "it", "experiment": "other", "where": {"attack": "other"}, "over": "image",
+                         "nested": None}}
+    judged = verdicts.judge(claim, "quick", lambda name, scale: results.Measured(tables[name], frozenset("a")))
+    assert judged.verdict == HOLDS and judged.tells == verdicts.CANNOT
+    assert "n = 5 seeds" in judged.measured_with_interval
+
+
+def test_a_theorem_is_called_one():
+    table = frame(a_random=0.1)
+    table.attrs.update(done=1, cells=1)
+    claim = {"experiment": "", "test": BELOW, "scale": "quick", "theorem": "it was proved"}
+    judged = verdicts.judge(claim, "quick", lambda experiment, scale: results.Measured(table, frozenset("a")))
+    assert (judged.tells, judged.caveat, judged.verdict) == (verdicts.THEOREM, "it was proved", HOLDS)
 
 
 def test_a_family_of_cells_is_held_to_one_level():
@@ -84,6 +107,96 @@ def test_scores_at_their_end_on_both_sides_are_saturated():
     assert evaluate(test, table[table.method == "a"]).verdict == SATURATED
     # Equal differences of scores that vary are no saturation: a claimed margin is missed.
     assert evaluate({**test, "margin": 0.1}, frame(a_random=0.5, a_topk=0.5)).verdict == CONTRADICTED
+
+
+def test_saturated_cells_are_counted_and_are_no_tests_of_the_family():
+    """p = 0.03 decides one cell alone, and not one of four; cells that cannot differ make it no harder."""
+    test = {"column": "topk", "larger": {"attack": "random"}, "smaller": {"attack": "topk"}, "each": ["method"]}
+    stuck = [frame(**{f"{name}_random": 0, f"{name}_topk": 0}).assign(topk=1.0) for name in "cde"]
+    random = frame(b_random=0.0)
+    random["topk"] += 2.23 * random.topk.std() / 50**0.5 - random.topk.mean()
+    judged = evaluate(test, pd.concat([random, random.assign(attack="topk", topk=0.0), *stuck]))
+    assert judged.verdict == UNDECIDED and judged.support == "4 cells: 1 for, 0 against, 3 saturated"
+
+
+def test_images_that_lost_their_label_are_left_out_and_shown():
+    """Both numbers: with the condition on labels, and without."""
+    table = frame(a_random=0.1, b_random=0.1)
+    table["found"] = np.where((table.method == "a") & (table.image < 5), 0.0, 1.0)
+    table.loc[table.found == 0, "topk"] = 1.0
+    judged = evaluate({**BELOW, "where": {**BELOW["where"], "found": 1.0}}, table)
+    everyone = evaluate(BELOW, table)
+    assert "n = 45 images" in judged.measured_with_interval
+    assert judged.lost == ("with those that lost their label: 2 cells: 2 for, 0 against; "
+                           + everyone.measured_with_interval.split("; ")[0] + ", n = 50 images")
+    assert everyone.lost == "" and evaluate({**BELOW, "where": {**BELOW["where"], "found": 1.0}},
+                                            table[table.method == "b"]).lost == ""
+
+
+#: Rows that no attack or noise perturbed, and claims of the metrics themselves, which hold of any pair of maps.
+UNPERTURBED = {"other_image", "other_class", "same_class"}
+OF_ANY_MAPS = {"kamath-12", "kamath-12b"}
+
+
+def test_one_rule_for_lost_labels_holds_in_every_claim():
+    """Wherever the records say which perturbed images lost their label, the test leaves these out."""
+    for claim in verdicts.load():
+        if "test" not in claim or claim["id"] in OF_ANY_MAPS:
+            continue
+        table = results.measured(catalogue.experiment(claim["experiment"]), "edition", None)
+        column = next((name for name in LABEL_KEPT if name in table), None)
+        sides = [claim["test"][name] for name in ("where", "larger", "smaller") if name in claim["test"]]
+        for side in [*sides, *claim["test"].get("between", [])] if column else ():
+            assert column in side or side.get("attack") in UNPERTURBED, (claim["id"], side)
+
+
+def test_an_open_cell_says_what_deciding_it_would_cost():
+    table = frame(b_random=0.3).assign(record="r", topk=lambda t: t.topk - t.topk.mean() + 0.295)
+    judged = evaluate(BELOW, table, seconds=lambda: {"r": 180_000})      # an hour an image
+    said = re.search(r"open, about ([\d,]+) images, ([\d,.]+) h more, would", judged.measured_with_interval)
+    wanted, hours = said.groups()
+    assert float(hours) == int(wanted) - 50
+    exactly = table.assign(topk=table.topk - table.topk.mean() + 0.3)
+    assert "more than 10,000 images, over 9,950 h more, would decide" in evaluate(
+        BELOW, exactly, seconds=lambda: {"r": 180_000}).measured_with_interval
+
+
+def test_the_cost_of_a_seed_has_its_training_and_that_of_an_image_has_not():
+    seconds = {record.key: record.about["seconds"] for record in results.published(catalogue.experiment("repeats"))}
+    images, seeds = (verdicts._with_sources("repeats", seconds, trainings) for trainings in (False, True))
+    trained = {record.key: record for record in results.published(catalogue.experiment("robust"))}
+    some = 0
+    for record in results.published(catalogue.experiment("repeats")):
+        one, training = record.key, trained.get(record.about["fingerprints"]["weights"])
+        assert images[one] == seconds[one]
+        assert seeds[one] >= seconds[one] + (training.about["seconds"] if training else 0)
+        some += training is not None
+    assert some > 20
+    scored = next(iter(results.published(catalogue.experiment("attacked"))))
+    attacked = {record.key: record for record in results.published(catalogue.experiment("fragility"))}
+    assert verdicts._with_sources("attacked", {}, False)[scored.key] == pytest.approx(
+        scored.about["seconds"] + attacked[scored.about["fingerprints"]["attacked"]].about["seconds"])
+
+
+def test_the_ledger_says_whose_training_an_interval_over_images_is_of():
+    ledger = verdicts.ledger("edition").set_index("id").measured_with_interval
+    assert "; of this network" in ledger["ghorbani-3"] and "; of one training of each network" in ledger["kamath-2"]
+    assert not re.search("of this|of one", ledger["kamath-10"] + ledger["hooker-2"] + ledger["ghorbani-18"])
+
+
+def test_cells_that_a_comparison_asks_for_and_lacks_are_named():
+    test = {"column": "topk", "larger": {"attack": "random"}, "smaller": {}, "one_of": {"attack": ["topk", "lens"]},
+            "each": ["method"]}
+    judged = evaluate(test, frame(a_random=0.9, a_topk=0.1, b_random=0.9, b_topk=0.1))
+    assert judged.missing == "lens a; lens b" and judged.verdict == HOLDS
+
+
+def test_every_undecided_claim_says_what_would_decide_it():
+    ledger = verdicts.ledger("edition").set_index("id")
+    for name, row in ledger[ledger.verdict == UNDECIDED].iterrows():
+        opened = [part for part in row.measured_with_interval.split("; ") if "(open" in part]
+        assert opened and all(re.search(r"[\d,]+ (images|seeds), (over )?[\d,.]+ h more, would", part)
+                              for part in opened), name
 
 
 def test_cells_for_and_against_are_counted_and_an_open_one_is_neither():
@@ -176,7 +289,8 @@ def test_published_verdicts_are_those_of_todays_tests_and_records():
     digests = {one["id"]: verdicts.test_digest(one) if "test" in one else None for one in verdicts.load()}
     assert {name: one["test"] for name, one in published.items()} == digests
     ledger = verdicts.ledger("edition").set_index("id")
-    assert {name: one["verdict"] for name, one in published.items()} == ledger.verdict.to_dict()
+    for column in ("verdict", "tells", "lost", "support", "control"):
+        assert {name: one[column] for name, one in published.items()} == ledger[column].to_dict()
 
 
 def test_a_changed_test_needs_an_entry(tmp_path, monkeypatch):
@@ -200,7 +314,8 @@ def test_a_changed_test_needs_an_entry(tmp_path, monkeypatch):
 def test_controls_are_counted_apart_from_the_papers():
     ledger = verdicts.ledger("edition")
     counts = verdict_counts(ledger).data.set_index("")
-    control = ledger.statement.str.startswith("(Control)")
+    control = ledger.id.str.endswith("-control")
+    assert list(ledger.control) == list(control)
     assert counts.loc["controls"].sum() == control.sum() > 0
     assert counts.loc["all papers"].sum() == (~control).sum() == counts.iloc[:4].to_numpy().sum()
     hooker = ledger[~control & (ledger.paper == "hooker2019")].verdict
@@ -222,6 +337,7 @@ def test_over_seeds_two_sides_are_paired_by_image_first():
     rows = [{"training": training, "seed": seed, "image": image, "topk": hard[image] + 0.01 * seed + gain}
             for training, gain, images in (("pgd", 0.0, (0, 1, 2)), ("fine", 0.05, (1, 2, 3)))
             for seed in range(3) for image in images]
-    test = {"column": "topk", "larger": {"training": "fine"}, "smaller": {"training": "pgd"}, "over": "seed"}
+    test = {"column": "topk", "larger": {"training": "fine"}, "smaller": {"training": "pgd"}, "over": "seed",
+            "nested": "image"}
     judged = evaluate(test, pd.DataFrame(rows))
     assert judged.measured == "0.05" and judged.verdict == HOLDS and "n = 3 seeds" in judged.measured_with_interval

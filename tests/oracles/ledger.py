@@ -8,7 +8,7 @@ cells, name -> `Cell`; a cell lies for or against where Student's test says so a
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import ttest_1samp
+from scipy.stats import levene, norm, t, ttest_1samp
 
 LEVEL = 0.05
 
@@ -24,8 +24,8 @@ def at_largest(rows):
 
 
 def found(rows):
-    """The rows in which the attack found a perturbation that keeps the label."""
-    return rows[rows.found == 1]
+    """The rows whose perturbed image keeps the label; of a difference both sides have to."""
+    return rows[rows["found" if "found" in rows else "kept"] == 1]
 
 
 def per(rows, column, *unit):
@@ -38,11 +38,6 @@ def gap(larger, smaller, column, *unit):
     return (per(larger, column, *unit) - per(smaller, column, *unit)).dropna()
 
 
-def over_seeds(values):
-    """Mean of each seed, of values for (seed, image)."""
-    return values.groupby("seed").mean()
-
-
 @dataclass(frozen=True)
 class Cell:
     """Mean of n units, its 95 % interval by itself, two-sided p against the bound, side: +1 for the claim, else -1."""
@@ -53,6 +48,8 @@ class Cell:
     n: int
     p: float
     side: int
+    exact: bool = True      # not the result of random draws
+    stuck: bool = False     # no unit differs at all, so that the scores are at their end
 
 
 def above(values, bound=0.0):
@@ -63,7 +60,38 @@ def above(values, bound=0.0):
     else:
         test = ttest_1samp(values, bound)
         mean, (low, high), p = values.mean(), test.confidence_interval(0.95), test.pvalue
-    return Cell(float(mean), float(low), float(high), len(values), float(p), 1 if mean > bound else -1)
+    stuck = len(values) > 1 and bound == 0 and not values.any()
+    return Cell(float(mean), float(low), float(high), len(values), float(p), 1 if mean > bound else -1, stuck=stuck)
+
+
+def over_seeds(values, draws=4000):
+    """The mean over seeds of values for (seed, image) is above zero: the shape of a bootstrap of seeds, and of images
+    within each, on the scale of the seeds' means, with the tails of t instead of the normal distribution."""
+    groups = [group.to_numpy(float) for _, group in values.groupby("seed")]
+    means, generator = np.array([group.mean() for group in groups]), np.random.default_rng(77)
+    chosen = generator.integers(0, len(groups), (draws, len(groups)))
+    drawn = np.array([np.mean([generator.choice(groups[seed], len(groups[seed])).mean() for seed in one])
+                      for one in chosen])
+    scale = means.std(ddof=1) / np.sqrt(len(groups))
+    deviations = scale * t(len(groups) - 1).ppf(norm.cdf((drawn - drawn.mean()) / drawn.std()))
+    high, low = means.mean() - np.quantile(deviations, [0.025, 0.975])
+    beyond = np.mean(deviations >= abs(means.mean())) if means.mean() > 0 else np.mean(deviations <= means.mean())
+    return Cell(means.mean(), low, high, len(groups), 2 * beyond, 1 if means.mean() > 0 else -1, exact=False)
+
+
+def two_groups(one, other, everything, bound=0.0):
+    """The difference of two groups' means is above the bound, all groups having one variance; None where Levene's test
+    about means denies that at 20 %."""
+    groups = [np.asarray(group, dtype=float) for group in everything if len(group) > 1]
+    if len(groups) < 2 or min(len(one), len(other)) < 2 or levene(*groups, center="mean").pvalue < 0.2:
+        return None
+    one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    freedom = sum(len(group) - 1 for group in groups)
+    variance = sum(np.var(group, ddof=1) * (len(group) - 1) for group in groups) / freedom
+    gap_, error = one.mean() - other.mean(), np.sqrt(variance / len(one) + variance / len(other))
+    half = t(freedom).ppf(0.975) * error
+    p = 2 * t(freedom).sf(abs(gap_ - bound) / error)
+    return Cell(gap_, gap_ - half, gap_ + half, min(len(one), len(other)), p, 1 if gap_ > bound else -1)
 
 
 def below(values, bound):
@@ -94,12 +122,16 @@ def verdict(cells):
     """(verdict, support) as the ledger prints them, of a claim's cells."""
     if not cells:
         return "not tested here", ""
-    sides = decided(list(cells.values()))
-    good, bad = sides.count(1), sides.count(-1)
-    if bad > len(cells) / 2 or (bad and not good):
+    free = [cell for cell in cells.values() if not cell.stuck]
+    sides = decided(free)
+    good, bad, stuck = sides.count(1), sides.count(-1), len(cells) - len(free)
+    if not free:
+        word = "saturated"
+    elif bad > len(cells) / 2 or (bad and not good):
         word = "contradicted"
     elif bad:
         word = "mixed"
     else:
         word = "holds" if good == len(cells) else "undecided"
-    return word, f"{len(cells)} cell{'s' * (len(cells) > 1)}: {good} for, {bad} against"
+    return word, (f"{len(cells)} cell{'s' * (len(cells) > 1)}: {good} for, {bad} against"
+                  + f", {stuck} saturated" * (stuck > 0))
