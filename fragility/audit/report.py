@@ -18,7 +18,7 @@ from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED, Result, 
 SCHEMA = "fragility-audit-1"
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """An audit's result. In a notebook it shows itself as the page that :meth:`to_html` writes."""
 
@@ -123,6 +123,11 @@ class Report:
         """The report as one page that needs nothing else, written to `path` where one is given."""
         from fragility.audit.page import render
         return _written(render(self), path)
+
+    def __repr__(self) -> str:
+        judged = sum(one.verdict != NOT_JUDGED for one in self.verdicts)
+        return (f"<Report on {self.subject['model']}: {len(self.methods)} methods, {self.subject['n']} images, "
+                f"{judged} verdicts>")
 
     def _repr_html_(self) -> str:
         from html import escape

@@ -5,7 +5,10 @@ import torch
 
 from fragility import audit, training
 from lab.chapters.audit import planted, tables
+from lab.core import profiles
+from lab.core.store import Store
 from lab.material import data
+from lab.trained import natural
 from tests import networks
 
 
@@ -27,7 +30,7 @@ def test_the_grid_has_a_word_for_each_judged_criterion(report):
 def test_effects_are_those_of_the_verdicts(report):
     table, verdict = tables.effects(report, "noise"), report.verdict("gradient", "noise")
     assert table.loc["gradient", "effect"] == round(verdict.effect, 2)
-    assert table.loc["gradient", "another image"] == round(verdict.control_score, 2)
+    assert table.loc["gradient", "control"] == round(verdict.control_score, 2)
     assert table.loc["gradient", "verdict"] == verdict.verdict
 
 
@@ -64,7 +67,40 @@ def test_the_network_reads_the_corner():
     assert training.accuracy(network, other, labels) < 0.5         # another image's corner, the same digit
 
 
+@pytest.mark.slow
+def test_what_the_page_says_of_the_quick_network(tmp_path):
+    """The verdicts that the chapter's sentences name, on its network and images."""
+    settings = profiles.parameters("audit", "quick")
+    cell = {name: settings[name] for name in ("network", "data_set", "epochs")} | {"seed": 0}
+    model, _ = natural.trained(cell, Store(tmp_path))
+    test = data.load(settings["data_set"], "test")
+    asked = {"n": settings["images"], "name": settings["network"], "progress": False}
+    found = audit.run(model, test.images, methods=settings["methods"], criteria=[
+        "noise", "shift", "removal", "parameters", "class", "sensitivity"], **asked)
+    grid = tables.grid(found)
+    assert set(grid.loc[["integrated_gradients", "deeplift"], "shift"]) == {"FAIL"}
+    assert set(grid.loc["guided_backprop", ["parameters", "class"]]) == {"FAIL"}
+    assert set(grid.loc["sobel", ["noise", "shift", "removal", "sensitivity"]]) == {"pass"}
+    kept = found.verdict("guided_backprop", "parameters")
+    assert kept.score > kept.control_score / 2
+    cheating = tables.grid(audit.run(model, test.images, methods=planted.CHEATS, criteria=[
+        "noise", "shift", "removal", "parameters", "class", "sensitivity"], **asked))
+    assert set(cheating.loc["constant"]) == {"FAIL"} and set(cheating.loc["edges", ["noise", "shift"]]) == {"pass"}
+    for name in planted.CHEATS:
+        assert set(cheating.loc[name, ["parameters", "class"]]) == {"FAIL"}
+
+
 def test_share_in_the_patch():
     maps = torch.zeros(2, 28, 28)
     maps[0, 0, 0] = maps[1, 20, 20] = 1.0
     assert planted.share_in_patch(maps).tolist() == [1.0, 0.0]
+
+
+def test_corners_count_maps_that_are_empty(monkeypatch):
+    def one_empty(model, x, target=None):
+        maps = torch.ones_like(x)
+        maps[0] = 0
+        return maps
+    monkeypatch.setitem(planted.METHODS, "half", one_empty)
+    found = planted.corners(None, ["half"], torch.zeros(3, 1, 28, 28))
+    assert found.loc["half"].tolist() == [pytest.approx(16 / 784), 1]

@@ -1,10 +1,11 @@
 """Maps that cheat, and a network that is right for the wrong reason: what an audit must not be fooled by."""
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from fragility import training
-from fragility.attribution import sobel
+from fragility.attribution import METHODS, pixel_map, sobel
 from lab.material import data, networks
 
 PATCH = 4       # pixels, the side of the square in the corner
@@ -64,3 +65,14 @@ def reader_of_patches(data_set: str, network: str, epochs: int) -> nn.Module:
 def share_in_patch(maps: Tensor) -> Tensor:
     """Share (n,) of each pixel map (n, h, w) that lies in the corner with the patch."""
     return maps[:, :PATCH, :PATCH].sum((1, 2)) / maps.sum((1, 2))
+
+
+def corners(model: nn.Module, methods: list[str], x: Tensor) -> pd.DataFrame:
+    """Mean share of each method's maps that lies in the corner, and how many maps are zero everywhere."""
+    rows = {}
+    for name in methods:
+        maps = METHODS[name](model, x)
+        empty = (maps == 0).flatten(1).all(1)
+        shares = share_in_patch(pixel_map(maps[~empty])) if bool((~empty).any()) else torch.tensor([torch.nan])
+        rows[name] = {"share in the corner": float(shares.mean()), "empty maps": int(empty.sum())}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("map")

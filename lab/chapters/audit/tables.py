@@ -28,9 +28,9 @@ def questions(report: Report) -> pd.DataFrame:
 
 
 def effects(report: Report, criterion: str) -> pd.DataFrame:
-    """Score, control, effect with its interval and verdict of each method by one criterion."""
+    """Mean score, that of the control, effect with its interval and verdict of each method by one criterion."""
     rows = [report.verdict(name, criterion) for name, one in report.methods.items() if not one["refused"]]
-    table = pd.DataFrame([{"map": row.method, "score": row.score, row.control or "control": row.control_score,
-                           "effect": row.effect, "from": row.low, "to": row.high, "needed": row.threshold,
-                           "n": row.n, "verdict": row.verdict} for row in rows])
+    table = pd.DataFrame([{"map": row.method, "score": row.score, "control": row.control_score, "effect": row.effect,
+                           "from": row.low, "to": row.high, "needed": row.threshold, "n": row.n,
+                           "verdict": row.verdict} for row in rows])
     return table.set_index("map").round(2)
