@@ -14,8 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
            for room in ("fragility", "lab") for file in (ROOT / room).rglob("*.py")}
 CORE = {"torch", "numpy", "scipy", "threadpoolctl"}      # what `pip install .` brings
-# Only who audits pictures of their own needs Pillow, the extra `audit`: it is imported where a picture is read.
-INSIDE_FUNCTIONS = {"fragility.data": {"PIL"}}
+# Only who audits needs the extra `audit`, and timm where a network of it is named: imported where they are used.
+INSIDE_FUNCTIONS = {"fragility.data": {"PIL"}, "fragility.audit.page": {"jinja2"}, "fragility.audit.report": {"pandas"},
+                    "fragility.audit.command": {"jinja2"},
+                    "fragility.audit.models": {"safetensors", "torchvision", "timm"}}
 
 
 def imports(file: Path, *, lazily: bool = True) -> set[str]:
@@ -163,6 +165,7 @@ def test_a_wheel_in_a_fresh_environment_runs_every_kernel(tmp_path):
     rooms = ("lab", "tests", "benchmarks", "notebooks", "fragility")
     brought = {file.name for file in site.iterdir() if file.name in rooms}
     assert brought == {"fragility"} and (site / "fragility" / "py.typed").is_file()
+    assert all((site / "fragility" / "audit" / name).is_file() for name in ("report.html", "report.css"))
     done = subprocess.run([python, "-W", "error", "-c", (ROOT / "tests" / "smoke.py").read_text()], cwd=tmp_path,
                           capture_output=True, text=True)
     assert done.stdout.strip().endswith("every kernel ran"), done.stderr[-2000:]
