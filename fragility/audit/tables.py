@@ -68,7 +68,7 @@ def _cell(report: Report, one: Verdict, common: int | None) -> Cell:
         small += effect(one.effect, one.low, one.high, one.threshold)
     elif one.criterion == "cost" and one.score is not None:
         megabytes = report.methods[one.method]["megabytes"]
-        small += [seconds(one.score), *([f"{number(megabytes)} MB"] if megabytes else [])]
+        small += [seconds(one.score), *([f"{number(megabytes)} MB"] if megabytes and megabytes >= 0.1 else [])]
     elif one.score is not None:
         small.append(number(one.score))
     small += [f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{one.n}"] if one.n and not common else []
