@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
            for room in ("fragility", "lab") for file in (ROOT / room).rglob("*.py")}
 CORE = {"torch", "numpy", "scipy", "threadpoolctl"}      # what `pip install .` brings
-# Only who audits pictures of their own needs Pillow, the extra `audit`: it is imported where a picture is read.
 # What the wheel does not bring: each is asked for by name, in a sentence, where it is missing.
 INSIDE_FUNCTIONS = {"fragility.data": {"PIL"}, "fragility.interop": {"captum"},
                     "fragility.audit.models": {"torchvision", "timm", "safetensors"},
@@ -167,6 +166,7 @@ def test_a_wheel_in_a_fresh_environment_runs_every_kernel(tmp_path):
     rooms = ("lab", "tests", "benchmarks", "notebooks", "fragility")
     brought = {file.name for file in site.iterdir() if file.name in rooms}
     assert brought == {"fragility"} and (site / "fragility" / "py.typed").is_file()
+    assert all((site / "fragility" / "audit" / name).is_file() for name in ("report.html", "report.css"))
     done = subprocess.run([python, "-W", "error", "-c", (ROOT / "tests" / "smoke.py").read_text()], cwd=tmp_path,
                           capture_output=True, text=True)
     assert done.stdout.strip().endswith("every kernel ran"), done.stderr[-2000:]

@@ -57,11 +57,11 @@ class Panel(Drawing):
         self.left, self.right, self.top, self.bottom = left, width - right, 20.0, height - 32.0
         for value, label in y.ticks:
             at = self.up(value)
-            self.add("line", kind="grid", x1=self.left, x2=self.right, y1=at, y2=at)
+            self.add("line", kind="rule", x1=self.left, x2=self.right, y1=at, y2=at)
             self.add("text", label, x=self.left - 5, y=at + 4, text_anchor="end")
         for value, label in x.ticks:
             at = self.along(value)
-            self.add("line", kind="grid", x1=at, x2=at, y1=self.bottom, y2=self.bottom + 4)
+            self.add("line", kind="rule", x1=at, x2=at, y1=self.bottom, y2=self.bottom + 4)
             self.add("text", label, x=at, y=self.bottom + 15, text_anchor="middle")
         self.add("line", kind="axis", x1=self.left, x2=self.right, y1=self.bottom, y2=self.bottom)
         self.add("text", x.label, kind="label", x=self.right, y=height - 4.0, text_anchor="end")
@@ -166,7 +166,7 @@ class Strip(Drawing):
         super().__init__(width, height, title, kind="chart strip")
         self.axis, self.inner = axis, 6.0
         if axis.low < 0 < axis.high:
-            self.upright(0, "grid", 0, height)
+            self.upright(0, "rule", 0, height)
 
     def along(self, value: float) -> float:
         return self.inner + min(max(self.axis.share(value), 0), 1) * (self.width - 2 * self.inner)

@@ -8,7 +8,7 @@ import numpy as np
 from fragility.audit.criteria.noise import RADII
 from fragility.audit.drawing import SHARES, Axis, Labelled, Panel, by_tens, scatter, spanning
 from fragility.audit.report import Report
-from fragility.audit.verdicts import NOT_JUDGED, Result, interval
+from fragility.audit.verdicts import Result, interval
 from fragility.audit.words import MINUS, fixed, number, plain, seconds
 
 
@@ -50,10 +50,9 @@ def mean(values: np.ndarray) -> float:
 
 
 def judged(report: Report, method: str, *criteria: str) -> str:
-    """The verdicts on a method in a few words."""
-    words = {(one.method, one.criterion): one.verdict for one in report.verdicts}
-    return " · ".join(f"{each}: {words[method, each]}" for each in criteria
-                      if words.get((method, each), NOT_JUDGED) != NOT_JUDGED)
+    """The verdicts on a method in a few words; none where nothing was measured."""
+    words = {(one.method, one.criterion): one.verdict for one in report.verdicts if one.n}
+    return " · ".join(f"{each}: {words[method, each]}" for each in criteria if (method, each) in words)
 
 
 def overlap(report: Report) -> list[Figure]:

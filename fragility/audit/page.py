@@ -12,8 +12,7 @@ SETTINGS = {
     "epsilon": "radius of noise and attacks", "k": "share of the pixels that counts as the top",
     "steps": "steps of an attack", "attacked": "images attacked at most", "removed": "shares of the pixels removed",
     "samples": "draws for sensitivity, and squares for infidelity", "depths": "steps of the cascade",
-    "seed": "seed of all random numbers", "top pixels": "top pixels of an image",
-    "window": "pixels by which a mark may move and still be near", "made": "time",
+    "seed": "of all random numbers", "window": "pixels by which a mark may move and still be near",
 }
 
 

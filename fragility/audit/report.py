@@ -131,7 +131,9 @@ class Report:
 
     def _repr_html_(self) -> str:
         from html import escape
-        return (f'<iframe srcdoc="{escape(self.to_html())}" style="width:100%;height:40rem;border:0" '
+        # A link to a place in the page would lead to the notebook around it without a base of its own.
+        page = self.to_html().replace("<head>", '<head><base href="about:srcdoc">', 1)
+        return (f'<iframe srcdoc="{escape(page)}" style="width:100%;height:40rem;border:0" '
                 'title="Audit of saliency maps"></iframe>')
 
 

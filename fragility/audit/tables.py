@@ -51,24 +51,27 @@ def counts(report: Report) -> dict[str, int | None]:
 def grid(report: Report) -> tuple[list[Row], list[Row]]:
     """Rows of the methods, and of the controls."""
     found = {(one.method, one.criterion): one for one in report.verdicts}
+    common = counts(report)
     rows: tuple[list[Row], list[Row]] = [], []
     for method, about in report.methods.items():
         if not about["refused"]:
-            cells = [found.get((method, each.name)) for each in report.criteria]
-            rows[about["control"]].append(Row(method, [one and _cell(report, one) for one in cells]))
+            seen = [found.get((method, each.name)) for each in report.criteria]
+            cells = [one and _cell(report, one, common[one.criterion]) for one in seen]
+            rows[about["control"]].append(Row(method, cells))
     return rows
 
 
-def _cell(report: Report, one: Verdict) -> Cell:
+def _cell(report: Report, one: Verdict, common: int | None) -> Cell:
+    """Its number of images is left out where the criterion has one in common."""
     small = []
     if _has_interval(one):
         small += effect(one.effect, one.low, one.high, one.threshold)
     elif one.criterion == "cost" and one.score is not None:
         megabytes = report.methods[one.method]["megabytes"]
-        small += [seconds(one.score), *([f"{number(megabytes)} MB"] if megabytes else [])]
+        small += [seconds(one.score), *([f"{number(megabytes)} MB"] if megabytes and megabytes >= 0.1 else [])]
     elif one.score is not None:
         small.append(number(one.score))
-    small += [f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{one.n}"] if one.n and not counts(report)[one.criterion] else []
+    small += [f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{one.n}"] if one.n and not common else []
     small += [f"{one.undefined} undefined"] if one.undefined else []
     small += [f"needs {one.needed:,}"] if one.needed else []
     return Cell(one, SIGNS.get(one.verdict, "?"), small, anchor(report, one))
@@ -105,7 +108,7 @@ def evidence(report: Report) -> list[Evidence]:
         verdicts = [one for one in report.verdicts if one.criterion == each.name]
         ends = [value for one in verdicts if _has_interval(one) for value in (one.low, one.high, one.threshold)]
         axis = spanning(ends, count=3) if ends else None
-        rows = [(_cell(report, one), _strip(one, axis)) for one in verdicts]
+        rows = [(_cell(report, one, one.n), _strip(one, axis)) for one in verdicts]
         source = SOURCES.get(each.source, (each.source, None)) if each.source else None
         found.append(Evidence(each, source, axis and _scale(axis), sorted(
             rows, key=lambda row: row[0].verdict.verdict == NOT_JUDGED)))

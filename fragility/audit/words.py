@@ -22,9 +22,9 @@ def number(value: float | None, digits: int = 2) -> str:
     return fixed(value, max(0, digits - 1 - power))
 
 
-def plain(value: float) -> str:
-    """A number that was chosen, not measured: without zeros at its end."""
-    before, times, power = number(value, 3).partition(" × ")
+def plain(value: float, digits: int = 3) -> str:
+    """Without zeros at its end: of a number that was chosen, not measured."""
+    before, times, power = number(value, digits).partition(" × ")
     if "." in before:
         before = before.rstrip("0").rstrip(".")
     return before + times + power
@@ -49,7 +49,7 @@ def seconds(value: float) -> str:
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if value >= 0.9995 * scale or unit == "µs":
             break
-    return f"{plain(value / scale) if value else 0}\N{NO-BREAK SPACE}{unit}"
+    return f"{plain(value / scale, 2)}\N{NO-BREAK SPACE}{unit}"
 
 
 def date(text: str) -> str:
