@@ -27,8 +27,8 @@ class Journal:
         lines = []
         for text in self.file.read_text(encoding="utf-8").splitlines():
             try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:        # the line that an interruption cut
+                lines.append(dict(json.loads(text)))
+            except (TypeError, ValueError):     # the line that an interruption cut, or a file of something else
                 break
         if lines and lines[0].get("fingerprint") == self.fingerprint:
             self.plan = lines[0]["plan"]
@@ -38,6 +38,7 @@ class Journal:
         """Write the first line, and again what is known already."""
         self.plan = plan
         if self.file:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
             temporary = self.file.with_suffix(".new")
             temporary.write_text("".join(json.dumps(line) + "\n" for line in (
                 {"fingerprint": self.fingerprint, "plan": plan}, *self.lines.values())), encoding="utf-8")

@@ -2,14 +2,18 @@
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
 
 import torch
 from torch import Tensor
 
 from fragility import attribution, checks
 from fragility.attribution.method import method_info
+from fragility.audit.criterion import NotApplicable
 
 #: Looked at beside the methods: they know nothing of the model, and what passes with them is no evidence.
 CONTROLS = ("sobel", "random")
@@ -84,6 +88,29 @@ class Method:
         return int.from_bytes(digest[:4], "big") >> 1
 
 
+def said(error: Exception) -> str:
+    """What an exception says, in one line."""
+    text = str(error).strip().splitlines()
+    kind = "" if isinstance(error, (ValueError, NotApplicable)) and text else f"{type(error).__name__}: "
+    return f"{kind}{text[0]}" if text else type(error).__name__
+
+
+def written(function: Callable) -> str:
+    """A digest of a function's code and of the file it stands in: another one of the same name has another."""
+    parts = []
+    while isinstance(function, functools.partial):
+        parts.append(re.sub(r" at 0x[0-9a-f]+", "", repr(sorted(function.keywords.items()))))
+        function = function.func
+    parts.append(getattr(function, "__qualname__", type(function).__qualname__))
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        parts += [code.co_code.hex(), repr(code.co_names), repr([one for one in code.co_consts
+                                                                 if not isinstance(one, CodeType)])]
+        file = Path(code.co_filename)
+        parts.append(file.read_text(encoding="utf-8", errors="replace") if file.is_file() else "")
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
 def _finite_only(maps: Tensor) -> Tensor:
     """Detached maps; NaN in images whose map is not finite."""
     maps = maps.detach()
@@ -123,12 +150,18 @@ def methods(asked: str | Callable | Iterable | dict | None = None) -> list[Metho
         asked = [name for name in attribution.METHODS if name not in CONTROLS]
     elif isinstance(asked, str) or callable(asked):
         asked = [asked]
+    elif not isinstance(asked, Iterable):
+        raise ValueError(f"methods must be names, functions (model, x, target) -> maps, or a dictionary of these by "
+                         f"name, not {asked!r}.")
     pairs = list(asked.items()) if isinstance(asked, dict) else [(None, one) for one in asked]
     made = [_method(name, one) for name, one in pairs]
     names = [one.name for one in made]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"Two methods are called {name}; pass a dictionary of functions by name.")
+    if all(one.is_control for one in made):
+        raise ValueError(f"At least one method is needed beside the controls {' and '.join(CONTROLS)}; choose among: "
+                         f"{', '.join(name for name in attribution.METHODS if name not in CONTROLS)}.")
     controls = [Method(name, attribution.METHODS[name], is_control=True) for name in CONTROLS if name not in names]
     return made + controls
 

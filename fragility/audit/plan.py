@@ -10,9 +10,9 @@ from fragility.attribution import METHODS
 from fragility.attribution.method import method_info
 from fragility.audit.criterion import Criterion
 from fragility.audit.memory import peak, resident
-from fragility.audit.methods import Method
+from fragility.audit.methods import Method, said
 from fragility.audit.settings import Settings
-from fragility.audit.subject import Subject
+from fragility.audit.subject import Subject, is_script
 from fragility.passes import default_chunk, logits_of
 from fragility.removal import degrade
 
@@ -54,15 +54,16 @@ def tried(one: Subject, method: Method, settings: Settings) -> Tried:
         with peak(one.device) as used:
             method(one.model, x, target, draw=settings.seed)
         seconds = timed(one, lambda x, target: method(one.model, x, target, draw=settings.seed))
-    except Exception as error:      # of whatever kind a user's own method raises
-        text = str(error).strip().splitlines()
-        return Tried(refused=text[0] if text else type(error).__name__)
+    except Exception as error:          # of whatever kind a user's own method raises
+        unseen = is_script(one.model) and getattr(method.function, "has_rules", False)
+        return Tried(refused=f"{'Rules do not see inside TorchScript. ' if unseen else ''}{said(error)}")
     return Tried(seconds, used.megabytes)
 
 
 def timed(one: Subject, run: Callable) -> float:
     """Seconds an image of run(x, target): of the first image, and of several together where one says little."""
-    for count in (1, min(len(one), 8), min(len(one), 64)):
+    together = one.groups[0].stop
+    for count in (1, min(together, 8), together):
         x, target = one.x(slice(0, count)), one.target[:count].to(one.device)
         start = time.perf_counter()
         run(x, target)
@@ -146,7 +147,7 @@ def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
     """
     left_out = {} if budget is None else estimate.too_long(budget)
     wanted = {"attacked": min(images, estimate.settings.attacked), "images": images, "steps": estimate.settings.steps}
-    now = dict(wanted)
+    now, attacks = dict(wanted), any(each.attacks for each in estimate.criteria)
 
     def seconds(values: dict) -> float:
         settings = replace(estimate.settings, attacked=max(2, min(values["attacked"], values["images"])),
@@ -155,6 +156,8 @@ def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
     for what, least in GIVEN_UP:
         if budget is None or seconds(now) <= budget:
             break
+        if what != "images" and not attacks:
+            continue
         low, high = min(least, now[what]), now[what]
         while low < high:                       # the most that fits, or the least
             middle = (low + high + 1) // 2
@@ -167,7 +170,8 @@ def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
                          f"take about {total:.0f}. Give more, or name fewer of them (--methods, --criteria).")
     words = {"images": "images", "attacked": "attacked images", "steps": "steps of an attack"}
     given_up = [f"For the budget there are {now[what]} {words[what]} instead of {wanted[what]}."
-                for what in ("images", "attacked", "steps") if now[what] < wanted[what]]
+                for what in ("images", "attacked", "steps") if now[what] < wanted[what]
+                and (what == "images" or attacks)]
     if left_out:
         given_up.append(f"For the budget these were left out: {', '.join(left_out)}.")
     return Plan(**now, seconds=total, given_up=given_up, left_out=left_out)

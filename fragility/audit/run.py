@@ -1,6 +1,8 @@
 """The audit: every method by every criterion, a few images at a time, and a report of it."""
 
 import base64
+import hashlib
+import os
 import platform
 import time
 import zlib
@@ -23,7 +25,7 @@ from fragility.audit.criterion import Criterion, Measured, NotApplicable
 from fragility.audit.group import Group, defined, pixels
 from fragility.audit.journal import Journal
 from fragility.audit.margins import Margin
-from fragility.audit.methods import Method
+from fragility.audit.methods import Method, said, written
 from fragility.audit.methods import methods as chosen_methods
 from fragility.audit.progress import Progress
 from fragility.audit.randomised import Randomised
@@ -119,16 +121,14 @@ def _margins(questions: list[Criterion], given: dict[str, float]) -> dict[str, M
 
 
 def _folder(out: str | Path | None) -> Path | None:
+    """The folder, which is made only when there is something to write; ValueError where it cannot be made."""
     if out is None:
         return None
     folder = Path(out).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"The folder {folder} cannot be written ({error.strerror}); name another one.") from error
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"The folder {folder} cannot be written: {there} is "
+                         f"{'read-only' if there.is_dir() else 'a file'}; name another one.")
     return folder
 
 
@@ -140,7 +140,7 @@ class _Audit:
                  max_memory: float | None, progress: bool, learned: TrainingSet | None):
         self.one, self.available, self.methods, self.criteria = one, available, methods, criteria
         self.margins, self.settings, self.show, self.learned = margins, settings, progress, learned
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = self._fingerprint(budget)
         self.journal = Journal(folder, self.fingerprint)
         self.trials = {method.name: planning.tried(one, method, settings) for method in methods}
         if all(self.trials[method.name].refused for method in methods if not method.is_control):
@@ -150,15 +150,18 @@ class _Audit:
         self.plan = planning.Plan(**self.journal.plan) if self.journal.plan else planning.fitted(
             self.estimate, len(one), budget)
         self.chunk = planning.allowed_chunk(one, self.trials, max_memory)
-        self.journal.begin(self.plan.written())
+        try:
+            self.journal.begin(self.plan.written())
+        except OSError as error:
+            raise ValueError(f"The folder {folder} cannot be written ({error.strerror}); name another one.") from error
         self.one = one.take(self.plan.images, settings.seed) if self.plan.images < len(one) else one
         self.settings = replace(settings, attacked=self.plan.attacked, steps=self.plan.steps)
         self.randomised = self._randomised()
 
-    def _fingerprint(self) -> str:
-        import hashlib
-        parts = (fragility.__version__, torch.__version__, self.one.fingerprint(), self.settings,
-                 [method.name for method in self.methods], [each.name for each in self.criteria])
+    def _fingerprint(self, budget: float | None) -> str:
+        parts = (fragility.__version__, torch.__version__, str(self.one.device), self.one.fingerprint(), self.settings,
+                 budget, [(method.name, written(method.function)) for method in self.methods],
+                 [(each.name, written(each.measure)) for each in self.criteria])
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _randomised(self) -> Randomised | str:
@@ -220,9 +223,10 @@ class _Audit:
         except NotApplicable as reason:
             self.journal.add(*key, {"refused": str(reason)})
             return
-        except Exception as error:      # of whatever kind a user's own method or model raises: the others go on
-            said = str(error).strip().splitlines()
-            self.journal.add(*key, {"refused": f"It failed: {type(error).__name__}{f': {said[0]}' if said else ''}."})
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:      # of whatever kind a user's own method raises, and be it at the last image
+            self.journal.add(*key, {"refused": f"It failed on an image: {said(error)}"})
             return
         self.journal.add(*key, _entry(group, measured, undefined, time.perf_counter() - start))
 
@@ -239,10 +243,14 @@ class _Audit:
             kinds["attack"] = lambda: attacked
         for kind, maps in kinds.items():
             key = (group.place, method.name, f"picture of {kind}")
-            if kept and key not in self.journal:
+            if kept and key not in self.journal and self._scored(method):
                 small = thumbnails(pixels(maps()[:len(kept)]))
                 self.journal.add(*key, {"images": list(kept)[:len(small)], "shape": list(small.shape),
                                         "pixels": base64.b64encode(zlib.compress(small.tobytes())).decode()})
+
+    def _scored(self, method: Method) -> bool:
+        """Whether any criterion could measure it, so that it has maps to show."""
+        return any(key[1] == method.name and "score" in line for key, line in self.journal.lines.items())
 
     def _judged(self, accepted: list[Method]) -> Report:
         results, verdicts = {}, []

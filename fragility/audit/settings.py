@@ -45,10 +45,13 @@ class Settings:
         checks.integer("attacked", self.attacked, 2)
         checks.integer("depths", self.depths, 1)
         checks.integer("seed", self.seed, 0, 2**31 - 1)
+        if not isinstance(self.samples, tuple) or len(self.samples) != 2:
+            raise ValueError(f"samples must be two whole numbers, such as (4, 24), but it is {self.samples!r}.")
         for count in self.samples:
             checks.integer("samples", count, 2)
-        if not self.removed:
-            raise ValueError("removed must name at least one share of the pixels, such as (0.1, 0.3, 0.5).")
+        if not isinstance(self.removed, tuple) or not self.removed:
+            raise ValueError("removed must name at least one share of the pixels, such as (0.1, 0.3, 0.5), but it is "
+                             f"{self.removed!r}.")
         for share in self.removed:
             checks.real("removed", share, 0, 1, exclusive=True)
 

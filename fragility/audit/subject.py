@@ -34,6 +34,7 @@ class Subject:
     device: torch.device
     dtype: torch.dtype
     notices: list[str] = field(default_factory=list)
+    answers: Tensor | None = None       #: logits of the predicted classes (n,)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,7 +60,7 @@ class Subject:
         pick = lambda values: None if values is None else values[chosen]
         return Subject(self.model, self.name, self.images[chosen], [self.names[place] for place in chosen.tolist()],
                        self.target[chosen], pick(self.labels), self.class_names, self.classes, self.accuracy,
-                       self.device, self.dtype, self.notices)
+                       self.device, self.dtype, self.notices, pick(self.answers))
 
     def fingerprint(self) -> str:
         """A digest of the model's weights and answers, and of the images."""
@@ -70,6 +71,7 @@ class Subject:
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         digest.update(np.ascontiguousarray(self.images.numpy()).tobytes())
         digest.update(self.target.cpu().numpy().tobytes())
+        digest.update(" ".join(f"{value:.3g}" for value in self.answers.tolist()).encode())     # not its rounding
         return digest.hexdigest()
 
 
@@ -107,7 +109,7 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
     one = Subject(wrapped, name or _name(model), images, names or [f"image {place}" for place in range(len(images))],
                   torch.zeros(len(images), dtype=torch.int64), labels, class_names, 0, None, device, dtype)
     logits = _answers(one)
-    one.target = logits.argmax(1)
+    one.answers, one.target = logits.max(1)
     _refuse_probabilities(logits, one.classes)
     _refuse_unsteady(one, logits)
     _refuse_cut(one)
@@ -121,11 +123,18 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
     return one
 
 
+def is_script(model) -> bool:
+    """Whether a part of the model is TorchScript, into which neither rules nor hooks see."""
+    return isinstance(model, nn.Module) and any(isinstance(part, torch.jit.ScriptModule) for part in model.modules())
+
+
 def gathered(images) -> tuple[Tensor, Tensor | None, list[str] | None]:
     """Images (n, c, h, w), labels and class names of whatever holds them."""
     if isinstance(images, Images):
         return images.images, images.labels, images.class_names
     if isinstance(images, np.ndarray):
+        if images.dtype.kind not in "fiub":
+            raise ValueError(f"images must be uint8 or floats in [0, 1], but they are {images.dtype}.")
         images = torch.from_numpy(images)
     if isinstance(images, Tensor):
         return _batch(images), None, None
@@ -134,8 +143,9 @@ def gathered(images) -> tuple[Tensor, Tensor | None, list[str] | None]:
                         f"of batches, not a {type(images).__name__}.")
     parts, labels = [], []
     for batch in images:
-        pair = isinstance(batch, (tuple, list)) and len(batch) == 2
-        parts.append(_batch(torch.as_tensor(batch[0] if pair else batch)))
+        several = isinstance(batch, (tuple, list)) and len(batch) in (1, 2)     # as of a TensorDataset
+        pair = several and len(batch) == 2
+        parts.append(_batch(torch.as_tensor(batch[0] if several else batch)))
         labels.append(torch.as_tensor(batch[1]) if pair else None)
     if not parts:
         raise ValueError("The loader of images is empty.")

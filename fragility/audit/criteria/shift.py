@@ -10,6 +10,7 @@ from fragility.audit.group import Group, defined
 from fragility.audit.margins import MARGINS
 from fragility.audit.methods import Method
 from fragility.audit.settings import Settings
+from fragility.audit.subject import is_script
 
 SHIFT = 1.0     # in units of the images: black becomes white
 ENOUGH = 4      # images: the property is exact, and float64 is slow
@@ -21,6 +22,8 @@ REPAIRS = {"baseline": lambda start: start + SHIFT, "root": lambda start: start 
 
 def measure(group: Group, method: Method, settings: Settings) -> Measured:
     """Relative change of the maps in float64, on a copy of the model; and with references that move along."""
+    if is_script(group.model):
+        raise NotApplicable("The shifted network cannot be made of TorchScript, into which nobody sees.")
     clean = group.clean(method)[:ENOUGH]
     good = defined(clean)
     change = torch.full((len(clean),), torch.nan, dtype=torch.float64, device=group.x.device)
