@@ -16,7 +16,6 @@ from fragility.audit.subject import Subject, is_script
 from fragility.passes import default_chunk, logits_of
 from fragility.removal import degrade
 
-EXACT = 8       # images from which what is exact is measured, at least
 #: What is given up for the budget, in this order: (what, down to).
 GIVEN_UP = (("attacked", 8), ("images", 16), ("steps", 10), ("attacked", 4), ("images", 4), ("attacked", 2),
             ("images", 2))
@@ -96,7 +95,9 @@ class Estimate:
         """Seconds of all methods and criteria on so many images."""
         seconds = images * 2 * sum(self.trials[method.name].seconds for method in self.methods)
         for criterion in self.criteria:
-            count = counted(criterion, images, settings)
+            # What is exact is measured on the first group alone.
+            count = min(images, settings.attacked if criterion.attacks else
+                        self.one.groups[0].stop if criterion.exact else images)
             seconds += count * sum(self.of(method, criterion, settings) for method in self.methods
                                    if not (criterion.attacks and method.is_control))
         return seconds
@@ -104,11 +105,6 @@ class Estimate:
 
 def _impute(x, target) -> None:
     degrade(x, x.sum(1), 0.5, fill="noisy-linear", generator=torch.Generator(x.device).manual_seed(0))
-
-
-def counted(criterion: Criterion, images: int, settings: Settings) -> int:
-    """How many of the images a criterion measures."""
-    return min(images, settings.attacked if criterion.attacks else EXACT if criterion.exact else images)
 
 
 def _form(method: Method) -> str | None:

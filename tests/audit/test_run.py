@@ -215,6 +215,8 @@ def test_the_estimate_counts_passes(monkeypatch):
     # Maps: 5 of noise, 1 of another class, 2 for the clean one; an attack of 30 steps 33, and 90 gradients.
     assert plan.seconds == pytest.approx(0.1 * (64 * (5 + 1 + 2) + 32 * (33 + 90)))
     assert (plan.images, plan.attacked, plan.steps, plan.given_up) == (64, 32, 30, [])
+    monkeypatch.setattr(audit.subject, "MOST_TOGETHER", 16)     # what is exact is measured on the first group
+    assert planned(monkeypatch, None, ["shift"])[1].seconds == pytest.approx(0.1 * (64 * 2 + 16 * 8))
 
 
 def test_the_budget_takes_attacked_images_then_images_then_steps(monkeypatch):
