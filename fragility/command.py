@@ -35,7 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     audit_command.add(commands)
     commands.add_parser("doctor", help="versions, devices and threads").set_defaults(run=doctor)
-    given = parser.parse_args(arguments)
+    try:
+        given = parser.parse_args(arguments)
+    except SystemExit as ended:     # a mistake, or --help
+        return int(ended.code or 0)
     return given.run(given)
 
 

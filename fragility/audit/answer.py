@@ -20,23 +20,24 @@ def sentences(report: Report) -> list[str]:
 
 
 def _best(names: list[str], judged: list[str], words: dict) -> str:
-    """Which methods fail fewest tests, what they pass, and what they were not judged by."""
+    """Which methods pass most tests, what they fail, and what they were not judged by."""
     def those(name: str, word: str) -> list[str]:
         return [each for each in judged if words.get((name, each)) == word]
-    ranked = sorted(names, key=lambda name: (len(those(name, FAIL)), -len(those(name, PASS))))
-    if not ranked:
+    def rank(name: str) -> tuple[int, int]:
+        return -len(those(name, PASS)), len(those(name, FAIL))
+    if not names or not judged:
         return ""
-    first = ranked[0]
-    best = [name for name in ranked if (len(those(name, FAIL)), len(those(name, PASS)))
-            == (len(those(first, FAIL)), len(those(first, PASS)))]
-    failed, open_ones = those(first, FAIL), [*those(first, UNDECIDED), *those(first, NOT_JUDGED)]
+    best = [name for name in names if rank(name) == min(map(rank, names))]
+    count = f"{len(those(best[0], PASS))} of {len(judged)} questions"
+    if not those(best[0], PASS):
+        return "No map passes any of the questions."
     if len(best) > 1:
-        tests = "no test" if not failed else f"{len(failed)} {'test' if len(failed) == 1 else 'tests'}"
-        return f"Fewest tests are failed by {_list(best)}: {tests} each, of {len(judged)}."
-    start = f"{first} fails no test that it was judged by" if not failed else f"Fewest tests are failed by {first}: " \
-        f"{_list(failed)}"
-    left = f"; {_list(open_ones)} {'is' if len(open_ones) == 1 else 'are'} open or not judged" if open_ones else ""
-    return f"{start}. It passes {_list(those(first, PASS)) or 'none'}{left}."
+        return f"Most is passed by {_list(best)}: {count} each."
+    failed, left = those(best[0], FAIL), [*those(best[0], UNDECIDED), *those(best[0], NOT_JUDGED)]
+    parts = [f"{best[0]} passes most, {count}: {_list(those(best[0], PASS))}"]
+    parts += [f"it fails {_list(failed)}"] if failed else []
+    parts += [f"{_list(left)} {'is' if len(left) == 1 else 'are'} open or not judged"] if left else []
+    return "; ".join(parts) + "."
 
 
 def _nobody(names: list[str], judged: list[str], words: dict) -> list[str]:
@@ -83,7 +84,8 @@ def _separated(report: Report, names: list[str]) -> str:
     if needed is None:
         return f"By removal {best} and {second} find the same."
     more = max(1, needed - len(differences))
-    return f"By removal {best} is ahead of {second}, but not for certain; {more:,} more images would tell."
+    which = "1 more image" if more == 1 else f"{more:,} more images"
+    return f"By removal {best} is ahead of {second}, but not for certain; {which} would tell."
 
 
 def _undecided(report: Report, names: list[str]) -> str:

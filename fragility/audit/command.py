@@ -15,7 +15,8 @@ from fragility.audit.criteria import CRITERIA, criteria
 from fragility.audit.methods import methods
 from fragility.audit.report import Report
 from fragility.audit.run import run
-from fragility.audit.verdicts import FAIL, UNDECIDED
+from fragility.audit.subject import subject
+from fragility.audit.verdicts import FAIL, PASS, UNDECIDED
 
 FAILED, BAD_INPUT, LEFT_OPEN, INTERRUPTED = 1, 2, 3, 130
 IMAGES = 64
@@ -71,12 +72,13 @@ def main(given: argparse.Namespace) -> int:
     try:
         report, guarded = _audit(given)
     except (ValueError, TypeError, ImportError) as error:
-        print(f"Error: {error}", file=sys.stderr)
+        sentence = " ".join(str(error).split())         # one line, whatever a library says
+        print(f"Error: {sentence}{'' if sentence.endswith(('.', '.)')) else '.'}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on where it was.", file=sys.stderr)
         return INTERRUPTED
-    print("\n".join([*report.notices, *report.answer]))
+    print("\n".join([*report.notices, *report.answer, *unjudged(report, guarded)]))
     print(f"Report: {Path(given.out) / 'report.html'}")
     return exit_code(report, guarded, allow_undecided=given.allow_undecided)
 
@@ -93,6 +95,10 @@ def _audit(given: argparse.Namespace) -> tuple[Report, list[tuple[str | None, st
     n = _fitting(given.n, len(images.images))
     training = data.images(given.train, size=given.size) if given.train else None
     model = models.load(given.model, weights=given.weights, device=_device(given.device))
+    if old is not None:         # before anything long: two images tell what the model is
+        two = subject(model, images.images[:2], mean=given.mean, std=given.std)
+        compare.refuse_other(old, {"model": given.model, "classes": max(2, two.classes),
+                                   "shape": list(two.images.shape[1:])})
     out = Path(given.out).expanduser()
     report = run(model, images, mean=given.mean, std=given.std, methods=asked, criteria=questions, n=n, margins=margins,
                  budget=given.budget, max_memory=given.max_memory, out=out, name=given.model,
@@ -120,7 +126,21 @@ def exit_code(report: Report, guarded: list[tuple[str | None, str]], *, allow_un
     if FAIL in words or any(one["change"] == "dropped" and is_guarded(one["method"], one["criterion"])
                             for one in report.compared):
         return FAILED
-    return LEFT_OPEN if UNDECIDED in words and not allow_undecided else 0
+    still_open = UNDECIDED in words or unjudged(report, guarded)
+    return LEFT_OPEN if still_open and not allow_undecided else 0
+
+
+def unjudged(report: Report, guarded: list[tuple[str | None, str]]) -> list[str]:
+    """Sentences on what is guarded and was not judged at all: a guard that cannot fail is none."""
+    said = []
+    for method, criterion in guarded:
+        ours = [one for one in report.verdicts if one.criterion == criterion and (
+            one.method == method if method else not report.methods[one.method]["control"])]
+        if not any(one.verdict in (PASS, FAIL, UNDECIDED) for one in ours):
+            refused = report.methods[method]["refused"] if method else None
+            reason = refused or next((one.reason for one in ours), "No method was measured.")
+            said.append(f"--fail-on {f'{method}:' if method else ''}{criterion} guards nothing: {reason}")
+    return said
 
 
 def _require_jinja() -> None:
@@ -137,6 +157,9 @@ def _methods(text: str):
     names = [one for one in text.split(",") if one]
     if not names:
         raise ValueError("--methods names none; leave it out for all of them.")
+    for one in names:
+        if names.count(one) > 1:
+            raise ValueError(f"--methods names {one} twice.")
     code = {one: models.named(one) for one in names if ":" in one and not one.startswith("captum:")}
     for name, function in code.items():
         if not callable(function):
@@ -150,10 +173,10 @@ def _criteria(text: str | None, trains: bool) -> list:
 
 def _guarded(text: str, known_methods: list[str], questions: list) -> list[tuple[str | None, str]]:
     """What --fail-on names, as pairs of a method or None, and a criterion."""
-    names, pairs = [each.name for each in questions], []
+    pairs = []
     for one in (part for part in text.split(",") if part):
         method, _, criterion = one.rpartition(":")
-        checks.choice("--fail-on: the criterion", criterion, names)
+        checks.choice("--fail-on: the criterion", criterion, [each.name for each in questions if each.margin])
         if method:
             checks.choice("--fail-on: the method", method, known_methods)
         pairs.append((method or None, criterion))
@@ -161,8 +184,12 @@ def _guarded(text: str, known_methods: list[str], questions: list) -> list[tuple
 
 
 def _fitting(n: int | None, available: int) -> int:
-    if n is not None and n > available:
-        raise ValueError(f"-n {n} asks for more images than the data hold, {available}.")
+    if available < 2:
+        raise ValueError("An audit needs at least two images, since another image is a control; the data hold one.")
+    if n is not None:
+        checks.integer("-n", n, 2)
+        if n > available:
+            raise ValueError(f"-n {n} asks for more images than the data hold, {available}.")
     return min(n or IMAGES, available)
 
 
@@ -171,8 +198,8 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:     # NotImplementedError of a device without memory is one, too
         raise ValueError(f"The device {name!r} is not available ({str(error).splitlines()[0]}).") from error
     return device
 

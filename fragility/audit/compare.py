@@ -1,10 +1,11 @@
 """What changed since another audit: a baseline of the same question, asked of an older model."""
 
 import json
+import math
 from pathlib import Path
 
 from fragility.audit.report import SCHEMA, Report
-from fragility.audit.verdicts import FAIL
+from fragility.audit.verdicts import FAIL, NOT_JUDGED, Verdict
 
 SAME = ("epsilon", "k", "steps", "removed", "samples", "depths", "top pixels", "window")
 
@@ -21,6 +22,13 @@ def read(path: str | Path) -> dict:
         seen = found.get("schema") if isinstance(found, dict) else type(found).__name__
         raise ValueError(f"The baseline {path} is not a report of this version: its schema is {seen!r}, not "
                          f"{SCHEMA!r}.")
+    try:
+        refuse_other(found, found["subject"])       # itself: so it has what is compared
+        found["settings"].items()
+        for one in found["verdicts"]:
+            [one[name] for name in ("method", "criterion", "verdict", "effect", "low", "high")]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"The baseline {path} is damaged: it lacks {error}.") from error
     return found
 
 
@@ -35,8 +43,8 @@ def refuse_other(old: dict, subject: dict) -> None:
 def with_baseline(report: Report, old: dict) -> None:
     """Fill in `report.compared`: a row for each method and criterion that both audits judged.
 
-    A method *dropped* where the interval of its effect lies below the one it had, or where it failed for a reason that
-    has no interval and did not before.
+    A method *dropped* where the interval of its effect lies below the one it had; where there is none, of what is exact
+    or undefined, where it fails and did not before.
     """
     refuse_other(old, report.subject)
     for name in SAME:
@@ -46,14 +54,19 @@ def with_baseline(report: Report, old: dict) -> None:
     before = {(one["method"], one["criterion"]): one for one in old["verdicts"]}
     for now in report.verdicts:
         was = before.get((now.method, now.criterion))
-        if was is None or was["effect"] is None or now.effect is None:
+        if was is None or NOT_JUDGED in (was["verdict"], now.verdict):
             continue
-        both = was["high"] is not None and now.high is not None and was["low"] is not None and now.low is not None
-        dropped = both and now.high < was["low"]
-        risen = both and now.low > was["high"]
-        if now.verdict == FAIL != was["verdict"] and now.low == now.high:
-            dropped, risen = True, False
+        number = lambda value: math.nan if value is None else value
         report.compared.append({
-            "method": now.method, "criterion": now.criterion, "before": was["effect"], "now": now.effect,
-            "verdict_before": was["verdict"], "verdict": now.verdict,
-            "change": "dropped" if dropped else "risen" if risen else "same"})
+            "method": now.method, "criterion": now.criterion, "before": number(was["effect"]),
+            "now": number(now.effect), "verdict_before": was["verdict"], "verdict": now.verdict,
+            "change": _change(was, now)})
+
+
+def _change(was: dict, now: Verdict) -> str:
+    """In a word: by the intervals where both audits have one, else by the verdicts, since exact numbers are rounded."""
+    if None in (was["low"], was["high"], now.low, now.high) or now.low == now.high:
+        worse, better = now.verdict == FAIL != was["verdict"], was["verdict"] == FAIL != now.verdict
+    else:
+        worse, better = now.high < was["low"], now.low > was["high"]
+    return "dropped" if worse else "risen" if better else "same"

@@ -23,6 +23,7 @@ class Measured(NamedTuple):
     controls: dict[str, Tensor] = {}            #: name -> the same score of a control, (n,); none where it is exact.
     details: dict[str, Tensor] = {}             #: name -> further numbers (n,) or curves (n, points), for the report.
     rows: slice = slice(None)                   #: The images of the group that were measured.
+    maps: Tensor | None = None                  #: Signed maps of these images that the report is to show.
 
 
 class Cost(NamedTuple):

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -82,7 +83,7 @@ def _module(place: str) -> ModuleType:
         return module
     except ValueError:
         raise
-    except Exception as error:      # of whatever kind the user's code raises, also SyntaxError
+    except (Exception, SystemExit) as error:        # of whatever kind the user's code raises, also SyntaxError
         raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
 
 
@@ -99,7 +100,7 @@ def _made(found, spec: str):
     if not needed:
         try:
             made = found()
-        except Exception as error:  # of whatever kind the user's code raises
+        except (Exception, SystemExit) as error:    # of whatever kind the user's code raises
             raise ValueError(f"{spec} fails: {type(error).__name__}: {error}") from error
         if not callable(made):
             raise ValueError(f"{spec} returned a {type(made).__name__}; it must return a module.")
@@ -113,7 +114,9 @@ def _script(file: Path) -> nn.Module:
     if not file.is_file():
         raise ValueError(f"The file {file} does not exist.")
     try:
-        return torch.jit.load(str(file), map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)      # of torch, that TorchScript is deprecated
+            return torch.jit.load(str(file), map_location="cpu")
     except Exception as error:      # torch raises RuntimeError for most, but not all, kinds of damage
         raise ValueError(f"{file} is not a TorchScript file ({str(error).splitlines()[0]}). Pickled modules and bare "
                          "weights are not loaded: save weights as .safetensors, and name the code that makes the "
@@ -180,4 +183,4 @@ def _fill(model, weights: str | Path) -> None:
         values = load_file(file)
         model.load_state_dict(values)
     except Exception as error:      # damaged files and weights of another network
-        raise ValueError(f"The weights in {file} do not fit the model: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"The weights in {file} do not fit the model: {' '.join(str(error).split())[:300]}") from error

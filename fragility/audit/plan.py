@@ -16,7 +16,6 @@ from fragility.audit.subject import Subject, is_script
 from fragility.passes import default_chunk, logits_of
 from fragility.removal import degrade
 
-EXACT = 8       # images from which what is exact is measured, at least
 SHARE, FEWEST = 0.25, 4     # of the budget that one method and criterion may take, on that many images
 #: What is given up for the budget, in this order: (what, down to).
 GIVEN_UP = (("attacked", 8), ("images", 16), ("steps", 10), ("attacked", 4), ("images", 4), ("attacked", 2),
@@ -99,7 +98,7 @@ class Estimate:
         seconds = images * 2 * sum(self.trials[method.name].seconds for method in self.methods)
         for method, criterion in self.pairs():
             if pair(method, criterion) not in left_out:
-                seconds += counted(criterion, images, settings) * self.of(method, criterion, settings)
+                seconds += self.counted(criterion, images, settings) * self.of(method, criterion, settings)
         return seconds
 
     def pairs(self) -> Iterator[tuple[Method, Criterion]]:
@@ -109,11 +108,16 @@ class Estimate:
                 if not (criterion.attacks and method.is_control):
                     yield method, criterion
 
+    def counted(self, criterion: Criterion, images: int, settings: Settings) -> int:
+        """How many of the images a criterion measures; what is exact, on the first group alone."""
+        first = self.one.groups[0].stop
+        return min(images, settings.attacked if criterion.attacks else first if criterion.exact else images)
+
     def too_long(self, budget: float) -> dict[str, str]:
         """What alone, on the fewest images, would take more than its share of the budget; and the sentence on it."""
         found = {}
         for method, criterion in self.pairs():
-            seconds = counted(criterion, FEWEST, self.settings) * self.of(method, criterion, self.settings)
+            seconds = self.counted(criterion, FEWEST, self.settings) * self.of(method, criterion, self.settings)
             if seconds > SHARE * budget:
                 found[pair(method, criterion)] = (f"Left out for the budget: on {FEWEST} images it would take about "
                                                   f"{seconds:,.0f} seconds.")
@@ -127,11 +131,6 @@ def _impute(x, target) -> None:
 def pair(method: Method, criterion: Criterion) -> str:
     """The name of a method and criterion in a plan."""
     return f"{method.name}: {criterion.name}"
-
-
-def counted(criterion: Criterion, images: int, settings: Settings) -> int:
-    """How many of the images a criterion measures."""
-    return min(images, settings.attacked if criterion.attacks else EXACT if criterion.exact else images)
 
 
 def _form(method: Method) -> str | None:

@@ -114,7 +114,7 @@ class Report:
             cases = [one for one in self.verdicts if one.criterion == each.name]
             lines = [_case(one) for one in cases]
             count = {word: sum(one.verdict == word for one in cases) for word in (FAIL, UNDECIDED, NOT_JUDGED)}
-            suites.append(f'<testsuite name={quoteattr(each.name)} tests="{len(cases)}" failures="{count[FAIL]}" '
+            suites.append(f'<testsuite name={_quoted(each.name)} tests="{len(cases)}" failures="{count[FAIL]}" '
                           f'skipped="{count[UNDECIDED] + count[NOT_JUDGED]}">\n' + "\n".join(lines) + "\n</testsuite>")
         return _written('<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fragility audit">\n'
                         + "\n".join(suites) + "\n</testsuites>\n", path)
@@ -138,11 +138,16 @@ class Report:
 
 
 def _case(one: Verdict) -> str:
-    head = f"<testcase classname={quoteattr(one.criterion)} name={quoteattr(one.method)}"
+    head = f"<testcase classname={_quoted(one.criterion)} name={_quoted(one.method)}"
     if one.verdict == PASS:
         return head + "/>"
     tag = "failure" if one.verdict == FAIL else "skipped"
-    return f"{head}><{tag} message={quoteattr(one.verdict + ': ' + one.reason)}/></testcase>"
+    return f"{head}><{tag} message={_quoted(one.verdict + ': ' + one.reason)}/></testcase>"
+
+
+def _quoted(text: str) -> str:
+    """An attribute of XML, without the control characters that it cannot hold."""
+    return quoteattr("".join(one if one >= " " else " " for one in text))
 
 
 def _written(text: str, path: str | Path | None) -> str:

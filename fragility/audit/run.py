@@ -1,28 +1,24 @@
 """The audit: every method by every criterion, a few images at a time, and a report of it."""
 
-import base64
 import hashlib
 import os
 import platform
 import time
-import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 import fragility
 from fragility import checks
 from fragility.audit import plan as planning
+from fragility.audit import thumbnails
 from fragility.audit.criteria import criteria as chosen_criteria
 from fragility.audit.criteria.retraining import Fit, TrainingSet, training_set
 from fragility.audit.criterion import Criterion, Measured, NotApplicable
-from fragility.audit.group import Group, defined, pixels
+from fragility.audit.group import Group, defined
 from fragility.audit.journal import Journal
 from fragility.audit.margins import Margin
 from fragility.audit.methods import Method, said, written
@@ -33,8 +29,6 @@ from fragility.audit.report import Report
 from fragility.audit.settings import Settings
 from fragility.audit.subject import Subject, gathered, subject
 from fragility.audit.verdicts import judge
-
-PICTURED, SIDE = 32, 96     # images that are kept as pictures, and the longest side of these
 
 
 def run(model, images, *, labels=None, class_names: list[str] | None = None, names: list[str] | None = None, mean=None,
@@ -184,7 +178,6 @@ class _Audit:
                         progress.show(f"{method.name}: {criterion.name}")
                         self._measure(group, method, criterion)
                         progress.done(self._cost(len(group), rows.start, method, criterion))
-                    self._picture(group, method)
                     group.forget(method)
         return self._judged(accepted)
 
@@ -228,29 +221,12 @@ class _Audit:
         except Exception as error:      # of whatever kind a user's own method raises, and be it at the last image
             self.journal.add(*key, {"refused": f"It failed on an image: {said(error)}"})
             return
-        self.journal.add(*key, _entry(group, measured, undefined, time.perf_counter() - start))
-
-    def _picture(self, group: Group, method: Method) -> None:
-        """Keep small pictures of the maps of the first images: clean, under noise, and attacked."""
-        kept = range(group.first, min(group.first + len(group), PICTURED))
-        kinds: dict[str, Callable[[], Tensor]] = {"clean": lambda: group.clean(method)}
-        if any(each.name == "noise" for each in self.criteria):
-            kinds["noise"] = lambda: group.under_noise(method)
-        attacked = next((maps for (*key, lens), maps in ((key, maps) for key, maps in group._shared.items()
-                         if isinstance(key, tuple) and len(key) == 3) if key == [method.name, "attacked maps"]
-                         and not lens), None)
-        if attacked is not None:
-            kinds["attack"] = lambda: attacked
-        for kind, maps in kinds.items():
-            key = (group.place, method.name, f"picture of {kind}")
-            if kept and key not in self.journal and self._scored(method):
-                small = thumbnails(pixels(maps()[:len(kept)]))
-                self.journal.add(*key, {"images": list(kept)[:len(small)], "shape": list(small.shape),
-                                        "pixels": base64.b64encode(zlib.compress(small.tobytes())).decode()})
-
-    def _scored(self, method: Method) -> bool:
-        """Whether any criterion could measure it, so that it has maps to show."""
-        return any(key[1] == method.name and "score" in line for key, line in self.journal.lines.items())
+        seconds = time.perf_counter() - start
+        # Pictures first: whatever is measured is not measured again, so its pictures must be there.
+        thumbnails.keep(self.journal, group, method, "clean", group.clean(method))
+        if measured.maps is not None:
+            thumbnails.keep(self.journal, group, method, criterion.name, measured.maps)
+        self.journal.add(*key, _entry(group, measured, undefined, seconds))
 
     def _judged(self, accepted: list[Method]) -> Report:
         results, verdicts = {}, []
@@ -262,7 +238,8 @@ class _Audit:
                 results[method, criterion.name] = result
                 verdicts.append(judge(criterion, result, family=family, margin=self.margins.get(criterion.name)))
         return Report(self._described(), self._numbers(), self.criteria, self.margins, self._methods(), results,
-                      verdicts, [*self.one.notices, *self.plan.given_up], self._pictures(accepted))
+                      verdicts, [*self.one.notices, *self.plan.given_up],
+                      thumbnails.collected(self.journal, self.one.images, accepted))
 
     def _described(self) -> dict:
         one, module = self.one, isinstance(self.one.model, torch.nn.Module)
@@ -284,17 +261,6 @@ class _Audit:
                               "megabytes": self.trials[method.name].megabytes,
                               "refused": self.trials[method.name].refused} for method in self.methods}
 
-    def _pictures(self, accepted: list[Method]) -> dict:
-        found = {"images": thumbnails_of_images(self.one.images[:PICTURED])}
-        for method in accepted:
-            for kind in ("clean", "noise", "attack"):
-                lines = [self.journal.lines[key] for key in sorted(self.journal.lines)
-                         if key[1:] == (method.name, f"picture of {kind}")]
-                if lines:
-                    found[method.name, kind] = np.concatenate([np.frombuffer(zlib.decompress(base64.b64decode(
-                        line["pixels"])), np.uint8).reshape(line["shape"]) for line in lines])
-        return found
-
 
 def _lost(measured: Measured) -> Tensor:
     """Images whose score is missing though all of its controls are there: their map was undefined elsewhere."""
@@ -310,20 +276,3 @@ def _entry(group: Group, measured: Measured, undefined: Tensor, seconds: float) 
     lists = lambda values: {name: value.double().cpu().tolist() for name, value in values.items()}
     return {"images": places, "score": measured.score.double().cpu().tolist(), "controls": lists(measured.controls),
             "details": lists(measured.details), "undefined": undefined.cpu().tolist(), "seconds": seconds}
-
-
-def thumbnails(maps: Tensor) -> np.ndarray:
-    """Small grey pictures, uint8 (n, h, w), of pixel maps: white is the 99.5th percentile and all above."""
-    scale = max(1.0, max(maps.shape[1:]) / SIDE)
-    size = [max(1, round(side / scale)) for side in maps.shape[1:]]
-    small = adaptive_avg_pool2d(maps.nan_to_num(0.0)[:, None], size)[:, 0]
-    top = small.flatten(1).quantile(0.995, dim=1)[:, None, None].clamp_min(1e-30)
-    return (small / top).clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
-
-
-def thumbnails_of_images(images: Tensor) -> np.ndarray:
-    """Small pictures, uint8 (n, c, h, w), of images."""
-    values = images.float() if images.dtype == torch.uint8 else images.float() * 255
-    scale = max(1.0, max(values.shape[2:]) / SIDE)
-    size = [max(1, round(side / scale)) for side in values.shape[2:]]
-    return adaptive_avg_pool2d(values, size).round().clamp(0, 255).to(torch.uint8).numpy()

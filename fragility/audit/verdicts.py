@@ -9,7 +9,6 @@ from scipy.special import stdtrit
 
 from fragility.audit.criterion import Criterion
 from fragility.audit.margins import LEAST, Margin
-from fragility.metrics.chance import SATURATED
 
 PASS, FAIL, UNDECIDED, NOT_JUDGED = "pass", "fail", "undecided", "not judged"
 LEVEL = 0.95                # of the intervals of all methods of a criterion together
@@ -138,9 +137,9 @@ def _by_interval(criterion, result, scored, family, margin, verdict, found) -> V
     near = "" if closest.control == "zero" else f", {closest.control} {closest.level:.2g}"
     seen = (f"{criterion.score.capitalize()}: {found['score']:.2g}{near}; effect {closest.mean:.2g} "
             f"[{closest.low:.2g}, {closest.high:.2g}], needed {closest.threshold:.2g}.")
-    if criterion.high_is_good and criterion.best is not None and closest.level > SATURATED * criterion.best:
-        return verdict(NOT_JUDGED, f"{seen} The control is as good as any map can be, so these images cannot answer "
-                                   "the question.", **found)
+    if criterion.high_is_good and criterion.best is not None and criterion.best - closest.level <= closest.threshold:
+        return verdict(NOT_JUDGED, f"{seen} The control leaves less room than that even to a perfect map, so these "
+                                   "images cannot answer the question.", **found)
     if failed:
         return verdict(FAIL, seen, **found)
     if closest.low > closest.threshold:
@@ -171,7 +170,7 @@ def _against(criterion: Criterion, name: str, effects: np.ndarray, control: np.n
     threshold = margin.threshold(float(room.mean()))
     varies = margin.is_share and threshold > LEAST
     excess = effects - margin.value * room if varies else effects - threshold
-    _, low, high = interval(excess, level)
+    middle, _, high = interval(excess, level)
+    mean, half = float(effects.mean()), high - middle
     deviation = float(np.std(excess, ddof=1)) if len(excess) > 1 else math.inf
-    return Against(name, float(control.mean()), float(effects.mean()), threshold + low, threshold + high, threshold,
-                   deviation)
+    return Against(name, float(control.mean()), mean, mean - half, mean + half, threshold, deviation)

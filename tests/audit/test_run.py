@@ -215,10 +215,13 @@ def test_the_estimate_counts_passes(monkeypatch):
     # Maps: 5 of noise, 1 of another class, 2 for the clean one; an attack of 30 steps 33, and 90 gradients.
     assert plan.seconds == pytest.approx(0.1 * (64 * (5 + 1 + 2) + 32 * (33 + 90)))
     assert (plan.images, plan.attacked, plan.steps, plan.given_up) == (64, 32, 30, [])
+    monkeypatch.setattr(audit.subject, "MOST_TOGETHER", 16)     # what is exact is measured on the first group
+    assert planned(monkeypatch, None, ["shift"])[1].seconds == pytest.approx(0.1 * (64 * 2 + 16 * 3))
 
 
 def test_the_budget_takes_attacked_images_then_images_then_steps(monkeypatch):
     criteria, seen = ["noise", "attack"], []
+    monkeypatch.setattr("fragility.audit.plan.SHARE", 1.0)     # nothing is left out
     for budget in (1e4, 300.0, 200.0, 140.0, 100.0, 60.0, 30.0, 20.0):
         estimate, plan = planned(monkeypatch, budget, criteria)
         seen.append((plan.images, plan.attacked, plan.steps))
@@ -231,6 +234,16 @@ def test_the_budget_takes_attacked_images_then_images_then_steps(monkeypatch):
     assert any(images == 64 and 8 <= attacked < 32 and steps == 30 for images, attacked, steps in seen)
     assert any(16 <= images < 64 and attacked == 8 and steps == 30 for images, attacked, steps in seen)
     assert any(images == 16 and attacked == 8 and steps < 30 for images, attacked, steps in seen)
+
+
+def test_what_alone_would_eat_up_the_budget_is_left_out_by_name(monkeypatch):
+    _, plan = planned(monkeypatch, 100.0, ["noise", "attack"])
+    # On four images the attack would take 4 (33 + 90) / 10 seconds, more than a quarter of a hundred.
+    assert plan.left_out == {"gradient: attack": "Left out for the budget: on 4 images it would take about 49 seconds."}
+    assert plan.images == 64 and plan.given_up == ["For the budget these were left out: gradient: attack."]
+    report = run(methods="gradient", criteria=["noise", "attack"], budget=100.0)
+    assert report.verdict("gradient", "attack").reason.startswith("Left out for the budget")
+    assert report.verdict("gradient", "noise").n > 0
 
 
 def test_without_an_attack_only_images_are_given_up(monkeypatch):

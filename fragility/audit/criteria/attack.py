@@ -44,7 +44,6 @@ def measure(group: Group, method: Method, settings: Settings, *, lens: bool) -> 
         attacked[alive], found[alive] = result.x, result.found
     maps = group.maps(method, attacked, purpose="attack", target=group.target[rows])
     missing = torch.tensor(torch.nan, dtype=torch.float64, device=x.device)
-    group.shared((method.name, "attacked maps", lens), lambda: maps)
 
     def kept(values: Tensor) -> Tensor:
         return torch.where(found, values, missing)
@@ -56,7 +55,7 @@ def measure(group: Group, method: Method, settings: Settings, *, lens: bool) -> 
         control, noise = another_image(group, method), overlap(group, clean, group.under_noise(method)[rows])
     return Measured(kept(measured(clean, maps)), {"another image": kept(control[rows])}, {
         "found": found.double(), "moved": (attacked - x).abs().amax((1, 2, 3)).double() / settings.epsilon,
-        "noise": kept(noise)}, rows)
+        "noise": kept(noise)}, rows, maps)
 
 
 def objection(details: dict) -> str | None:

@@ -38,7 +38,7 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
     return Measured(score, {"another image": another_image(group, method)}, {
         "curve": torch.stack([*curve, score], 1),
         "rank": where_defined(spearman, a, b),
-        "near": where_defined(lambda p, q: lens_recall(p, q, group.k, group.window), a, b)})
+        "near": where_defined(lambda p, q: lens_recall(p, q, group.k, group.window), a, b)}, maps=noisy)
 
 
 CRITERION = Criterion(
