@@ -155,7 +155,8 @@ class _Audit:
     def _fingerprint(self, budget: float | None) -> str:
         parts = (fragility.__version__, torch.__version__, str(self.one.device), self.one.fingerprint(), self.settings,
                  budget, [(method.name, written(method.function)) for method in self.methods],
-                 [(each.name, written(each.measure)) for each in self.criteria])
+                 [(each.name, written(each.measure)) for each in self.criteria],
+                 None if self.learned is None else self.learned.fingerprint())
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _randomised(self) -> Randomised | str:

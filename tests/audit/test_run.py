@@ -1,6 +1,7 @@
 """The audit as a function: what it takes, what it leaves alone, and that it goes on where it was interrupted."""
 
 import json
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -131,7 +132,7 @@ def test_a_line_that_was_cut_is_measured_again(tmp_path):
     after, questions = counting()
     same(rows(run(methods="gradient", criteria=questions, out=tmp_path)), rows(expected))
     measured = 3 * len(CHEAP)       # the method and two controls
-    assert sum(len(one.calls) for one in after) == measured - 3
+    assert sum(len(one.calls) for one in after) == measured - sum('"score"' in line for line in lines[:4])
     assert all(json.loads(line) for line in file.read_text().splitlines())
 
 
@@ -221,7 +222,7 @@ def test_the_estimate_counts_passes(monkeypatch):
 
 def test_the_budget_takes_attacked_images_then_images_then_steps(monkeypatch):
     criteria, seen = ["noise", "attack"], []
-    monkeypatch.setattr("fragility.audit.plan.SHARE", 1.0)     # nothing is left out
+    monkeypatch.setattr("fragility.audit.plan.SHARE", math.inf)     # nothing is left out
     for budget in (1e4, 300.0, 200.0, 140.0, 100.0, 60.0, 30.0, 20.0):
         estimate, plan = planned(monkeypatch, budget, criteria)
         seen.append((plan.images, plan.attacked, plan.steps))
@@ -241,9 +242,9 @@ def test_what_alone_would_eat_up_the_budget_is_left_out_by_name(monkeypatch):
     # On four images the attack would take 4 (33 + 90) / 10 seconds, more than a quarter of a hundred.
     assert plan.left_out == {"gradient: attack": "Left out for the budget: on 4 images it would take about 49 seconds."}
     assert plan.images == 64 and plan.given_up == ["For the budget these were left out: gradient: attack."]
-    report = run(methods="gradient", criteria=["noise", "attack"], budget=100.0)
-    assert report.verdict("gradient", "attack").reason.startswith("Left out for the budget")
-    assert report.verdict("gradient", "noise").n > 0
+    monkeypatch.setattr("fragility.audit.plan.SHARE", 1e-9)
+    report = run(methods="gradient", criteria=["noise"], budget=100.0)
+    assert report.verdict("gradient", "noise").reason.startswith("Left out for the budget: on 4 images it would take")
 
 
 def test_without_an_attack_only_images_are_given_up(monkeypatch):

@@ -1,6 +1,7 @@
 """Does a new network find its way without what the map marks? Remove and retrain [hooker2019], at one share."""
 
 import copy
+import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,6 +32,12 @@ class TrainingSet(NamedTuple):
     def test_size(self) -> int:
         """How many of the images, the last ones, are kept for the test."""
         return max(1, round(HELD_OUT * len(self.images)))
+
+    def fingerprint(self) -> str:
+        """A digest of the images and labels."""
+        digest = hashlib.sha256(self.images.contiguous().numpy().tobytes())
+        digest.update(self.labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def training_set(images: Tensor, labels: Tensor | None, model, seed: int, fit: Fit | None = None) -> TrainingSet:
