@@ -90,12 +90,12 @@ def run(model, images, *, labels=None, class_names: list[str] | None = None, nam
         checks.real("budget", budget, 0, exclusive=True)
     if max_memory is not None:
         checks.real("max_memory", max_memory, 0, exclusive=True)
-    whole = subject(model, images, labels=labels, class_names=class_names, names=names, mean=mean, std=std, name=name)
-    one = whole.take(min(n, len(whole)), numbers.seed)
-    learned = None if train is None else training_set(*gathered(train)[:2], one.model, numbers.seed, fit)
     folder = _folder(out)
-    return _Audit(one, len(whole), asked, questions, thresholds, numbers, folder, budget, max_memory, progress,
-                  learned).report()
+    one = subject(model, images, labels=labels, class_names=class_names, names=names, mean=mean, std=std, name=name,
+                  most=n, seed=numbers.seed)
+    one = one.take(len(one), numbers.seed)      # by class
+    learned = None if train is None else training_set(*gathered(train)[:2], one.model, numbers.seed, fit)
+    return _Audit(one, asked, questions, thresholds, numbers, folder, budget, max_memory, progress, learned).report()
 
 
 def _settings(given: dict) -> Settings:
@@ -129,10 +129,10 @@ def _folder(out: str | Path | None) -> Path | None:
 class _Audit:
     """One audit, from the preflight to the report."""
 
-    def __init__(self, one: Subject, available: int, methods: list[Method], criteria: list[Criterion],
-                 margins: dict[str, Margin], settings: Settings, folder: Path | None, budget: float | None,
-                 max_memory: float | None, progress: bool, learned: TrainingSet | None):
-        self.one, self.available, self.methods, self.criteria = one, available, methods, criteria
+    def __init__(self, one: Subject, methods: list[Method], criteria: list[Criterion], margins: dict[str, Margin],
+                 settings: Settings, folder: Path | None, budget: float | None, max_memory: float | None,
+                 progress: bool, learned: TrainingSet | None):
+        self.one, self.methods, self.criteria = one, methods, criteria
         self.margins, self.settings, self.show, self.learned = margins, settings, progress, learned
         self.fingerprint = self._fingerprint(budget)
         self.journal = Journal(folder, self.fingerprint)
@@ -246,7 +246,7 @@ class _Audit:
         one, module = self.one, isinstance(self.one.model, torch.nn.Module)
         return {"model": one.name, "classes": max(2, one.classes),
                 "parameters": sum(value.numel() for value in one.model.parameters()) if module else None,
-                "fingerprint": self.fingerprint, "n": len(one), "available": self.available,
+                "fingerprint": self.fingerprint, "n": len(one), "available": one.available,
                 "shape": list(one.images.shape[1:]), "accuracy": one.accuracy, "images": one.names,
                 "target": one.target.tolist(), "class_names": one.class_names}
 

@@ -35,6 +35,7 @@ class Subject:
     dtype: torch.dtype
     notices: list[str] = field(default_factory=list)
     answers: Tensor | None = None       #: logits of the predicted classes (n,)
+    available: int = 0                  #: images of which these were drawn
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,7 +61,8 @@ class Subject:
         pick = lambda values: None if values is None else values[chosen]
         return Subject(self.model, self.name, self.images[chosen], [self.names[place] for place in chosen.tolist()],
                        self.target[chosen], pick(self.labels), self.class_names, self.classes, self.accuracy,
-                       self.device, self.dtype, self.notices, pick(self.answers))
+                       self.device, self.dtype, self.notices, pick(self.answers),
+                       self.available)
 
     def fingerprint(self) -> str:
         """A digest of the model's weights and answers, and of the images."""
@@ -76,7 +78,7 @@ class Subject:
 
 
 def subject(model, images, *, labels=None, class_names: list[str] | None = None, names: list[str] | None = None,
-            mean=None, std=None, name: str | None = None) -> Subject:
+            mean=None, std=None, name: str | None = None, most: int | None = None, seed: int = 0) -> Subject:
     """Check a model and images, predict, and say what is wrong in a sentence.
 
     Parameters
@@ -90,6 +92,8 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
         Classes (n,), for the accuracy; names of the classes; names of the images.
     mean, std
         Of the normalisation that the model expects, one number a channel; None where it normalises inside.
+    most, seed
+        Where there are more images, so many are drawn, and only these are shown to the model.
 
     Raises
     ------
@@ -106,8 +110,13 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
         raise ValueError("An audit needs at least two images, since another image is a control; it has one.")
     checks.model(model)
     wrapped, device, dtype = _normalising(model, mean, std, images.shape[1])
-    one = Subject(wrapped, name or _name(model), images, names or [f"image {place}" for place in range(len(images))],
-                  torch.zeros(len(images), dtype=torch.int64), labels, class_names, 0, None, device, dtype)
+    available, names, spanned = len(images), names or [f"image {place}" for place in range(len(images))], labels
+    if most is not None and most < available:
+        chosen = torch.randperm(available, generator=torch.Generator().manual_seed(seed))[:most]
+        images, names = images[chosen], [names[place] for place in chosen.tolist()]
+        labels = None if labels is None else labels[chosen]
+    one = Subject(wrapped, name or _name(model), images, names, torch.zeros(len(images), dtype=torch.int64), labels,
+                  class_names, 0, None, device, dtype, available=available)
     logits = _answers(one)
     one.answers, one.target = logits.max(1)
     _refuse_probabilities(logits, one.classes)
@@ -115,8 +124,8 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
     _refuse_cut(one)
     if labels is not None:
         outputs = max(2, one.classes)
-        if int(labels.min()) < 0 or int(labels.max()) >= outputs:
-            raise ValueError(f"The labels span {int(labels.min())} to {int(labels.max())}, but the model has the "
+        if int(spanned.min()) < 0 or int(spanned.max()) >= outputs:
+            raise ValueError(f"The labels span {int(spanned.min())} to {int(spanned.max())}, but the model has the "
                              f"classes 0 to {outputs - 1}.")
         one.accuracy = float((one.target == labels).double().mean())
     _notice(one, logits)

@@ -2,8 +2,14 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +24,7 @@ from fragility.audit.memory import peak
 from tests.audit.small import QUICK, network, pictures, rows, run
 from tests.networks import build
 
+ROOT = Path(__file__).resolve().parents[2]
 CHEAP = ["noise", "class", "deletion", "sensitivity", "infidelity"]
 FEW = {"methods": ["gradient", "smoothgrad"], "criteria": CHEAP}
 
@@ -80,6 +87,21 @@ def test_images_are_drawn_and_stand_by_class():
     assert target == [predicted[int(name.split()[1])] for name in report.subject["images"]]
 
 
+def test_only_the_images_that_are_drawn_are_shown_to_the_model():
+    """A folder may hold fifty thousand."""
+    model, seen = network(), []
+
+    def watched(x):
+        seen.append(x)
+        return model(x)
+    run(watched, pictures(500), n=4, methods="gradient", criteria=["class"], labels=[0, 1, 2, 3] * 125)
+    drawn = {tuple(image.flatten().tolist()[:4]) for x in seen for image in x if tuple(
+        image.flatten().tolist()[:4]) in {tuple(one.flatten().tolist()[:4]) for one in pictures(500)}}
+    assert len(drawn) == 4
+    with pytest.raises(ValueError, match="The labels span 0 to 9"):
+        run(model, pictures(500), n=2, labels=[0] * 499 + [9], methods="gradient", criteria=["class"])
+
+
 # Interruption
 
 class Counted:
@@ -121,6 +143,44 @@ def test_an_interrupted_audit_goes_on_and_measures_nothing_twice(tmp_path, monke
     finished, questions = counting()
     same(rows(run(methods=methods, criteria=questions, out=tmp_path)), rows(expected))
     assert not any(one.calls for one in finished)
+
+
+KILLED = """
+import sys, time
+from dataclasses import replace
+from fragility.audit import CRITERIA
+from tests.audit.small import run
+
+def slow(group, method, settings):
+    time.sleep(0.2)
+    return CRITERIA["noise"].measure(group, method, settings)
+
+run(methods=["gradient", "lrp", "smoothgrad"], criteria=[replace(CRITERIA["noise"], measure=slow), "class"],
+    out=sys.argv[1])
+"""
+
+
+def test_an_audit_that_was_killed_goes_on_with_the_same_result(tmp_path):
+    """With kill -9, at a moment that nobody chose."""
+    script, out = tmp_path / "killed.py", tmp_path / "out"
+    script.write_text(KILLED)
+    start = partial(subprocess.Popen, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = start([sys.executable, str(script), str(out)])
+    journal = out / "measured.jsonl"
+    while not (journal.exists() and len(journal.read_text().splitlines()) > 3):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    before = journal.read_text().splitlines()
+    assert start([sys.executable, str(script), str(out)]).wait() == 0
+    assert start([sys.executable, str(script), str(tmp_path / "whole")]).wait() == 0
+
+    def lines(folder):
+        found = [json.loads(line) for line in (folder / "measured.jsonl").read_text().splitlines()]
+        return [{name: value for name, value in line.items() if name not in ("seconds", "plan")} for line in found]
+    assert json.dumps(lines(out)) == json.dumps(lines(tmp_path / "whole")) and len(before) < len(lines(out))
+    assert [line for line in before[:-1] if line in journal.read_text().splitlines()] == before[:-1]
 
 
 def test_a_line_that_was_cut_is_measured_again(tmp_path):
@@ -489,7 +549,7 @@ def test_memory_does_not_grow_with_the_number_of_images(monkeypatch):
             run(model, x[n], n=n, **options)
         used[n] = seen.megabytes
     features = 24 * 128 * 64 * 64 * 4 / 2**20       # what the first layer makes of 24 more images
-    assert used[32] < used[8] + features / 4, used
+    assert used[32] < used[8] + features, used      # and as much again for each of its derivatives
 
 
 # What is refused
