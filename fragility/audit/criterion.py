@@ -52,5 +52,6 @@ class Criterion:
     high_is_good: bool = True
     best: float | None = None                   #: the best score there is, for margins that are shares of the way to it
     exact: bool = False                         #: a property that holds or does not: a few images are enough
+    worst: bool = False                         #: of what is exact: the worst image decides, not the mean
     attacks: bool = False                       #: measured on the attacked images only
     objection: Callable[[dict], str | None] = field(default=lambda details: None)   #: why it is not to be judged
