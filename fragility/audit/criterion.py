@@ -54,5 +54,6 @@ class Criterion:
     best: float | None = None                   #: the best score there is, for margins that are shares of the way to it
     exact: bool = False                         #: a property that holds or does not: a few images are enough
     over_trainings: bool = False                #: entries are trainings, not images; asked once
+    worst: bool = False                         #: of what is exact: the worst image decides, not the mean
     attacks: bool = False                       #: measured on the attacked images only
     objection: Callable[[dict], str | None] = field(default=lambda details: None)   #: why it is not to be judged

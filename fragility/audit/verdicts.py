@@ -41,7 +41,7 @@ class Verdict:
     reason: str                     #: a sentence
     n: int = 0                      #: images that were scored
     undefined: int = 0              #: images whose map is undefined
-    score: float | None = None      #: mean; of what is exact, that of the worst image
+    score: float | None = None      #: mean, or that of the worst image where it decides
     control: str | None = None      #: the control that the method comes closest to
     control_score: float | None = None
     effect: float | None = None     #: mean of score minus control, or of control minus score where low is good
@@ -112,11 +112,12 @@ def judge(criterion: Criterion, result: Result, *, family: int, margin: Margin |
 
 
 def _exact(criterion: Criterion, result: Result, scores: np.ndarray, margin: Margin, verdict, found: dict) -> Verdict:
-    """What holds exactly holds for every image, so the worst one decides: a mean would hide it."""
-    score = float(scores.min() if criterion.high_is_good else scores.max())
+    """Without an interval: by the mean, or by the worst image where a mean would hide the one that breaks the rule."""
+    worst = scores.min() if criterion.high_is_good else scores.max()
+    score = float(worst if criterion.worst else scores.mean())
     effect = score if criterion.high_is_good else -score
     word = PASS if effect >= margin.value else FAIL
-    reason = f"{criterion.score.capitalize()}: {score:.2g} at worst; allowed is {abs(margin.value):g}."
+    reason = f"{criterion.score.capitalize()}: {score:.2g}{' at worst' if criterion.worst else ''}; allowed is {abs(margin.value):g}."
     found["score"] = score
     repaired = result.details.get("repaired")
     if word == FAIL and repaired is not None and np.nanmax(repaired) <= abs(margin.value):

@@ -211,7 +211,13 @@ def test_what_is_exact_holds_or_does_not(value, word):
     assert found.low == found.high == found.effect == -value
 
 
-def test_one_image_that_breaks_what_is_exact_is_not_averaged_away():
+def test_completeness_is_judged_by_the_mean_since_it_is_relative_to_the_mean_difference():
+    found = judge(CRITERIA["completeness"], result([0.02, 0.06, 0.01]), family=2)
+    assert found.verdict == "pass" and found.score == pytest.approx(0.03)
+    assert judge(CRITERIA["completeness"], result([0.02, 0.2, 0.01]), family=2).verdict == "fail"
+
+
+def test_one_image_that_breaks_the_invariance_is_not_averaged_away():
     found = judge(CRITERIA["shift"], result([0.0] * 63 + [5e-4]), family=1)
     assert found.verdict == "fail" and found.score == pytest.approx(5e-4)
 

@@ -62,4 +62,4 @@ def _references(method: Method) -> dict:
 CRITERION = Criterion(
     name="shift", question="Is it the same when the network is the same function of shifted images?",
     measure=measure, cost=lambda settings, form: Cost(maps=3), source="kindermans2019", margin=MARGINS["shift"],
-    score="relative change of the map", high_is_good=False, exact=True)
+    score="relative change of the map", high_is_good=False, exact=True, worst=True)
