@@ -117,7 +117,8 @@ def _exact(criterion: Criterion, result: Result, scores: np.ndarray, margin: Mar
     score = float(worst if criterion.worst else scores.mean())
     effect = score if criterion.high_is_good else -score
     word = PASS if effect >= margin.value else FAIL
-    reason = f"{criterion.score.capitalize()}: {score:.2g}{' at worst' if criterion.worst else ''}; allowed is {abs(margin.value):g}."
+    reason = (f"{criterion.score.capitalize()}: {score:.2g}{' at worst' if criterion.worst else ''}; allowed is "
+              f"{abs(margin.value):g}.")
     found["score"] = score
     repaired = result.details.get("repaired")
     if word == FAIL and repaired is not None and np.nanmax(repaired) <= abs(margin.value):
