@@ -38,6 +38,6 @@ MARGINS = {
     "completeness": Margin(-0.05, "A twentieth of what the map promises to add up to; a sum that is further off needs "
                                   "more steps."),
     "sensitivity": Margin(0.5, "Half of the distance that lies between unrelated maps.", is_share=True),
-    "infidelity": Margin(0.1, "A tenth of the changes of the output, beyond what a random map explains of them.",
+    "infidelity": Margin(0.1, "A tenth of the changes of the output that neither edges nor a random map explain.",
                          is_share=True),
 }

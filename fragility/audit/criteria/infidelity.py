@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fragility.attribution import sobel
 from fragility.audit.criterion import Cost, Criterion, Measured
 from fragility.audit.group import Group, defined
 from fragility.audit.margins import MARGINS
@@ -17,15 +18,18 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
     .. math:: \frac{\min_{\beta \ge 0} E_I (\beta\, I^\top \Phi - \Delta)^2}{E_I \Delta^2}, \qquad
               \Delta = f(x) - f(x - I)
 
-    I takes a random square of the image to its mean colour. The control is a random map.
+    I takes a random square of the image to its mean colour. The controls are a random map and an edge detector: edges
+    alone explain much, since a square without any changes nothing.
     """
     clean = group.clean(method)
     removed, change = group.shared("squares", lambda: _squares(group, settings.samples[1]))
-    control = group.shared("infidelity of a random map", lambda: unexplained(
+    random = group.shared("infidelity of a random map", lambda: unexplained(
         torch.randn(group.x.shape, generator=group.generator("random map"), dtype=group.x.dtype,
                     device=group.x.device), removed, change, group.x))
+    edges = group.shared("infidelity of edges", lambda: unexplained(sobel(group.x), removed, change, group.x))
+    controls = {"random": random, "sobel": edges}
     return Measured(torch.where(defined(clean), unexplained(clean, removed, change, group.x), torch.nan),
-                    {"random": control})
+                    {name: score for name, score in controls.items() if name != method.name})
 
 
 def unexplained(maps: Tensor, squares: Tensor, change: Tensor, x: Tensor) -> Tensor:
