@@ -61,6 +61,11 @@ def with_baseline(report: Report, old: dict) -> None:
             "method": now.method, "criterion": now.criterion, "before": number(was["effect"]),
             "now": number(now.effect), "verdict_before": was["verdict"], "verdict": now.verdict,
             "change": _change(was, now)})
+    judged = {(one.method, one.criterion) for one in report.verdicts if one.verdict != NOT_JUDGED}
+    gone = [f"{method}: {criterion}" for (method, criterion), was in before.items()
+            if was["verdict"] != NOT_JUDGED and (method, criterion) not in judged]
+    if gone:
+        report.notices.append(f"Judged in the baseline and not now: {', '.join(gone)}.")
 
 
 def _change(was: dict, now: Verdict) -> str:
