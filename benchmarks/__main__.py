@@ -13,7 +13,8 @@ import torch
 from .registry import BENCHMARKS
 from .setup import Setup
 
-TOPICS = ("maps", "attention", "rules", "perturb", "path_attack", "ranks", "lens", "removal", "training", "memory")
+TOPICS = ("maps", "attention", "rules", "perturb", "path_attack", "ranks", "lens", "removal", "audit", "training",
+          "memory")
 ON_GPU = ("maps", "attention", "rules", "perturb", "path_attack")     # those whose both sides a GPU computes
 VERDICTS = {True: "pass", False: "FAIL", None: "quick"}
 PACKAGES = ("fragility", "torch", "torchvision", "captum", "scipy", "numpy")
