@@ -125,7 +125,7 @@ def for_captum(model, method: str | Callable = "gradient", **options):
 
 
 def explain_for_quantus(method: str | Callable = "gradient", **options) -> Callable:
-    """An `explain_func` of Quantus: (model, inputs, targets, **arguments) -> maps, NumPy (n, c, h, w).
+    """An `explain_func` of Quantus: ``(model, inputs, targets, **arguments)`` -> maps, NumPy (n, c, h, w).
 
     Quantus passes arrays of images and classes, and arguments of its own, such as `device`, which moves the images.
     """

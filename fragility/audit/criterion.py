@@ -48,12 +48,12 @@ class Criterion:
     measure: Callable[..., Measured]            #: (group, method, settings) -> Measured
     cost: Callable[..., Cost]                   #: (settings, form of the method's map) -> Cost
     source: str
-    margin: Margin | None                       #: None: reported, never judged
+    margin: Margin | None                       #: None where it is reported and never judged
     score: str                                  #: what the score is, in a few words with its unit
     high_is_good: bool = True
     best: float | None = None                   #: the best score there is, for margins that are shares of the way to it
-    exact: bool = False                         #: a property that holds or does not: a few images are enough
+    exact: bool = False                         #: a property that holds or does not; a few images are enough
     over_trainings: bool = False                #: entries are trainings, not images; asked once
-    worst: bool = False                         #: of what is exact: the worst image decides, not the mean
+    worst: bool = False                         #: whether the worst image decides what is exact, not the mean
     attacks: bool = False                       #: measured on the attacked images only
     objection: Callable[[dict], str | None] = field(default=lambda details: None)   #: why it is not to be judged

@@ -15,9 +15,9 @@ from fragility import attribution, checks
 from fragility.attribution.method import method_info
 from fragility.audit.criterion import NotApplicable
 
-#: Looked at beside the methods: they know nothing of the model, and what passes with them is no evidence.
+#: Looked at beside the methods; they know nothing of the model, and what passes with them is no evidence.
 CONTROLS = ("sobel", "random")
-#: What each image's map must add up to: the logit at the image minus the logit at the baseline.
+#: Methods whose map must add up to the logit at the image minus the logit at the baseline.
 COMPLETE = ("integrated_gradients", "deeplift")
 
 
@@ -58,7 +58,7 @@ class Method:
 
     @property
     def attacked(self) -> Callable:
-        """Its function as attacks take it: what knows its form as it is, a user's own with maps of x's shape."""
+        """Its function as attacks take it, itself where it knows its form; a user's own gives maps of x's shape."""
         inner = self.function
         while isinstance(inner, functools.partial):
             inner = inner.func

@@ -22,7 +22,7 @@ SCHEMA = "fragility-audit-1"
 class Report:
     """An audit's result. In a notebook it shows itself as the page that :meth:`to_html` writes."""
 
-    subject: dict                       #: model, images, classes, accuracy: what was audited
+    subject: dict                       #: what was audited, with its images, classes and accuracy
     settings: dict                      #: every number that the result depends on, versions and seed
     criteria: list[Criterion]
     margins: dict[str, Margin]
@@ -30,7 +30,8 @@ class Report:
     results: dict[tuple[str, str], Result]      #: (method, criterion) -> what was measured
     verdicts: list[Verdict]
     notices: list[str] = field(default_factory=list)        #: sentences on what the reader should know
-    pictures: dict = field(default_factory=dict)    #: "images": uint8 (m, c, h, w); (method, kind): uint8 (m, h, w)
+    #: Small pictures, uint8, of the images under "images", (m, c, h, w), and of maps under (method, kind), (m, h, w).
+    pictures: dict = field(default_factory=dict)
     compared: list[dict] = field(default_factory=list)      #: changes since a baseline, see `compare.with_baseline`
 
     def verdict(self, method: str, criterion: str) -> Verdict:

@@ -56,7 +56,7 @@ def run(model, images, *, labels=None, class_names: list[str] | None = None, nam
         Images and labels to train on, as for `images`, for the criterion "retraining"; and a function (images, labels,
         seed) -> model that trains, where copies of the model from new random weights will not do.
     margins
-        Other thresholds, by criterion; see :data:`fragility.audit.margins.MARGINS`.
+        Other thresholds, by criterion; see ``fragility.audit.MARGINS``.
     budget
         Seconds that the whole may take: fewer images, then fewer steps, are taken to keep to it, and the report says
         so.
