@@ -49,7 +49,7 @@ def run(model, images, *, labels=None, class_names: list[str] | None = None, nam
     mean, std
         Of the normalisation that the model expects, one number a channel; None where it normalises inside.
     methods, criteria
-        See :func:`fragility.audit.methods.methods` and :func:`fragility.audit.criteria.criteria`; None: all.
+        See :func:`~fragility.audit.methods.methods` and :func:`~fragility.audit.criteria.criteria`; None: all.
     n
         Number of images, drawn at random where there are more; at least 2.
     train, fit

@@ -18,6 +18,7 @@ def value(name):
 
 def test_photographs():
     rows = by_hand("fragility")
+    rows = rows[rows.reference != "mean"]       # numbers of the page start from black, as its claims do
     rows = rows[rows.epsilon.round(4) == 0.0314]
     for method, attack, column in (("gradient", "topk", "topk"), ("integrated_gradients", "center", "center"),
                                    ("deep_taylor", "topk", "spearman"), ("deeplift", "random_sign", "topk")):
