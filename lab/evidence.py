@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lab.cells import Cell, measure
+from lab.claim_cells import Cell, measure
 from lab.core.statistics import deciding, holm
 
 HOLDS, CONTRADICTED, MIXED, UNDECIDED = "holds", "contradicted", "mixed", "undecided"

@@ -41,7 +41,7 @@ class Group:
 
     def forget(self, method: Method) -> None:
         """Drop the maps of a method that is done."""
-        for key in [key for key in self._shared if isinstance(key, tuple) and method.name in key]:
+        for key in [key for key in self._shared if isinstance(key, tuple) and key[0] == method.name]:
             del self._shared[key]
 
     def generator(self, *purpose) -> torch.Generator:

@@ -94,7 +94,10 @@ def run(model, images, *, labels=None, class_names: list[str] | None = None, nam
     one = subject(model, images, labels=labels, class_names=class_names, names=names, mean=mean, std=std, name=name,
                   most=n, seed=numbers.seed)
     one = one.take(len(one), numbers.seed)      # by class
-    learned = None if train is None else training_set(*gathered(train)[:2], one.model, numbers.seed, fit)
+    learned = None
+    if train is not None:
+        learned = training_set(*gathered(train)[:2], one.model, numbers.seed, fit)
+        one.notices.append("The time of the trainings is not part of the estimate, and the budget does not hold it.")
     return _Audit(one, asked, questions, thresholds, numbers, folder, budget, max_memory, progress, learned).report()
 
 

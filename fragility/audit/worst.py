@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fragility.audit import pictures
+from fragility.audit import png
 from fragility.audit.report import Report
 from fragility.audit.words import fixed
 
@@ -87,7 +87,7 @@ def _image(report: Report, place: int, overlap: float, kinds: list[str]) -> Imag
     methods = [(method, [_map(report, method, kind, place, name) for kind in kinds
                          if (method, kind) in report.pictures or not report.methods[method]["control"]])
                for method in ordered if (method, "clean") in report.pictures]
-    return Image(name, label, overlap, pictures.of_image(values), methods, *values.shape[1:])
+    return Image(name, label, overlap, png.of_image(values), methods, *values.shape[1:])
 
 
 def _map(report: Report, method: str, kind: str, place: int, image: str) -> Map:
@@ -97,5 +97,5 @@ def _map(report: Report, method: str, kind: str, place: int, image: str) -> Map:
     there = place < len(maps) and (overlap is not None or criterion is None)
     said = {"clean": "without disturbance", "noise": "under noise", "attack": "under attack"}[kind]
     stays = f", {overlap} of the top pixels stay" if overlap else ""
-    return Map(word, overlap, pictures.of_map(maps[place]) if there else None,
+    return Map(word, overlap, png.of_map(maps[place]) if there else None,
                f"Map of {method} on {image} {said}{stays}.")

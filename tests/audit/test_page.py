@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from fragility import audit
-from fragility.audit import drawing, pictures, words
+from fragility.audit import drawing, png, words
 from fragility.audit.verdicts import Result, judge
 from fragility.audit.worst import worst
 from tests.book.browser import PATIENCE, PROGRAMS, SWITCHES, no_browser
@@ -228,10 +228,10 @@ def test_pictures_are_png_files_of_the_same_pixels():
     random = np.random.default_rng(0)
     for shape in ((5, 7), (5, 7, 3)):
         pixels = random.integers(0, 256, shape, np.uint8)
-        assert (np.asarray(Image.open(io.BytesIO(pictures.png(pixels)))) == pixels).all()
+        assert (np.asarray(Image.open(io.BytesIO(png.png(pixels)))) == pixels).all()
     palette = random.integers(0, 256, (4, 3), np.uint8)
     places = random.integers(0, 4, (5, 7), np.uint8)
-    seen = Image.open(io.BytesIO(pictures.png(places, palette))).convert("RGB")
+    seen = Image.open(io.BytesIO(png.png(places, palette))).convert("RGB")
     assert (np.asarray(seen) == palette[places]).all()
 
 

@@ -36,7 +36,7 @@ def test_the_accuracies_are_those_of_retraining_by_hand(data):
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     images, labels = data[0][order], data[1][order]
     net, x = networks.build(networks.plain, dtype=torch.float32), images.float() / 255
-    scores = attribution.pixel_map(attribution.gradient(net, x, labels))
+    scores = attribution.pixel_map(attribution.gradient(net, x))
     left = (degrade(x, scores, 0.5, fill="mean") * 255).round().to(torch.uint8)
     masks = (top_mask(scores, 0.5)[:, None].expand_as(x) * 255).to(torch.uint8)
     for seen, expected in (("score", left), ("masks", masks)):
@@ -78,3 +78,24 @@ def test_what_cannot_be_retrained_is_refused(data):
         retraining.training_set(*data, lambda x: x, 0)
     with pytest.raises(ValueError, match="retraining needs labelled images to train on"):
         audit.run(networks.build(networks.plain), networks.images(4), criteria=["retraining"], progress=False)
+
+
+def test_a_map_of_the_predicted_class_does_not_write_the_label_into_the_image(data):
+    """Ten of the forty labels at most are those that the network predicts: a map of the label would be another one."""
+    seen = []
+
+    def spy(model, x, target):
+        seen.append(target)
+        return attribution.gradient(model, x, target)
+    net = networks.build(networks.plain, dtype=torch.float32)
+    run(data, methods={"spy": spy})
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    x = data[0][order].float() / 255
+    explained = torch.cat([target for target in seen if len(target) == 8])      # the audited images are six
+    assert torch.equal(explained, net(x).argmax(1)) and int((explained == data[1][order]).sum()) <= 10
+
+
+def test_training_data_that_do_not_fit_are_refused_before_anything_long(data):
+    with pytest.raises(ValueError, match="labels span 0 to 9, but the model has classes 0 to 4"):
+        run((data[0], torch.arange(40) % 10), fit=None)
+    assert run(data).notices[-1].startswith("The time of the trainings is not part of the estimate")

@@ -62,5 +62,6 @@ def _squares(group: Group, count: int) -> tuple[Tensor, Tensor]:
 
 CRITERION = Criterion(
     name="infidelity", question="Does it predict what replacing a part of the image does to the output?",
-    measure=measure, cost=lambda settings, form: Cost(forwards=settings.samples[1] / 5), source="yeh2019",
+    measure=measure, source="yeh2019",
+    cost=lambda settings, form: Cost(forwards=settings.samples[1] / 5),     # made once for all methods, say five
     margin=MARGINS["infidelity"], best=0.0, score="share of the changes that it leaves unexplained", high_is_good=False)

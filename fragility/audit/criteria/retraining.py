@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fragility import training
+from fragility.attribution import METHODS
 from fragility.audit.criterion import Cost, Criterion, Measured, NotApplicable
 from fragility.audit.group import Group, pixels
 from fragility.audit.margins import MARGINS
 from fragility.audit.methods import Method
 from fragility.audit.settings import Settings
+from fragility.passes import predict
 from fragility.removal import degrade, top_mask
 
 REMOVED, TRAININGS, EPOCHS, HELD_OUT = 0.5, 3, 5, 0.2
@@ -43,8 +45,9 @@ class TrainingSet(NamedTuple):
 def training_set(images: Tensor, labels: Tensor | None, model, seed: int, fit: Fit | None = None) -> TrainingSet:
     """Shuffle training data, and choose how they are learned.
 
-    `fit` is the user's own; None trains copies of the model from new random weights, for a few epochs. ValueError
-    without labels, and without a module or a `fit`.
+    Images (n, c, h, w), uint8 or floats in [0, 1], and classes (n,). `fit` is the user's own; None trains copies of
+    the model from new random weights, for a few epochs. ValueError without labels, without a module or a `fit`, and
+    for images and labels that the model cannot be trained on.
     """
     if labels is None:
         raise ValueError("Retraining needs labels: a folder with a subfolder for each class, or an .npz file with "
@@ -52,6 +55,9 @@ def training_set(images: Tensor, labels: Tensor | None, model, seed: int, fit: F
     if fit is None and not isinstance(model, nn.Module):
         raise ValueError(f"A {type(model).__name__} cannot be trained anew; pass fit=, a function (images, labels, "
                          "seed) -> model.")
+    labels = labels.long()
+    if fit is None:
+        training.check_examples(model, images, labels)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     return TrainingSet(images[order], labels[order], fit or (lambda x, y, number: _fit(model, x, y, number)))
 
@@ -84,25 +90,25 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
         raise NotApplicable("It is the control.")
     if len(group) < TRAININGS:
         raise NotApplicable(f"Retraining needs at least {TRAININGS} images in the audit.")
-    control = Method("random", _random, is_control=True)
+    control = Method("random", METHODS["random"], is_control=True)
     random = group.shared("retraining without random pixels", lambda: _accuracies(group, control)[0])
     removed, masks = _accuracies(group, method, with_masks=not method.is_control)
     return Measured(removed, {"random": random}, {} if masks is None else {"masks": masks}, slice(0, TRAININGS))
 
 
-def _random(model, x: Tensor, target=None, *, generator: torch.Generator | None = None) -> Tensor:
-    return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-
-
 def _accuracies(group: Group, method: Method, *, with_masks: bool = False) -> tuple[Tensor, Tensor | None]:
-    """Accuracy of each training (t,) on images without their top pixels, and on the masks of these alone."""
+    """Accuracy of each training (t,) on images without their top pixels, and on the masks of these alone.
+
+    Maps explain the class that the audited model predicts, as in the published code: that of the label would write the
+    label into the image.
+    """
     data = group.training
     degraded, masks = [], []
     for place, part in enumerate(data.images.split(max(8, len(group)))):
         x = training.as_float(part).to(group.x)
-        target = data.labels[place * max(8, len(group)):][:len(x)].to(x.device)
-        scores = pixels(method(group.model, x, target, draw=method.seed(group.settings.seed, place, "retraining"),
-                               chunk=group.chunk)).nan_to_num(0.0)
+        maps = method(group.model, x, predict(group.model, x, group.chunk), chunk=group.chunk,
+                      draw=method.seed(group.settings.seed, place, "retraining"))
+        scores = pixels(maps).nan_to_num(0.0)
         degraded.append((degrade(x, scores, REMOVED, fill="mean") * 255).round().to(torch.uint8).cpu())
         masks.append((top_mask(scores, REMOVED)[:, None].expand_as(x) * 255).to(torch.uint8).cpu())
     images, alone = torch.cat(degraded), torch.cat(masks)
