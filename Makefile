@@ -36,7 +36,7 @@ test: $(BUILT)
 		-p no:cacheprovider $$($(BIN)/python -c "from lab.book import notebooks; print(*(f'notebooks/{n}.ipynb' for n in notebooks()))")
 
 notebooks: book
-	cp build/stage/notebooks/*.ipynb notebooks/
+	cp build/executed/*.ipynb notebooks/
 
 benchmarks: .venv/.installed
 	$(BIN)/python -m benchmarks

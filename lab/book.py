@@ -20,10 +20,11 @@ import pandas as pd
 import yaml
 
 from fragility import __version__, checks
-from lab.core import folders, numbers, profiles
+from lab.core import figure_data, folders, numbers, profiles
 from lab.core.surroundings import surroundings
 
 NUMBERS = Path("notebooks") / "numbers"     # of each chapter, beside the pages
+DATA = Path("notebooks") / "data"           # of the figures
 AUDITS = Path("notebooks") / "audits"       # reports that notebooks show, as pages of their own
 
 
@@ -74,7 +75,7 @@ def make(profile: str = "quick", only: str | None = None) -> Path:
 
 
 def run(name: str, changes: dict) -> float:
-    """Execute a notebook into the staged tree; returns the seconds it took.
+    """Execute a notebook into `build/executed`; returns the seconds it took.
 
     Papermill leaves a partial notebook behind when it is killed: it writes to a working name, which is
     renamed when the run is complete.
@@ -82,7 +83,7 @@ def run(name: str, changes: dict) -> float:
     import papermill
 
     start = time.perf_counter()
-    target = folders.STAGE / "notebooks" / f"{name}.ipynb"
+    target = folders.EXECUTED / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     working = target.with_suffix(".running.ipynb")
     papermill.execute_notebook(folders.NOTEBOOKS / f"{name}.ipynb", working, parameters=changes, kernel_name="python3",
@@ -122,25 +123,37 @@ def _packed(picture: str) -> str:
 
 
 def stage() -> None:
-    """Copy prose and settings beside the executed notebooks, and write out their numbers and the reports of audits; of
-    a notebook not run now, the committed version."""
+    """Make the source tree of the book: prose, settings and executed notebooks, whose numbers, figures' data and audit
+    reports are written out; of a notebook not run now, the committed version."""
+    shutil.rmtree(folders.STAGE, ignore_errors=True)
     for part in ("book", "claims"):
-        shutil.copytree(folders.ROOT / part, folders.STAGE / part, dirs_exist_ok=True)
+        shutil.copytree(folders.ROOT / part, folders.STAGE / part)
     for part in ("_config.yml", "_toc.yml"):
         shutil.copy(folders.ROOT / part, folders.STAGE / part)
+    for folder in (NUMBERS, DATA, AUDITS):
+        (folders.STAGE / folder).mkdir(parents=True)
     for name in notebooks():
-        if not (folders.STAGE / "notebooks" / f"{name}.ipynb").is_file():
-            shutil.copy(folders.NOTEBOOKS / f"{name}.ipynb", folders.STAGE / "notebooks" / f"{name}.ipynb")
-    for folder in (NUMBERS, AUDITS):
-        shutil.rmtree(folders.STAGE / folder, ignore_errors=True)
-        (folders.STAGE / folder).mkdir()
-    for name in notebooks():
-        notebook = nbformat.read(folders.STAGE / "notebooks" / f"{name}.ipynb", as_version=4)
-        if report := numbers.kept(notebook):
-            text = json.dumps(json.loads(report), indent=1, ensure_ascii=False) + "\n"
-            (folders.STAGE / NUMBERS / f"{name}.json").write_text(text)
-        if page := shown_audit(notebook):
-            (folders.STAGE / AUDITS / f"{name}.html").write_text(page)
+        _stage(name)
+
+
+def _stage(name: str) -> None:
+    notebook = nbformat.read(newest(name), as_version=4)
+    if report := numbers.kept(notebook):
+        text = json.dumps(json.loads(report), indent=1, ensure_ascii=False) + "\n"
+        (folders.STAGE / NUMBERS / f"{name}.json").write_text(text)
+    if page := shown_audit(notebook):
+        (folders.STAGE / AUDITS / f"{name}.html").write_text(page)
+    tables = figure_data.take_out(notebook)
+    for figure, text in tables.items():
+        (folders.STAGE / DATA / f"{figure}.csv").write_text(text)
+    figure_data.link(notebook, {figure: f"{DATA.name}/{figure}.csv" for figure in tables})
+    nbformat.write(notebook, folders.STAGE / "notebooks" / f"{name}.ipynb")
+
+
+def newest(name: str) -> Path:
+    """The notebook as it was executed last, else the committed one."""
+    executed = folders.EXECUTED / f"{name}.ipynb"
+    return executed if executed.is_file() else folders.NOTEBOOKS / executed.name
 
 
 def shown_audit(notebook) -> str | None:
@@ -175,11 +188,10 @@ def status(profile: str) -> pd.DataFrame:
 
 
 def times() -> pd.DataFrame:
-    """Seconds that each notebook took in the staged run, else in the committed one."""
+    """Seconds that each notebook took in its last run, else in the committed one."""
     rows = []
     for name in notebooks():
-        staged, committed = (folder / f"{name}.ipynb" for folder in (folders.STAGE / "notebooks", folders.NOTEBOOKS))
-        metadata = nbformat.read(staged if staged.is_file() else committed, as_version=4).metadata
+        metadata = nbformat.read(newest(name), as_version=4).metadata
         rows.append({"notebook": name, "seconds": str(metadata.get("fragility", {}).get("seconds", "not yet"))})
     return pd.DataFrame(rows)
 

@@ -10,7 +10,8 @@ PARAMETERS = NOTEBOOKS / "params"
 CLAIMS = ROOT / "claims"
 RESULTS = ROOT / "results"
 BUILD = ROOT / "build"
-STAGE = BUILD / "stage"                     # the source tree of the book, with executed notebooks
+EXECUTED = BUILD / "executed"               # notebooks as papermill left them
+STAGE = BUILD / "stage"                     # the source tree of the book, made of them
 BOOK_HTML = BUILD / "book" / "_build" / "html"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from lab.core import profiles, results
+from lab.core import figure_data, profiles, results
 from lab.core.experiment import Experiment
 from lab.core.frames import frame
 from lab.core.parameters import Parameters
@@ -67,6 +67,10 @@ class Page:
         if self.demanding and table.empty:
             raise NotRun(f"nothing of {experiment.name} is published at the edition scale")
         return table
+
+    def keep(self, figure: str, table: pd.DataFrame) -> None:
+        """Keep the data of the figure of that name, for the reader to download: :func:`lab.core.figure_data.keep`."""
+        figure_data.keep(figure, table)
 
     def strict(self) -> "Page":
         """The same page for numbers and statements, which cannot be made of nothing: figures can be left out."""

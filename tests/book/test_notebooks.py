@@ -95,13 +95,12 @@ def test_an_interrupted_run_leaves_the_finished_notebook(tmp_path, monkeypatch):
         target.write_text("half a notebo")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folders, "STAGE", tmp_path)
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "status.ipynb").write_text("the last whole one")
+    monkeypatch.setattr(folders, "EXECUTED", tmp_path)
+    (tmp_path / "status.ipynb").write_text("the last whole one")
     monkeypatch.setattr(papermill, "execute_notebook", cut)
     with pytest.raises(KeyboardInterrupt):
         book.run("status", {})
-    assert (tmp_path / "notebooks" / "status.ipynb").read_text() == "the last whole one"
+    assert (tmp_path / "status.ipynb").read_text() == "the last whole one"
 
 
 def test_pictures_are_packed_without_loss():
