@@ -21,8 +21,8 @@ from lab.drawing.style import PALETTE, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
              for file in sorted(folders.ROOT.glob("lab/chapters/*/figures.py"))),
-           "lab.chapters.lens.neighbourhoods", "lab.chapters.lens.training_figures",
-           "lab.drawing.maps", "lab.drawing.tables"]
+           "lab.chapters.influence.geometry_figures", "lab.chapters.lens.neighbourhoods",
+           "lab.chapters.lens.training_figures", "lab.drawing.maps", "lab.drawing.tables"]
 SPREAD = np.array([-0.1, 0.0, 0.1])     # of the images around the mean that a test asks for
 
 
