@@ -36,21 +36,28 @@ def experiment(name: str) -> Experiment:
 def with_sources(names: Collection[str], profile: str) -> list[tuple[Experiment, list[dict]]]:
     """The cells of experiments at a profile, and before them those of every experiment that these read, in an order in
     which they can be computed."""
-    readers = [experiment(name) for name in names]
-    cells = {reader.name: {canonical(cell): cell for cell in reader.cells(reader.at(profile))} for reader in readers}
+    return closure({reader.name: reader.cells(reader.at(profile)) for reader in map(experiment, names)}, profile)
+
+
+def closure(wanted: dict[str, list[dict]], profile: str) -> list[tuple[Experiment, list[dict]]]:
+    """Cells by experiment, and before them the cells that they read, in an order in which they can be computed.
+
+    Of an experiment that does not tell its readers' cells apart these are its whole grid at the profile.
+    """
+    cells = {name: {canonical(cell): cell for cell in some} for name, some in wanted.items()}
 
     def visit(reader: Experiment) -> None:
         for source in map(experiment, reader.reads):
             if source.serves is None:
-                needed = source.cells(source.at(profile))
+                needed = source.cells(source.at(profile)) if cells[reader.name] else []
             else:
                 needed = [served for cell in cells[reader.name].values() for served in source.serves(cell)]
             cells.setdefault(source.name, {}).update({canonical(cell): cell for cell in needed})
             visit(source)
 
-    for reader in readers:
-        visit(reader)
-    ordered = sorted((experiment(other) for other, needed in cells.items() if needed or other in names), key=_depth)
+    for name in wanted:
+        visit(experiment(name))
+    ordered = sorted((experiment(other) for other, needed in cells.items() if needed or other in wanted), key=_depth)
     return [(each, list(cells[each.name].values())) for each in ordered]
 
 
