@@ -11,7 +11,8 @@ from lab.core.experiment import Experiment, Outcome
 from lab.core.store import Store
 
 PHOTOGRAPH = "chelsea"
-SIDE = 114      # pixels of a picture: half those that the network sees
+SEEN = 227      # pixels of the side of the photograph that the network sees
+SIDE = 114      # pixels of a picture
 
 
 def cells(parameters: portraits.Portraits) -> list[dict]:
