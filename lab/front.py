@@ -13,6 +13,7 @@ from lab.drawing.tables import PAPERS, VERDICT_MARKS
 
 PICTURES = Path("book") / "pictures"
 CAT = Path("book") / "_static" / "cat"
+MUST_HOLD = ("cannot tell", "a theorem")        # verdicts that a placebo reaches, too, or that follow from definitions
 #: How we know a paper's number, in groups of the marks that claims have.
 SOURCES = {"read": ("text", "table"), "digitised": ("digitised",), "code": ("code",), "second_hand": ("second-hand",),
            "recalled": ("recalled",), "none": ("construction", "none")}
@@ -38,10 +39,13 @@ def fill(stage: Path, judged: list[dict], claims: list[dict], reports: dict[str,
 
 
 def counts(judged: list[dict]) -> dict[str, int]:
-    """How many claims of papers have each verdict, how many there are, and how many controls."""
+    """How many claims of papers have each verdict, how many of those that hold could hardly have failed, how many
+    claims there are, and how many controls."""
     verdicts = Counter(claim["verdict"] for claim in judged if claim["paper"] != CONTROLS)
     named = {verdict.replace(" ", "_"): verdicts[verdict] for verdict in VERDICT_MARKS}
-    return {**named, "claims": verdicts.total(), "controls": len(judged) - verdicts.total()}
+    anyway = sum(claim["paper"] != CONTROLS and claim["verdict"] == "holds" and claim["tells"] in MUST_HOLD
+                 for claim in judged)
+    return {**named, "anyway": anyway, "claims": verdicts.total(), "controls": len(judged) - verdicts.total()}
 
 
 def verdict_table(judged: list[dict]) -> str:

@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const row = rows.find(one => one.id === decodeURIComponent(location.hash.slice(1)));
     if (!row) return;
     if (row.hidden) { form.reset(); apply(); }
-    row.querySelectorAll("td.measured details").forEach(part => { part.open = true; });
+    row.querySelectorAll("td.evidence details").forEach(part => { part.open = true; });
     row.scrollIntoView();
   }
 

@@ -11,7 +11,6 @@ VERDICTS = "application/vnd.fragility.verdicts+json"    # what the rest of the b
 CONTROLS = "controls"       # stands in for the paper of claims that no paper makes
 CHAPTERS = {"fragility": "Fragility", "attacks": "Attacks", "influence": "Influence", "shift": "Constant shifts",
             "roar": "Remove and retrain", "lens": "Metrics"}
-FOLD_FROM = 2      # semicolons from which a list is folded into the number of cells for and against the claim
 
 
 class LedgerTable:
@@ -22,8 +21,7 @@ class LedgerTable:
 
     def to_html(self) -> str:
         rows = "\n".join(_row(row) for row in self.ledger.itertuples())
-        heads = "".join(f"<th scope='col'>{name}</th>"
-                        for name in ("verdict", "claim", "the paper reports", "measured [95 % interval]"))
+        heads = "".join(f"<th scope='col'>{name}</th>" for name in ("verdict", "claim", "evidence"))
         return (f"{_filter(self.ledger)}\n<table class='ledger'>\n<thead><tr>{heads}</tr></thead>\n"
                 f"<tbody>\n{rows}\n</tbody>\n</table>")
 
@@ -38,7 +36,7 @@ class LedgerTable:
 
 
 def ledger_table(ledger: pd.DataFrame) -> LedgerTable:
-    """Claims, one a row; a mark beside each verdict, so that colour is not needed. Long lists are folded."""
+    """Claims, one a row; a mark beside each verdict, so that colour is not needed. The evidence is folded."""
     return LedgerTable(ledger)
 
 
@@ -70,40 +68,35 @@ def _choice(name: str, values: Sequence[str], names: dict[str, str]) -> str:
 def _row(row) -> str:
     words = " ".join(f"data-{name}='{value}'" for name, value in (
         ("paper", _paper(row)), ("verdict", row.verdict), ("scale", row.scale), ("chapter", row.chapter)))
-    reported = _lines(row.reported) + (KNOWN[row.known] and f"<i>{KNOWN[row.known]}</i>")
     cells = "".join(f"<td class='{name}'>{cell}</td>" for name, cell in (
-        ("verdict", _verdict(row)), ("claim", _claim(row)), ("reported", reported), ("measured", _measured(row))))
+        ("verdict", _verdict(row)), ("claim", _claim(row)), ("evidence", _evidence(row))))
     return f"<tr id='{row.id}' {words}>{cells}</tr>"
 
 
 def _verdict(row) -> str:
-    tells = TELLS[row.tells] and f"<i>{TELLS[row.tells]}</i>"
     scale = "" if row.scale == "no" else f"{row.scale} scale"
-    return "<br>".join(filter(None, [f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b>", tells, scale]))
+    beside = "".join(f"<span>{text}</span>" for text in (scale, TELLS[row.tells]) if text)
+    return f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b>{beside}"
 
 
 def _claim(row) -> str:
-    caveat = row.caveat and f"<div><i>Caveat:</i> {escape(row.caveat)}.</div>"
     shown = [f"<a href='{link}'>{'its figure' if not place else 'and this'}</a>" for place, link in enumerate(row.shown)]
     links = [*shown, *([f"<a href='{row.chapter}.html'>its chapter</a>"] if row.chapter else [])]
-    return (f"<a class='permalink' href='#{row.id}'>{row.id}</a> {escape(row.statement.strip())}{caveat}"
-            f"<div class='where'>{' · '.join([escape(row.figure), *links])}</div>"
-            + _folded("The test was changed", row.changes))
+    return (f"<a class='permalink' href='#{row.id}'>{row.id}</a> {escape(row.statement.strip())}"
+            f"<div class='where'>{' · '.join([escape(row.figure), *links])}</div>")
 
 
-def _measured(row) -> str:
-    text, size = row.measured_with_interval or row.reason, row.size and f"<i>{_lines(row.size)}</i>"
+def _evidence(row) -> str:
+    """All that a verdict rests on, folded behind the number of cells for and against the claim."""
     lost, _, cells = row.lost.partition("; ")
-    missing = row.missing and f"<i>{_lines(f'not measured: {row.missing}')}</i>"
-    long = row.support and text.count("; ") >= FOLD_FROM
-    return (_folded(row.support, text) if long else _lines(text)) + _folded(lost, cells) + size + missing
+    reported = _lines(row.reported) + (KNOWN[row.known] and f"<i>{KNOWN[row.known]}</i>")
+    parts = {"the paper reports": reported, "measured [95 % interval]": _lines(row.measured_with_interval or row.reason),
+             escape(lost): _lines(cells), "size": _lines(row.size), "not measured": _lines(row.missing),
+             "caveat": _lines(row.caveat), "the test was changed": _lines(row.changes)}
+    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in parts.items() if name and text)
+    summary = row.support or ("why not" if row.verdict == "not tested here" else "evidence")
+    return f"<details><summary>{escape(summary)}</summary><dl>{listed}</dl></details>"
 
 
 def _lines(text: str) -> str:
-    return "".join(f"<div>{line}</div>" for line in escape(text).split("; "))
-
-
-def _folded(summary: str, text: str) -> str:
-    if not text:
-        return _lines(summary) if summary else ""
-    return f"<details><summary>{escape(summary)}</summary>{_lines(text)}</details>"
+    return "".join(f"<div>{line}</div>" for line in escape(text).split("; ")) if text else ""

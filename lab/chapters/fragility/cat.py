@@ -26,17 +26,16 @@ SCORES = {"topk": ("top 1,000 pixels kept", "{:.0%}"), "spearman": ("rank correl
 
 
 def front_picture(target: Path) -> None:
-    """Draw the cat clean, under noise and under attack, and two of its maps, into a PNG file."""
-    chosen = ("random_sign", "topk")
-    images, maps, titles, methods = portraits.gallery(results.published(portraits.EXPERIMENT), "chelsea", chosen)
-    rows = [methods.index(method) for method in ("gradient", "integrated_gradients")]
+    """Draw the cat, clean, under noise and under two attacks, and its gradient's maps, into a PNG file."""
+    images, maps, titles, methods = portraits.gallery(results.published(portraits.EXPERIMENT),
+                                                      portrait_sizes.PHOTOGRAPH, ATTACKS)
+    row = methods.index(METHODS[0])
     with mpl.rc_context():
         use_style()
-        headings = ["the photograph", "random noise of 8/255", "an attack of 8/255"]
-        figure = map_table(images[rows[0]], maps[rows], [titles[row] for row in rows], headings,
-                           [NAMES[methods[row]] for row in rows])
-        figure.set_size_inches(5.6, 6)
-        figure.savefig(target, dpi=130)
+        figure = map_table(images[row], maps[[row]], [titles[row]], ["clean", *(NAMES[attack] for attack in ATTACKS)],
+                           [NAMES[METHODS[0]]])
+        figure.set_size_inches(7.2, 4)
+        figure.savefig(target, dpi=150)
         plt.close(figure)
 
 
@@ -126,7 +125,7 @@ def _image(source: str, alt: str) -> str:
 
 
 def _written(scores) -> list[str]:
-    return [form.format(scores[column]) for column, (_, form) in SCORES.items()]
+    return [form.format(scores[column]).replace("-", "−") for column, (_, form) in SCORES.items()]
 
 
 def _labelled(scores) -> str:
