@@ -5,7 +5,7 @@ from importlib import import_module
 
 from fragility import checks
 from lab.chapters.attacks import targeted, variants
-from lab.chapters.fragility import comparison, portraits, unattacked
+from lab.chapters.fragility import comparison, portrait_sizes, portraits, unattacked
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
 from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
@@ -21,8 +21,8 @@ EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     references.SHOWN, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT,
     resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,
-    photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
-    path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
+    photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, portrait_sizes.EXPERIMENT, trainings.EXPERIMENT,
+    rankings.EXPERIMENT, path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
 
 #: Notebooks whose text has numbers.
 CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "shift")
