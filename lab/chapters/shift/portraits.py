@@ -60,8 +60,9 @@ def run(cell: dict, store: Store) -> Outcome:
     first = first._replace(x=digit(cell["digit"]).double().to(device()))
     m = _shift(cell["shift"], first)
     drawn = kittens.pair(first, m, 0, cell["methods"])
-    rows = [{"method": name, **{measure: value.item() for measure, value in metrics.invariance(*pair)._asdict().items()}}
-            for name, pair in drawn.items()]
+    measured = {name: metrics.invariance(*pair)._asdict() for name, pair in drawn.items()}
+    rows = [{"method": name, **{measure: value.item() for measure, value in values.items()}}
+            for name, values in measured.items()]
     inside = torch.stack([first.x[0], first.x[0] + m]).float()
     return Outcome(pd.DataFrame(rows), {"input": inside, **{name: _shades(pair) for name, pair in drawn.items()}})
 
