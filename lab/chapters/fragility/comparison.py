@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fragility import attacks, metrics
 from fragility.passes import logits_of
-from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, repeatable, shrink
+from lab.core.device import device, repeatable
+from lab.core.experiment import Experiment, Factor, Outcome, generator_for, shrink
 from lab.core.parameters import PRECISIONS, Count, Epsilon, Parameters, Precision, one_of
 from lab.core.store import Store
 from lab.material.data import DataSet
