@@ -120,7 +120,8 @@ def both_runs(numbers: Mapping[str, Mapping]) -> Styler:
         about = numbers[name]
         return about["text"] + (f" [{about['interval']}]" if about["interval"] else "")
 
-    wanted = [name.split(".")[1:] for name in numbers if name.startswith("live.") and name.split(".")[1] in BESIDE]
+    wanted = [(kind, method) for run, kind, *more in (name.split(".") for name in numbers) if run == "live"
+              for method in more if kind in BESIDE and method in NAMES]
     return plain_table(pd.DataFrame([{
         "": BESIDE[kind], "map": NAMES[method], "this run": shown(f"live.{kind}.{method}"),
         "at the paper's size": shown(f"full.{kind}.{method}")} for kind, method in wanted]))
