@@ -30,6 +30,8 @@ FILTERS = {"none": "as it is", "gauss": "Gaussian blur, 1 pixel", "max": "3 x 3 
 #: Title -> the estimators of a panel, each with both controls.
 GROUPS = {"base and SmoothGrad": ["GRAD", "IG", "GB", "SG-GRAD", "Sobel", "Random"],
           "squared, variance": ["SG-SQ-GRAD", "VAR-GRAD", "Sobel", "Random"]}
+ENSEMBLES = {title: [f"{kind}-{name}" for name in ("GRAD", "IG", "GB")] + ["Random"]
+             for title, kind in (("SmoothGrad", "SG"), ("squared", "SG-SQ"), ("variance", "VAR"))}
 DATA_NAMES = {"cifar10": "CIFAR-10", "fashion-mnist": "Fashion-MNIST"}
 _TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
 
@@ -132,12 +134,13 @@ def _name_ends(axis, ends: Mapping[str, tuple[float, float]]) -> None:
                       arrowprops={"arrowstyle": "-", "color": "0.8", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1})
 
 
-def beside_the_paper(table: pd.DataFrame, controls: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, float]]:
-    """Panels of :func:`removal_curves`: ROAR of each group of :data:`GROUPS`, the paper's ImageNet beside our data
-    sets; `controls` is the frame of the trainings on untouched images."""
+def beside_the_paper(table: pd.DataFrame, controls: pd.DataFrame,
+                     groups: Mapping[str, list[str]] = GROUPS) -> dict[str, tuple[pd.DataFrame, float]]:
+    """Panels of :func:`removal_curves`: ROAR of groups of estimators, the paper's ImageNet beside our data sets;
+    `controls` is the frame of the trainings on untouched images."""
     paper = select(reported_roar(), data_set="ImageNet", mode="ROAR")
     panels = {}
-    for title, members in GROUPS.items():
+    for title, members in groups.items():
         panels[f"ImageNet (the paper's)\n{title}"] = (select(paper, estimator=members), REPORTED_CLEAN["ImageNet"])
         for data_set in sorted(table.data_set.unique()):
             rows = select(benchmarks.retrained(table, data_set), estimator=members)

@@ -120,8 +120,8 @@ def both_runs(numbers: Mapping[str, Mapping]) -> Styler:
         about = numbers[name]
         return about["text"] + (f" [{about['interval']}]" if about["interval"] else "")
 
-    wanted = [(kind, method) for run, kind, *more in (name.split(".") for name in numbers) if run == "live"
-              for method in more if kind in BESIDE and method in NAMES]
+    live = [name.split(".")[1:] for name in numbers if name.startswith("live.")]
+    wanted = [(kind, *method) for kind, *method in live if kind in BESIDE and method[0] in NAMES]
     return plain_table(pd.DataFrame([{
         "": BESIDE[kind], "map": NAMES[method], "this run": shown(f"live.{kind}.{method}"),
         "at the paper's size": shown(f"full.{kind}.{method}")} for kind, method in wanted]))
