@@ -163,7 +163,7 @@ def keeping_and_removing(table: pd.DataFrame, control: float) -> dict[str, tuple
 
 def drawn(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> pd.DataFrame:
     """What :func:`removal_curves` draws as a table: an estimator's mean at each share, and over how many trainings."""
-    parts = [rows.groupby(["estimator", "replaced"], sort=False).accuracy.agg(["mean", "count"]).reset_index()
+    parts = [rows.groupby(["estimator", "replaced"]).accuracy.agg(["mean", "count"]).reset_index()
              .assign(panel=title, nothing_replaced=control) for title, (rows, control) in panels.items()]
     return pd.concat(parts, ignore_index=True)
 
