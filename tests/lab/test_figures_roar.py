@@ -202,11 +202,6 @@ def test_trainings_on_untouched_images_are_summed_up():
         ["cifar10", "mnist-cnn", "4,000 x 2", 2, "71.00 ± 1.41", "30 ± 0", "CPU"]]
 
 
-def test_kinds_are_counted():
-    shown = tables.kinds_table(pd.DataFrame({"kind": ["retrain", "road", "retrain"]})).data
-    assert dict(zip(shown.kind, shown.cells)) == {"retrain": 2, "original": 0, "road": 1, "masks": 0, "fresh": 0}
-
-
 def test_benchmarks_of_an_estimator_stand_in_a_row():
     rows = pd.DataFrame([*cells("Random", "retrain", 50, 52, 54), *cells("GRAD", "retrain", 40, 44),
                          *cells("GRAD", "masks", 30), *cells("GRAD", "road", 20), *cells("Random", "road", 22),

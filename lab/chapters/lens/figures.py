@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fragility import metrics as scores
 from lab.chapters.fragility.reported import curve
-from lab.chapters.lens.training_figures import TRAINING_NAMES
+from lab.chapters.lens.training_figures import DATA_NAMES, TRAINING_NAMES
 from lab.core.statistics import bootstrap
 from lab.drawing.style import ATTACK_STYLE, NAMES, PALETTE, epsilon_axis, legend_below
 
@@ -26,8 +26,6 @@ _STYLES = {**ATTACK_STYLE, "random_walk": {"color": PALETTE[7], "marker": "v"},
            "topk_for_lens": {"color": PALETTE[1], "marker": "P"}}
 _CONTROLS = {"same_class": ("-.", "another image, same class"), "other_class": (":", "another image, other class"),
              "other_image": ("-.", "map of another image")}
-#: Data sets as figures name them.
-_DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "gtsrb": "traffic signs", "flowers": "flowers"}
 _AT_ZERO = ("spearman", "kendall", "lens_spearman", "lens_kendall")      # what unrelated maps give
 
 
@@ -74,7 +72,7 @@ def lens_curves(table: pd.DataFrame, reported: dict | None = None,
         top.set_title(metric_name(metric, table))
         epsilon_axis(bottom, epsilons)
         bottom.set_xlabel("")
-    figure.supxlabel("largest change of a pixel, ε", fontsize=9)
+    axes[-1, len(metrics) // 2].set_xlabel("largest change of a pixel, ε")
     legend_below(figure, axes[0, 0], 4)
     return figure
 
@@ -114,7 +112,7 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
             axis.axhline(0, color="0.35", linewidth=0.7)
             axis.grid(axis="x", visible=False)
             axis.set_axisbelow(True)
-        row[0].set_ylabel(NAMES[line] if rows == "method" else _DATA.get(line, line))
+        row[0].set_ylabel(NAMES[line] if rows == "method" else DATA_NAMES.get(line, line))
     # Not before all panels are drawn, since they share their limits: those of the first would cut negative bars.
     axes[0, 0].set_ylim(min(0, axes[0, 0].get_ylim()[0]), 1.02)
     for (method, metric), axis in zip(panels, axes[0]):
@@ -125,7 +123,7 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
 
 def _group_name(group: str) -> str:
     """A training or a data set, on as little room as a tick has."""
-    return TRAINING_NAMES.get(group, _DATA.get(group, group)).replace("IG-SUM-NORM", "IG-S-N")
+    return TRAINING_NAMES.get(group, DATA_NAMES.get(group, group)).replace("IG-SUM-NORM", "IG-S-N")
 
 
 def _bar(axis, part: pd.DataFrame, metric: str, attack: str, x: float, width: float) -> None:
@@ -169,8 +167,8 @@ def separations(table: pd.DataFrame) -> Figure:
                     axis.plot(values.mean(), height, label=NAMES[attack] if row == 0 else None, linestyle="",
                               **_STYLES[attack])
         axis.axvline(0.5, color="0.35", linestyle="--", linewidth=1, label="blind")
-        axis.set_title(f"{NAMES[method]}\n{_DATA.get(data_set, data_set)}", fontsize=8.5)
-    figure.supxlabel("area under the ROC curve", fontsize=9)
+        axis.set_title(f"{NAMES[method]}\n{DATA_NAMES.get(data_set, data_set)}", fontsize=8.5)
+    axes[-1, 0].set_xlabel("area under the ROC curve", loc="left")
     axes[0, 0].set_yticks(range(len(metrics)), [metric_name(metric, table) for metric in metrics])
     axes[0, 0].invert_yaxis()
     legend_below(figure, axes[0, 0], len(attacks) + 1)

@@ -72,7 +72,7 @@ def mean_notes(table: pd.DataFrame, shares: Sequence[float]) -> dict[tuple[str, 
 
 def toy_curves(table: pd.DataFrame) -> Figure:
     """Accuracy over removed features without and with a new fit, after [hooker2019, fig. 2]; bands span the seeds."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True)
     for axis, retrained in zip(axes, (False, True)):
         for (ranking, color), marker in zip(_TOY.items(), "os^"):
             part = table[(table.ranking == ranking) & (table.retrained == retrained)].groupby("removed").accuracy
@@ -130,7 +130,7 @@ def _name_ends(axis, ends: Mapping[str, tuple[float, float]]) -> None:
         heights = np.clip(heights, 3 + gap * np.arange(len(names)), 100 - gap * np.arange(len(names))[::-1])
     for name, height in zip(names, heights):
         x, y = ends[name]
-        axis.annotate(name, (x, y), (98, height), fontsize=7, va="center", color=_style(name)["color"],
+        axis.annotate(name, (x, y), (98, height), fontsize=7, va="center", color=_readable(name),
                       arrowprops={"arrowstyle": "-", "color": "0.8", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1})
 
 
@@ -184,6 +184,12 @@ def guessing(name: str) -> float:
     return 100 / (CLASSES[name] if name in CLASSES else len(data.load(name, "test").class_names))
 
 
+def _readable(name: str):
+    """The colour of an estimator's name: that of its base where its own is mixed with white."""
+    kind, _, base = name.rpartition("-")
+    return _BASES[base] if name not in _CONTROLS and _SHADES[kind][1] else _style(name)["color"]
+
+
 def _style(name: str) -> dict:
     if name in _CONTROLS:
         return _CONTROLS[name]
@@ -193,10 +199,11 @@ def _style(name: str) -> dict:
     return {"color": color, "marker": _MARKERS[kind], "linestyle": "-"}
 
 
-def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> Figure:
+def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]], *, guess: bool = True) -> Figure:
     """One row for each value of the column `setting`: a dot a training, a bar at the mean.
 
-    `panels` {title: (frame, accuracy with nothing replaced)}, side by side. Dashed: that control. Dotted: guessing.
+    `panels` {title: (frame, accuracy with nothing replaced)}, side by side. Dashed: that control. Dotted: guessing,
+    which `guess` leaves out where all dots are far from it.
     """
     settings = list(dict.fromkeys(name for table, _ in panels.values() for name in table.setting))
     figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, figsize=(7.2, 0.27 * len(settings) + 1.1))
@@ -207,7 +214,8 @@ def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> Figure:
                 axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
                 axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
         axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
-        axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
+        if guess:
+            axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
         axis.xaxis.set_major_locator(MaxNLocator(6))
         axis.set(title=title, xlabel="test accuracy (%)")
     axes[0, 0].set_yticks(range(len(settings)), settings)

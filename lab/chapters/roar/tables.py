@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from lab.chapters.roar import benchmarks, retraining
+from lab.chapters.roar import benchmarks
 from lab.chapters.roar.figures import reported_roar
 from lab.core.numbers import difference
 from lab.core.store import Record
@@ -49,13 +49,6 @@ def training_table(records: Sequence[Record]) -> Styler:
         "test accuracy (%)": f"{own.accuracy.mean():.2f} ± {own.accuracy.std():.2f}",
         "time of one (s)": f"{own.seconds.mean():.0f} ± {own.seconds.std():.0f}", "device": own.device.iloc[0]}
         for (data_set, network, images, epochs), own in single.groupby(kinds, sort=False)]))
-
-
-def kinds_table(table: pd.DataFrame) -> Styler:
-    """What is done with the images of a cell, and how many cells of a grid do it."""
-    counts = table.kind.value_counts()
-    return plain_table(pd.DataFrame([{"kind": kind, "what is done": text, "cells": counts.get(kind, 0)}
-                                     for kind, text in retraining.KINDS.items()]))
 
 
 def agreement_table(table: pd.DataFrame) -> Styler:

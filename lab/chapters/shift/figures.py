@@ -85,7 +85,7 @@ def ticks(values: pd.DataFrame, rows: Mapping[str, str] | None = None) -> Figure
     panels = list(dict.fromkeys(values.columns.get_level_values(0)))
     widths, brief = [values[panel].shape[1] for panel in panels], values.shape[1] > 8
     figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths,
-                                figsize=(7.2, 0.21 * len(names) + 0.75))
+                                figsize=(min(7.2, 2.1 + 1.3 * sum(widths)), 0.21 * len(names) + 0.75))
     for axis, panel in zip(axes[0], panels):
         part = values[panel].to_numpy(float)
         shade = np.where(np.isnan(part), 0, np.where(part < IDENTICAL, 1, 2))

@@ -12,6 +12,9 @@ from lab.core.profiles import read_yaml
 #: What the paper says of maps, as the claims have it -> the change that stands for it; a change has no size there.
 _SAID = {"identical": 0.0, "unchanged": 0.0, "different": np.inf, "the kitten appears": np.inf}
 
+#: The networks of the paper's size as figures name them.
+NETWORKS = {"mnist-mlp": "the paper's MLP", "mnist-cnn": "CNN, max-pooling", "mnist-resnet": "ResNet, batch norm"}
+
 
 @lru_cache(maxsize=2)
 def reported(noise: str = "none") -> dict[tuple[str, str], float]:
