@@ -19,7 +19,8 @@ from lab.trained import natural, robust
 EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     natural.EXPERIMENT, comparison.EXPERIMENT, comparison.SMALL, unattacked.EXPERIMENT,
     patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT, references.EXPERIMENT,
-    references.SHOWN, digits.EXPERIMENT, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT,
+    references.SHOWN, digits.EXPERIMENT, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT,
+    dimension.EXPERIMENT,
     resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, portrait_sizes.EXPERIMENT, trainings.EXPERIMENT,
