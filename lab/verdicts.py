@@ -34,6 +34,20 @@ def load() -> list[dict]:
     return claims
 
 
+@contextmanager
+def _without_collector():
+    """Records are millions of small objects and none of them is garbage, but the collector looks at all of them again
+    and again: without it a ledger takes four fifths of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_collector()
 def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
     """One row a claim: id, paper, statement, figure, reported, the figures of the book that show it, changes of its
     test, the fields of its `Verdict`."""
@@ -46,27 +60,13 @@ def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
         return results.measured_cells(catalogue.experiment(experiment), scale, store if scale == profile else None)
 
     for claim in claims:
-        with _without_collector():
-            verdict = judge(claim, profile, measured_cells)
+        verdict = judge(claim, profile, measured_cells)
         shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported", "known")}
         shown["control"] = is_control(claim)
         shown["shown"] = [f"{pages[figure]}.html#{figure}" for figure in linking.shown(claim)]
         chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
         rows.append({**shown, **verdict._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
     return pd.DataFrame(rows)
-
-
-@contextmanager
-def _without_collector():
-    """Records are millions of small objects and none of them is garbage, but the collector looks at all of them again
-    and again: without it a ledger takes four fifths of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def by_figure() -> dict[str, list[str]]:

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from lab.chapters.attacks import figures as attacks
-from lab.chapters.fragility.figures import against_paper, beside_paper, comparison, sizes, validity
+from lab.chapters.fragility import figures as fragility
 from lab.chapters.fragility.reported import reported_comparison
 from lab.core import folders
 from lab.core.statistics import bootstrap, student
 from lab.drawing import maps, tables
-from lab.drawing.style import PALETTE
+from lab.drawing.style import PALETTE, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
              for file in sorted(folders.ROOT.glob("lab/chapters/*/figures.py"))),
@@ -34,9 +34,10 @@ def closed():
 
 @pytest.fixture
 def table():
-    rows = [{"image": i, "pixels": 784, "method": method, "attack": attack, "epsilon": epsilon, "k": 50,
-             "topk": 0.9 - epsilon + (i - 1.5) / 50, "spearman": 0.8 - epsilon, "center": 28 * epsilon / 10,
-             "found": i > 0, "confidence": 0.9, "confidence_change": -0.1}
+    references = {"gradient": "none", "integrated_gradients": "black"}
+    rows = [{"image": i, "pixels": 784, "method": method, "reference": references[method], "attack": attack,
+             "epsilon": epsilon, "k": 50, "topk": 0.9 - epsilon + (i - 1.5) / 50, "spearman": 0.8 - epsilon,
+             "center": 28 * epsilon / 10, "found": i > 0, "confidence": 0.9, "confidence_change": -0.1}
             for method in ("gradient", "integrated_gradients") for i in range(4)
             for attack, epsilons in {"topk": (0.1, 0.2), "center": (0.1, 0.2), "random_sign": (0.1, 0.2),
                                      "other_image": (0.0,)}.items() for epsilon in epsilons]
@@ -182,82 +183,106 @@ def test_benchmarks_are_told_with_their_bars():
 
 # Fragility.
 
-def test_comparison_draws_means_controls_and_the_paper(table):
-    figure = comparison(table, reported_comparison())
-    (overlap, other), (rank, _), (center, _) = np.array(figure.axes[:6]).reshape(3, 2)
-    assert np.allclose(line(overlap, "top-k attack").get_ydata(), [0.8, 0.7])
-    assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
-    assert np.allclose(line(overlap, "map of another image").get_ydata(), 0.9)
-    assert np.allclose(line(overlap, "paper, same colour").get_ydata(), [0.059, 0.005])
-    assert np.allclose(line(center, "mass-centre attack").get_ydata(), [1.0, 2.0])      # % of 28 pixels
-    assert np.allclose(line(center, "paper, same colour").get_ydata(), [100 * 15.3 / 227, 100 * 21.0 / 227])
-    assert np.allclose(line(rank, "chance").get_ydata(), 0) and (overlap.get_title(), other.get_title()) == (
-        "simple gradient", "integrated gradients")
-    assert np.allclose(band(overlap, 0), [bootstrap(mean + (np.arange(4) - 1.5) / 50) for mean in (0.8, 0.7)])
-    assert all(axis.get_ylabel() for axis in (overlap, center)) and "ε" in center.get_xlabel()
-    assert texts(overlap.child_axes[0].get_xticklabels()) == ["1/255", "2/255", "4/255", "8/255"]       # the paper's
+REPORTED = reported_comparison()
 
 
-def test_sizes_of_the_paper_need_one_axis(table):
-    """Where the grids agree, the paper's sizes do not stand above the panels once more."""
-    same = table.assign(epsilon=table.epsilon.map({0.0: 0.0, 0.1: 1 / 255, 0.2: 2 / 255}))
-    axes = comparison(same[same.method == "gradient"], reported_comparison()).axes
-    assert not any(axis.child_axes for axis in axes)
-    assert texts(axes[0].get_xticklabels()) == ["1/255", "2/255"]
+@pytest.fixture
+def photographs(table):
+    """The table at the paper's four sizes: the first two of the fixture's, each twice."""
+    sizes = {1 / 255: 0.1, 2 / 255: 0.2, 4 / 255: 0.1, 8 / 255: 0.2}
+    parts = [table[table.epsilon == old].assign(epsilon=new) for new, old in sizes.items()]
+    return pd.concat([table[table.epsilon == 0], *parts], ignore_index=True)
 
 
-def test_one_map_is_compared_side_by_side(table):
-    axes = comparison(table[table.method == "gradient"].assign(spearman=lambda t: t.spearman - 1)).axes
-    assert [axis.get_ylabel() for axis in axes] == ["top-50 overlap", "Spearman rank correlation",
-                                                    "centre shift (% of image width)"]
-    assert lies(line(axes[1], "random sign"), [0, 1], [-0.3, -0.4]) and axes[1].get_ylim()[0] < -0.4
-    assert axes[0].get_ylim() == (-0.02, 1.02) and axes[2].get_ylim()[0] == 0 and axes[2].get_ylim()[1] >= 2
-    assert [axis.get_title() for axis in axes] == ["simple gradient", "", ""]
-    assert all(texts(axis.get_xticklabels()) == ["0.1", "0.2"] for axis in axes)
+def test_means_have_students_intervals_and_chance(table):
+    levels = fragility.means(table)
+    row = levels.query("method == 'gradient' and attack == 'topk' and epsilon == 0.1 and metric == 'topk'").iloc[0]
+    assert (row.n, row.reference) == (4, "none") and row.ours == pytest.approx(0.8) and row.chance == 50 / 784
+    assert (row.low, row.high) == pytest.approx(student(0.8 + (np.arange(4) - 1.5) / 50))
+    assert set(levels.chance[levels.metric == "spearman"]) == {0.0}
+    assert levels.chance[levels.metric == "center"].isna().all()
 
 
-def test_means_at_the_largest_size_stand_beside_the_papers(table):
-    ours = table[table.attack != "other_image"]
-    cells = against_paper(ours, reported_comparison()).data
-    assert cells["map"].tolist() == 3 * ["simple gradient"] + 3 * ["integrated gradients"]
-    assert cells.attack.tolist() == 2 * ["top-k attack", "mass-centre attack", "random sign"]
-    low, high = student(0.7 + (np.arange(4) - 1.5) / 50)
-    assert list(cells)[2:] == ["n", *(f"{name}: ours / paper" for name in ("overlap", "rank correlation",
-                                                                           "shift (pixels)"))]
-    assert cells.iloc[0, 2:].tolist() == [4, f"0.7 [{low:.3g}, {high:.3g}] / 0.005", "0.6 [0.6, 0.6] / 0.285",
-                                          "0.56 [0.56, 0.56] / 22.6"]
-    assert cells.iloc[4, 3] == f"0.7 [{low:.3g}, {high:.3g}] / 0.214" and low < 0.695
+def test_every_number_of_the_paper_stands_beside_ours(photographs):
+    paper = REPORTED["top1000_intersection"]["SimpleGradient"]["topk"]
+    gaps = dict(zip(sorted(photographs.epsilon[photographs.epsilon > 0].unique()), (0.0, 0.5, -0.5, 0.0)))
+    theirs = dict(zip(gaps, paper[1:]))
+    rows = photographs[photographs.attack.isin(["topk", "other_image"]) & (photographs.method == "gradient")].assign(
+        topk=lambda t: t.epsilon.map(theirs).fillna(0.3) + t.epsilon.map(gaps).fillna(0.0) + (t.image - 1.5) / 50)
+    levels = fragility.beside_paper(rows, REPORTED)
+    attacked = levels[(levels.metric == "topk") & (levels.attack == "topk")].sort_values("epsilon")
+    assert attacked.paper.tolist() == paper[1:]
+    assert attacked["where"].tolist() == ["inside", "higher", "lower", "inside"]
+    control = levels[levels.attack == "other_image"]
+    assert control.paper.isna().all() and control["where"].isna().all() and len(control) == 3
 
 
-def test_every_number_of_the_paper_stands_beside_ours():
-    reported = reported_comparison()
-    paper = reported["top1000_intersection"]["SimpleGradient"]["topk"]
-    rows = [{"method": "gradient", "attack": "topk", "epsilon": epsilon, "topk": theirs + gap + noise, "spearman": 2.0,
-             "center": -1.0 + noise}
-            for epsilon, theirs, gap in zip((0.1, 0.2, 0.3, 0.4), paper[1:], (0.0, 0.5, -0.5, 0.0))
-            for noise in np.linspace(-0.1, 0.1, 9)]
-    compared = beside_paper(pd.DataFrame(rows), reported)
-    assert compared[compared.metric == "topk"]["where"].tolist() == ["inside", "higher", "lower", "inside"]
-    assert compared[compared.metric == "topk"].paper.tolist() == paper[1:]
-    assert set(compared[compared.metric == "spearman"]["where"]) == {"higher"}
-    figure = sizes(compared)
-    assert [axis.get_title() for axis in figure.axes] == [
-        "2 of 4 inside, 1 ours lower, 1 higher", "0 of 4 inside, 0 ours lower, 4 higher",
-        "0 of 4 inside, 4 ours lower, 0 higher"]
-    filled, empty = figure.axes[0].containers[1], figure.axes[0].containers[0]
-    assert sorted(filled[0].get_xdata()) == sorted([paper[1], paper[4]]) and len(empty[0].get_xdata()) == 2
+def test_comparison_draws_from_zero_with_controls_and_the_paper(photographs):
+    axes = np.array(fragility.comparison(fragility.beside_paper(photographs, REPORTED)).axes).reshape(3, 2)
+    (overlap, other), (rank, _), (center, _) = axes
+    assert np.allclose(line(overlap, "top-k attack").get_ydata(), [1, 0.8, 0.7, 0.8, 0.7])
+    assert np.allclose(line(overlap, "paper").get_ydata(),
+                       [1, *REPORTED["top1000_intersection"]["SimpleGradient"]["topk"][1:]])
+    assert np.allclose(line(center, "mass-centre attack").get_ydata(), [0, 0.28, 0.56, 0.28, 0.56])
+    assert any(np.allclose(one.get_ydata(), 50 / 784) for one in overlap.get_lines())            # chance
+    assert any(np.allclose(one.get_ydata(), 0.9) for one in overlap.get_lines())                 # another image
+    low, high = student(0.8 + (np.arange(4) - 1.5) / 50)
+    assert np.allclose(band(overlap, 0)[1], (low, high)) and np.allclose(band(overlap, 0)[0], (1, 1))
+    assert texts(center.get_xticklabels()) == ["0", "1", "2", "4", "8"] and "255" in center.get_xlabel()
+    assert (overlap.get_title(), other.get_title()) == ("simple gradient", "integrated gradients")
+    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random sign"} and not len(overlap.texts)
+    assert rank.get_ylabel() == "rank correlation"
 
 
-def test_validity_draws_percent(table):
-    figure = validity(table)
+def test_comparison_without_a_paper_names_shares(table):
+    figure = fragility.comparison(fragility.means(table[table.method == "gradient"]))
+    assert texts(figure.axes[2].get_xticklabels()) == ["0", "0.1", "0.2"]
+    assert "paper" not in texts(figure.legends[0].get_texts())
+
+
+def test_the_largest_size_stands_beside_the_papers(photographs):
+    levels = fragility.beside_paper(photographs, REPORTED)
+    figure = fragility.at_largest(levels)
+    assert texts(figure.axes[0].get_yticklabels()) == ["simple gradient", "integrated gradients, from black"]
+    drawn = [container[0].get_xdata() for container in figure.axes[0].containers]
+    assert np.allclose(drawn[0], 0.7) and len(drawn) == 3
+    diamonds = [one.get_xdata() for one in figure.axes[0].get_lines() if one.get_marker() == "D"]
+    assert np.allclose(diamonds[0], [0.005, 0.183], atol=0.001)
+    assert texts(figure.legends[0].get_texts())[-1] == "the paper's"
+
+
+def test_sizes_tell_how_many_lie_inside(photographs):
+    levels = fragility.beside_paper(photographs, REPORTED)
+    figure = fragility.sizes(levels)
+    for axis, (_, part) in zip(figure.axes, levels[levels.paper.notna()].groupby("metric", sort=False)):
+        inside = int((part["where"] == "inside").sum())
+        assert axis.get_title().startswith(f"{inside} of {len(part)} inside,")
+
+
+def test_costs_are_drawn_in_percent(table):
+    figure = fragility.validity(fragility.costs(table))
     lost, other, change, _ = figure.axes
-    assert np.allclose(line(lost, "top-k attack").get_ydata(), 25)
-    assert np.allclose(line(change, "top-k attack").get_ydata(), -10)
+    assert np.allclose(line(lost, "top-k attack").get_ydata(), [0, 25, 25])
+    assert np.allclose(line(change, "top-k attack").get_ydata(), [0, -10, -10])
     assert (lost.get_title(), other.get_title()) == ("simple gradient", "integrated gradients")
-    assert (lost.get_ylabel(), change.get_ylabel()) == ("images without a result (%)",
-                                                        "change of confidence\n(percentage points)")
-    assert texts(change.get_xticklabels()) == ["0.1", "0.2"]
-    assert texts(figure.legends[0].get_texts()) == ["top-k attack", "mass-centre attack", "random sign"]
+    assert texts(change.get_xticklabels()) == ["0", "0.1", "0.2"]
+    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random sign"}
+
+
+def test_before_and_after_stand_in_pairs():
+    images, drawn = torch.rand(2, 3, 1, 4, 4), torch.rand(2, 3, 4, 4)
+    figure = fragility.before_and_after(images, drawn, torch.tensor([[0.9] * 3, [0.5] * 3]), torch.tensor([7, 1, 2]))
+    axes = np.array(figure.axes).reshape(3, 4)
+    assert texts([axes[0, 0].title, axes[0, 2].title]) == ["label 7, 90%", "label 7, 50%"]
+    assert np.array_equal(shown(axes[1, 2]), images[1, 1, 0]) and np.array_equal(shown(axes[1, 3]), drawn[1, 1])
+
+
+def test_names_of_curves_do_not_touch():
+    axis = plt.figure().add_subplot(ylim=(0, 1))
+    label_ends(axis, {"a": (0.5, "red"), "b": (0.52, "blue"), "c": (0.0, "green")}, gap=0.1)
+    heights = {one.get_text(): one.xy[1] for one in axis.texts}
+    assert heights["b"] - heights["a"] == pytest.approx(0.1) and heights["c"] >= 0
+    assert [one.get_color() for one in axis.texts] == ["green", "red", "blue"]
 
 
 # Attacks, close up.
