@@ -17,7 +17,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 TARGET = folders.BUILD / "book.pdf"
 STYLE = """
 @page { size: A4; margin: 16mm 15mm 18mm; @bottom-center { content: counter(page); font: 9pt sans-serif; } }
-html { font-size: 10.5pt; }
+html { font-size: 9.5pt; line-height: 1.35; }
 body > main { display: block; }
 .printed { break-before: page; }
 .bd-article { padding: 0; }
@@ -26,8 +26,11 @@ body > main { display: block; }
 .bd-article :is(figure, img, tr, .admonition) { break-inside: avoid; }
 .bd-article img { max-width: 100% !important; max-height: 235mm; width: auto; height: auto; object-fit: contain; }
 .bd-article :is(h1, h2, h3, h4) { break-after: avoid; }
-.bd-article div.cell_output table :is(td, th) { white-space: normal !important; overflow-wrap: anywhere; }
-.bd-article table { font-size: 8.5pt; width: auto; }
+.bd-article div.cell_output table :is(td, th) { white-space: normal !important; overflow-wrap: break-word; }
+.bd-article table { font-size: 7.5pt; width: auto; }
+.bd-article table.ledger tr { break-inside: auto; }
+.bd-article table.ledger td.verdict { white-space: nowrap !important; }
+.bd-article table.ledger td.evidence { width: 50%; }
 .bd-article div.cell { width: 100% !important; }
 .bd-article figcaption { position: static !important; }
 .drag-grid img { width: 100% !important; }
@@ -69,6 +72,9 @@ def join(built: Path) -> str:
     for script in whole.select("script"):
         if "mathjax" not in str(script).lower():
             script.decompose()
+    for tag in whole.head.select("[href], [src]"):
+        name = "href" if "href" in tag.attrs else "src"
+        tag[name] = _from_top(pages[0], urlsplit(tag[name]).path)
     whole.html["data-theme"] = whole.html["data-mode"] = "light"
     whole.head.append(_element(whole, "style", STYLE))
     whole.body.clear()
