@@ -6,10 +6,11 @@ BIN := .venv/bin
 BUILT := build/.book
 SOURCES := $(shell git ls-files -co --exclude-standard -- book notebooks fragility lab claims results _config.yml _toc.yml matplotlibrc 2>/dev/null)
 
-.PHONY: book test notebooks benchmarks gpu lint clean help
+.PHONY: book pdf test notebooks benchmarks gpu lint clean help
 
 help:
 	@echo "make book [PROFILE=quick|edition|paper]  run every notebook and build the book"
+	@echo "make pdf          the whole book as build/book.pdf, printed by Chromium (builds the book first if it is out of date)"
 	@echo "make test         package, notebooks and built book (builds the book first if it is out of date)"
 	@echo "make notebooks    keep the executed quick-scale notebooks as the committed ones"
 	@echo "make benchmarks   ratios of speed against Captum and SciPy"
@@ -31,6 +32,9 @@ book: .venv/.installed
 $(BUILT): .venv/.installed $(SOURCES)
 	$(BIN)/python -m lab book
 	@touch $@
+
+pdf: $(BUILT)
+	$(BIN)/python -m lab pdf
 
 test: $(BUILT)
 	$(BIN)/python -m pytest --durations=10

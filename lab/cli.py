@@ -58,6 +58,15 @@ def build_book(profile, only):
                f"Open it with your browser, for example: {_opener()} {page}")
 
 
+@main.command("pdf")
+@errors_as_sentences
+def print_book():
+    """Print the built book into one PDF, with Chromium."""
+    from lab import pdf  # what reads pages is slow to import
+
+    click.echo(f"The book is printed: {pdf.make()}")
+
+
 def _opener() -> str:
     return {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 
