@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bs4 import BeautifulSoup
 
 from lab.chapters.attacks import figures as attacks
 from lab.chapters.fragility import figures as fragility
 from lab.chapters.fragility.reported import reported_comparison
 from lab.core import folders
 from lab.core.statistics import bootstrap, student
-from lab.drawing import maps, tables
+from lab.drawing import claims, maps, tables
 from lab.drawing.style import PALETTE, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
@@ -136,30 +137,58 @@ def test_verdicts_are_counted_by_paper_and_controls_apart():
     assert counts.loc["Kamath et al. (2024)", ["✓ holds", tables.MUST_HOLD]].tolist() == [1, 1]
 
 
-def test_ledger_table_escapes_marks_and_folds():
-    one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
-           "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
-           "changes": "", "known": "digitised", "size": "", "caveat": "", "support": "1 cell: 1 for, 0 against",
-           "lost": "", "missing": "", "tells": ""}
-    many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
-    ledger = tables.ledger_table(pd.DataFrame([one]))
-    assert ledger.data.iloc[0].to_dict() == {
-        "verdict": "<b>✓ holds</b><br>quick scale",
-        "claim": "<b><a href='fragility.html'>p-1</a></b>, Fig. &lt;1&gt;<br>a &amp; b",
-        "the paper reports": "<div>1</div><div>2</div><i>read off a figure</i>",
-        "measured [95 % interval]": "<div>x: 1 [0, 2]</div>"}
-    html = ledger.to_html()
-    assert "✓ holds" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
-    assert "1 cell" not in html and "<details>" not in html
-    assert "1 cell" in tables.ledger_table(pd.DataFrame([{**one, "verdict": "mixed"}])).to_html()
-    folded = tables.ledger_table(pd.DataFrame([one, many])).to_html()
-    assert folded.count("<details><summary>9 cells: 8 for, 0 against</summary><div>a</div>") == 1
-    told = tables.ledger_table(pd.DataFrame([{**one, "lost": "with those: 1 cell; x: 2", "missing": "IG; GB",
-                                              "tells": "cannot tell"}])).data.iloc[0]
-    assert told["verdict"] == "<b>✓ holds</b><br><i>a placebo passes the same test</i><br>quick scale"
-    assert told["measured [95 % interval]"] == (
-        "<div>x: 1 [0, 2]</div><details><summary>with those: 1 cell</summary><div>x: 2</div></details>"
-        "<i><div>not measured: IG</div><div>GB</div></i>")
+ROW = {"id": "p-1", "paper": "hooker2019", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
+       "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
+       "changes": "", "known": "digitised", "size": "", "caveat": "", "support": "1 cell: 1 for, 0 against",
+       "lost": "", "missing": "", "tells": "", "control": False, "shown": ["fragility.html#fig-a"]}
+
+
+def ledger_rows(*rows):
+    """The parsed rows of a ledger's table."""
+    html = claims.ledger_table(pd.DataFrame(rows)).to_html()
+    return BeautifulSoup(html, "html.parser").select("table.ledger tbody tr")
+
+
+def test_a_ledger_escapes_marks_and_folds():
+    row, = ledger_rows(ROW)
+    assert {name: row[f"data-{name}"] for name in ("paper", "verdict", "scale", "chapter")} == {
+        "paper": "hooker2019", "verdict": "holds", "scale": "quick", "chapter": "fragility"}
+    verdict, claim, evidence = row.select("td")
+    assert verdict.b.text == "✓ holds" and [one.text for one in verdict.select("span")] == ["quick scale"]
+    assert "a & b" in claim.text and "Fig. <1>" in claim.text
+    assert [link["href"] for link in claim.select("a")] == ["#p-1", "fragility.html#fig-a", "fragility.html"]
+    assert row["id"] == "p-1" and evidence.summary.text == "1 cell: 1 for, 0 against"
+    told = dict(zip((name.text for name in evidence.select("dt")), evidence.select("dd"), strict=True))
+    assert list(told) == ["the paper reports", "measured [95 % interval]"]
+    assert [line.text for line in told["the paper reports"].select("div")] == ["1", "2"]
+    assert told["the paper reports"].i.text == "read off a figure"
+
+
+def test_a_ledger_says_what_is_missing_lost_and_weak():
+    row, untested, control = ledger_rows(
+        {**ROW, "lost": "with those: 1 cell; x: 2", "missing": "IG; GB", "tells": "cannot tell"},
+        {**ROW, "id": "p-2", "verdict": "not tested here", "scale": "no", "support": "", "measured_with_interval": "",
+         "reason": "no data", "chapter": "", "shown": []},
+        {**ROW, "id": "p-3", "control": True})
+    assert [one.text for one in row.select("td.verdict span")] == ["quick scale", "a placebo passes the same test"]
+    told = dict(zip((name.text for name in row.select("dt")), (text.text for text in row.select("dd")), strict=True))
+    assert told["with those: 1 cell"] == "x: 2" and told["not measured"] == "IGGB"
+    assert untested.summary.text == "why not" and "no data" in untested.text and "scale" not in untested.text
+    assert control["data-paper"] == claims.CONTROLS
+
+
+def test_the_filter_offers_what_there_is_and_the_verdicts_are_kept_as_data():
+    rows = [ROW, {**ROW, "id": "p-2", "control": True, "verdict": "mixed"}, {**ROW, "id": "p-3", "chapter": ""}]
+    shown = claims.ledger_table(pd.DataFrame(rows))._repr_mimebundle_()
+    form = BeautifulSoup(shown["text/html"], "html.parser").form
+    assert "hidden" in form.attrs
+    offered = {select["name"]: [option.text for option in select.select("option")] for select in form.select("select")}
+    assert offered == {"paper": ["all", "Hooker et al. (2019) (2)", "controls (1)"],
+                       "verdict": ["all", "✓ holds (2)", "◐ mixed (1)"], "scale": ["all", "quick (3)"],
+                       "chapter": ["all", "Fragility (2)"]}
+    kept = shown[claims.VERDICTS]["claims"]
+    assert [(one["id"], one["paper"], one["verdict"]) for one in kept] == [
+        ("p-1", "hooker2019", "holds"), ("p-2", claims.CONTROLS, "mixed"), ("p-3", "hooker2019", "holds")]
 
 
 def test_a_plain_table_has_no_row_numbers_and_blanks_for_what_is_missing():
