@@ -12,7 +12,7 @@ help:
 	@echo "make test         package, notebooks and built book (builds the book first if it is out of date)"
 	@echo "make notebooks    keep the executed quick-scale notebooks as the committed ones"
 	@echo "make benchmarks   ratios of speed against Captum and SciPy"
-	@echo "make lint         ruff, and pyright on the instrument"
+	@echo "make lint         ruff, pyright on the instrument, workflow files against their schema"
 	@echo "make clean        remove the environment and everything built"
 
 # The stamp is written last, so an interrupted install is taken up again.
@@ -44,6 +44,7 @@ benchmarks: .venv/.installed
 lint: .venv/.installed
 	$(BIN)/ruff check fragility lab tests benchmarks notebooks
 	$(BIN)/pyright
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 clean:
 	rm -rf .venv .venv-workflow .snakemake build fragility.egg-info .pytest_cache .ruff_cache .hypothesis
