@@ -5,13 +5,14 @@ BIN := .venv/bin
 BUILT := build/.book
 SOURCES := $(shell git ls-files -co --exclude-standard -- book notebooks fragility lab claims results _config.yml _toc.yml matplotlibrc 2>/dev/null)
 
-.PHONY: book test notebooks benchmarks lint clean help
+.PHONY: book test notebooks benchmarks archive lint clean help
 
 help:
 	@echo "make book [PROFILE=quick|edition|paper]  run every notebook and build the book"
 	@echo "make test         package, notebooks and built book (builds the book first if it is out of date)"
 	@echo "make notebooks    keep the executed quick-scale notebooks as the committed ones"
 	@echo "make benchmarks   ratios of speed against Captum and SciPy"
+	@echo "make archive      claims, records, notebooks and environment as an RO-Crate in build/"
 	@echo "make lint         ruff, pyright on the instrument, workflow files against their schema"
 	@echo "make clean        remove the environment and everything built"
 
@@ -40,6 +41,9 @@ notebooks: book
 
 benchmarks: .venv/.installed
 	$(BIN)/python -m benchmarks
+
+archive: .venv/.installed
+	$(BIN)/python -m lab.archive
 
 lint: .venv/.installed
 	$(BIN)/ruff check fragility lab tests benchmarks notebooks
