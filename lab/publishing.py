@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import tomllib
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -111,7 +111,7 @@ def finish(html: Path) -> None:
         file = html / page
         text = file.read_text(encoding="utf-8")
         title = re.search(r"<title>(.*?)</title>", text, re.DOTALL)
-        added = preview(" ".join(title[1].split()) if title else settings()["title"], page)
+        added = preview(" ".join(unescape(title[1]).split()) if title else settings()["title"], page)
         if page == front_page():
             added += "\n" + on_the_front_page()
         file.write_text(text.replace("</head>", f"{added}\n</head>", 1), encoding="utf-8")

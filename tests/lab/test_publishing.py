@@ -13,6 +13,7 @@ from fragility import __version__
 from lab import archive, publishing
 from lab.core import folders, results
 
+TEXTS = (".md", ".py", ".yml", ".yaml", ".cff", ".toml", ".json", ".ipynb")
 PAGE = "<html><head><title>{title}</title></head><body></body></html>"
 
 
@@ -21,7 +22,7 @@ def test_the_repository_has_one_address():
     tracked = subprocess.run(["git", "ls-files"], cwd=folders.ROOT, capture_output=True, text=True, check=True).stdout
     found = set()
     for name in tracked.splitlines():
-        if (folders.ROOT / name).is_file() and name.endswith((".md", ".py", ".yml", ".yaml", ".cff", ".toml", ".json", ".ipynb")):
+        if (folders.ROOT / name).is_file() and name.endswith(TEXTS):
             text = (folders.ROOT / name).read_text(encoding="utf-8")
             found |= set(re.findall(r"https://github\.com/[\w-]+/fragility\b", text))
     assert found == {publishing.repository()}
