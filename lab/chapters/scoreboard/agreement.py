@@ -74,6 +74,17 @@ def of_networks(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Agreement]:
     return found
 
 
+def of_all_networks(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Agreement]]:
+    """The same of each pair of networks that a table has."""
+    parts = {name: rows for name, rows in table.groupby("network", sort=False)} if len(table) else {}
+    return {pair: of_networks(*(parts[name] for name in pair)) for pair in combinations(parts, 2)}
+
+
+def frame(found: dict[tuple[str, str], Agreement]) -> pd.DataFrame:
+    """Agreements of pairs of questions as a table."""
+    return pd.DataFrame([{"question": one, "and": other, **each._asdict()} for (one, other), each in found.items()])
+
+
 def _apart(one: np.ndarray, other: np.ndarray) -> Agreement:
     both = ~(np.isnan(one).all(1) | np.isnan(other).all(1))
     if both.sum() < 3:

@@ -1,4 +1,7 @@
-"""Numbers in the text of the scoreboard: of the live run on digits and, "full", of the published board."""
+"""Numbers in the text of the scoreboard: of the live run on digits and, "shown", of the published board, or of the live
+run where nothing is published yet."""
+
+from contextlib import suppress
 
 import pandas as pd
 
@@ -6,7 +9,7 @@ from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS
 from lab.chapters.scoreboard import agreement, board, scoreboard, tables
 from lab.chapters.scoreboard.agreement import ORDERING, Agreement
 from lab.chapters.scoreboard.board import QUESTIONS
-from lab.chapters.scoreboard.figures import WORDS
+from lab.chapters.scoreboard.figures import NETWORKS, WORDS
 from lab.chapters.scoreboard.methods import CONTROLS, METHODS, PLANTED
 from lab.core.frames import select
 from lab.core.numbers import Chapter, Number, mean, sourced, statistic
@@ -14,8 +17,9 @@ from lab.core.pages import NotRun, Page
 
 NUMBERS = Chapter("scoreboard")
 number = NUMBERS.number
-RUNS = ("full", "live")
+RUNS = ("shown", "live")
 PHOTOGRAPHS = ("squeezenet1_0", "efficientnet_lite0")
+DIGITS = "mnist-cnn"        # its planted maps are all there
 PAIRS = {"removal and attack": ("attack", "removal"), "removal and noise": ("noise", "removal"),
          "noise and attack": ("noise", "attack"), "noise and sensitivity": ("noise", "sensitivity"),
          "weights and class": ("parameters", "class"), "removal and deletion": ("removal", "deletion"),
@@ -23,8 +27,11 @@ PAIRS = {"removal and attack": ("attack", "removal"), "removal and noise": ("noi
 
 
 def board_of(page: Page, run: str) -> pd.DataFrame:
-    """All rows of the live run, or of the published one."""
-    return page.live(scoreboard.EXPERIMENT) if run == "live" else page.edition(scoreboard.EXPERIMENT)
+    """All rows of the live run, or of the published one where there is one."""
+    if run == "shown":
+        with suppress(NotRun):
+            return page.edition(scoreboard.EXPERIMENT)
+    return page.live(scoreboard.EXPERIMENT)
 
 
 def of_run(page: Page, run: str, **where) -> pd.DataFrame:
@@ -86,6 +93,21 @@ def networks(page: Page, run: str) -> Number:
 def passed(page: Page, run: str, method: str) -> Number:
     """Questions that a map passes, on the first network."""
     return statistic(judged(page, run, method=method), lambda rows: int((rows.verdict == PASS).sum()))
+
+
+@number("{run}.network", run=RUNS)
+def network(page: Page, run: str) -> Number:
+    """The first network, with its images."""
+    return statistic(of_run(page, run), lambda rows: NETWORKS.get(rows.network.iloc[0], rows.network.iloc[0]))
+
+
+@number("{run}.follow", run=RUNS)
+def follow(page: Page, run: str) -> Number:
+    """The maps that pass both randomised weights and another class on the first network, in words."""
+    def said(rows: pd.DataFrame) -> str:
+        both = rows[rows.verdict == PASS].groupby("method", sort=False).criterion.nunique()
+        return _list([WORDS.get(name, name) for name in both.index[both == 2]]) or "none"
+    return statistic(judged(page, run, method=list(METHODS), criterion=["parameters", "class"]), said)
 
 
 @number("{run}.most", run=RUNS)
@@ -157,7 +179,7 @@ def agree(page: Page, run: str, pair: str) -> Number:
     return of_agreement(found, select(rows, criterion=list(PAIRS[pair])))
 
 
-@number("full.carries.{question}", question=ORDERING)
+@number("carries.{question}", question=ORDERING)
 def carries(page: Page, question: str) -> Number:
     """Rank correlation of the orders that the two networks of photographs give the maps by a question."""
     table = select(page.edition(scoreboard.EXPERIMENT), method=list(METHODS))
@@ -178,14 +200,14 @@ def alpha(page: Page, run: str, question: str) -> Number:
 @number("{run}.caught.{cheat}", run=RUNS, cheat=tuple(PLANTED))
 def caught(page: Page, run: str, cheat: str) -> Number:
     """Questions that a planted map fails, on digits."""
-    network = {"network": "mnist-cnn"} if run == "full" else {}
+    network = {"network": DIGITS} if run == "shown" else {}
     return statistic(judged(page, run, method=cheat, **network), lambda rows: int((rows.verdict == FAIL).sum()))
 
 
 @number("{run}.redundant", run=RUNS)
 def redundant(page: Page, run: str) -> Number:
     """What the planted maps say of questions that catch nothing beyond another, on digits."""
-    rows = judged(page, run, method=list(board.CHEATS), **({"network": "mnist-cnn"} if run == "full" else {}))
+    rows = judged(page, run, method=list(board.CHEATS), **({"network": DIGITS} if run == "shown" else {}))
     return statistic(rows, lambda found: tables.redundant(found, found.network.iloc[0]))
 
 
