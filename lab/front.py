@@ -73,9 +73,9 @@ def sources(claims: list[dict]) -> dict[str, int]:
 
 def bibtex(citation: dict) -> str:
     """The entry of BibTeX that a CITATION.cff amounts to."""
-    authors = " and ".join(author["name"] if "name" in author and "family-names" not in author
-                           else f"{author['family-names']}, {author['given-names']}" for author in citation["authors"])
-    fields = {"title": f"{{{citation['title']}}}", "author": f"{{{authors}}}", "version": citation["version"],
+    authors = " and ".join(f"{author['family-names']}, {author['given-names']}" if "family-names" in author
+                           else f"{{{author['name']}}}" for author in citation["authors"])     # braces: not a person
+    fields = {"title": f"{{{citation['title']}}}", "author": authors, "version": citation["version"],
               "url": citation["repository-code"], "doi": citation.get("doi"),
               "year": str(citation.get("date-released", ""))[:4]}
     lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value]

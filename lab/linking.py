@@ -66,7 +66,8 @@ def link(notebook: NotebookNode, name: str, judged: list[dict], by_figure: Mappi
 
 def _claim(claim: dict) -> str:
     mark, verdict, one = VERDICT_MARKS[claim["verdict"]], claim["verdict"], claim["id"]
-    return f'<span role="img" aria-label="{verdict}">{mark}</span> <a href="claims.html#{one}" title="{verdict}">{one}</a>'
+    return (f'<span role="img" aria-label="{verdict}">{mark}</span> '
+            f'<a href="claims.html#{one}" title="{verdict}">{one}</a>')
 
 
 def _summary(name: str, claims: list[dict]) -> str:

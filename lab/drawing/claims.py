@@ -80,7 +80,7 @@ def _verdict(row) -> str:
 
 
 def _claim(row) -> str:
-    shown = [f"<a href='{link}'>{'its figure' if not place else 'and this'}</a>" for place, link in enumerate(row.shown)]
+    shown = [f"<a href='{link}'>{'and this' if place else 'its figure'}</a>" for place, link in enumerate(row.shown)]
     links = [*shown, *([f"<a href='{row.chapter}.html'>its chapter</a>"] if row.chapter else [])]
     return (f"<a class='permalink' href='#{row.id}'>{row.id}</a> {escape(row.statement.strip())}"
             f"<div class='where'>{' · '.join([escape(row.figure), *links])}</div>")
@@ -90,7 +90,8 @@ def _evidence(row) -> str:
     """All that a verdict rests on, folded behind the number of cells for and against the claim."""
     lost, _, cells = row.lost.partition("; ")
     reported = _lines(row.reported) + (KNOWN[row.known] and f"<i>{KNOWN[row.known]}</i>")
-    parts = {"the paper reports": reported, "measured [95 % interval]": _lines(row.measured_with_interval or row.reason),
+    measured = _lines(row.measured_with_interval or row.reason)
+    parts = {"the paper reports": reported, "measured [95 % interval]": measured,
              escape(lost): _lines(cells), "size": _lines(row.size), "not measured": _lines(row.missing),
              "caveat": _lines(row.caveat), "the test was changed": _lines(row.changes)}
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in parts.items() if name and text)
