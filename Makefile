@@ -1,11 +1,12 @@
 # Two commands: `make book` and `make test`. Both are safe to repeat and to interrupt.
 PROFILE ?= quick
+MINUTES ?= 60
 PYTHON ?= python3
 BIN := .venv/bin
 BUILT := build/.book
 SOURCES := $(shell git ls-files -co --exclude-standard -- book notebooks fragility lab claims results _config.yml _toc.yml matplotlibrc 2>/dev/null)
 
-.PHONY: book pdf test notebooks benchmarks lint clean help
+.PHONY: book pdf test notebooks benchmarks gpu lint clean help
 
 help:
 	@echo "make book [PROFILE=quick|edition|paper]  run every notebook and build the book"
@@ -13,6 +14,7 @@ help:
 	@echo "make test         package, notebooks and built book (builds the book first if it is out of date)"
 	@echo "make notebooks    keep the executed quick-scale notebooks as the committed ones"
 	@echo "make benchmarks   ratios of speed against Captum and SciPy"
+	@echo "make gpu [MINUTES=60]  on a machine with a GPU: tests, notebooks, benchmarks, cells of the papers' scale"
 	@echo "make lint         ruff, and pyright on the instrument"
 	@echo "make clean        remove the environment and everything built"
 
@@ -44,6 +46,9 @@ notebooks: book
 
 benchmarks: .venv/.installed
 	$(BIN)/python -m benchmarks
+
+gpu: .venv/.installed
+	$(BIN)/python -m lab gpu --minutes $(MINUTES)
 
 lint: .venv/.installed
 	$(BIN)/ruff check fragility lab tests benchmarks notebooks

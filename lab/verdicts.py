@@ -19,6 +19,7 @@ from lab.core.store import Record, Store, canonical
 from lab.evidence import HOLDS, UNTESTED, Verdict, evaluate
 
 CANNOT, IN_PART, THEOREM = "cannot tell", "tells in part", "a theorem"     # what a test is worth, where it is not all
+OURS = "ours"       # in place of a paper: a prediction of this book, written down before it was measured
 
 
 def load() -> list[dict]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -70,3 +71,10 @@ def label_ends(axis, ends: dict[str, tuple[float, object]], gap: float = 0.11) -
     for place, (_, name, color) in zip(places, wanted):
         axis.annotate(name, (1.03, place - pushed + lifted), xycoords="axes fraction", color=color, va="center",
                       fontsize=8, annotation_clip=False)
+
+
+def band(axis, places: Sequence[float], rows: pd.DataFrame, *, start: float | None = None, **style) -> None:
+    """A curve of means over places, from a start without interval on, with its 95 % intervals."""
+    first = [] if start is None else [start]
+    axis.fill_between(places, [*first, *rows.low], [*first, *rows.high], color=style["color"], alpha=0.18, linewidth=0)
+    axis.plot(places, [*first, *rows["mean"]], **style)

@@ -10,7 +10,8 @@ VERDICT_MARKS = {"holds": "✓", "contradicted": "✗", "mixed": "◐", "undecid
 PAPERS = {"ghorbani2019": "Ghorbani et al. (2019)", "kindermans2019": "Kindermans et al. (2019)",
           "hooker2019": "Hooker et al. (2019)", "kamath2024": "Kamath et al. (2024)"}
 #: How a reported number is known to us.
-KNOWN = {"text": "read in the paper", "table": "from a table of the paper", "code": "from the authors' code",
+KNOWN = {"predicted": "predicted, before it was measured",
+         "text": "read in the paper", "table": "from a table of the paper", "code": "from the authors' code",
          "digitised": "read off a figure", "second-hand": "second-hand", "recalled": "recalled, unchecked",
          "construction": "follows from the definition", "none": ""}
 #: What stands beside a verdict whose test is worth less than another's.
@@ -20,16 +21,17 @@ MUST_HOLD = "≈ holds, as a placebo does or by a theorem"
 
 
 def verdict_counts(ledger: pd.DataFrame) -> Styler:
-    """How many claims of each paper have each verdict; controls, which are no paper's, in a row of their own, and
-    claims that could hardly have come out otherwise in a column of their own."""
-    whose = ledger.paper.map(PAPERS).where(~ledger.control, "controls")
+    """How many claims of each paper have each verdict; controls and predictions of this book, which are no paper's, in
+    rows of their own, and claims that could hardly have come out otherwise in a column of their own."""
+    apart = ["predictions of this book", "controls"]
+    whose = ledger.paper.map(PAPERS).fillna(apart[0]).where(~ledger.control, apart[1])
     names = {verdict: f"{mark} {verdict}" for verdict, mark in VERDICT_MARKS.items()}
     must = (ledger.verdict == "holds") & ledger.tells.isin(["cannot tell", "a theorem"])
     columns = [names["holds"], MUST_HOLD, *list(names.values())[1:]]
     counts = pd.crosstab(whose, ledger.verdict.map(names).mask(must, MUST_HOLD))
-    counts = counts.reindex(index=[*PAPERS.values(), "controls"], columns=columns, fill_value=0)
-    counts.loc["all papers"] = counts.drop("controls").sum()
-    counts = counts.reindex([*PAPERS.values(), "all papers", "controls"])
+    counts = counts.reindex(index=[*PAPERS.values(), *apart], columns=columns, fill_value=0)
+    counts.loc["all papers"] = counts.drop(apart).sum()
+    counts = counts.reindex([*PAPERS.values(), "all papers", *apart])
     return plain_table(counts.rename_axis("").rename_axis(None, axis=1).reset_index())
 
 

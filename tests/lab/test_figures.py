@@ -22,8 +22,8 @@ from lab.drawing.style import PALETTE, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
              for file in sorted(folders.ROOT.glob("lab/chapters/*/figures.py"))),
-           "lab.chapters.lens.neighbourhoods", "lab.chapters.lens.training_figures",
-           "lab.drawing.maps", "lab.drawing.tables"]
+           "lab.chapters.influence.geometry_figures", "lab.chapters.lens.neighbourhoods",
+           "lab.chapters.lens.training_figures", "lab.drawing.maps", "lab.drawing.tables"]
 SPREAD = np.array([-0.1, 0.0, 0.1])     # of the images around the mean that a test asks for
 
 
@@ -316,97 +316,101 @@ def test_names_of_curves_do_not_touch():
 
 # Attacks, close up.
 
-def test_saturation_draws_means_and_bands_over_steps():
-    means = {("gradient", 3): 0.5, ("gradient", 30): 0.2, ("integrated_gradients", 3): 0.7,
-             ("integrated_gradients", 30): 0.6}
-    rows = pd.DataFrame([{"method": method, "steps": steps, "pixels": 784, "topk": mean + off,
-                          "spearman": mean / 2 + off, "center": 10 * (mean + off)}
-                         for (method, steps), mean in means.items() for off in SPREAD])
-    figure = attacks.saturation(rows, 50)
-    for axis, factor in zip(figure.axes, (1, 0.5, 10)):
-        assert lies(line(axis, "simple gradient"), [3, 30], [0.5 * factor, 0.2 * factor])
-        assert lies(line(axis, "integrated gradients"), [3, 30], [0.7 * factor, 0.6 * factor])
-    overlap, rank, center = figure.axes
-    assert np.allclose(band(overlap, 0), [bootstrap(mean + SPREAD) for mean in (0.5, 0.2)])
-    assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
-    assert np.allclose(line(rank, "chance").get_ydata(), 0) and len(center.get_lines()) == 2
-    assert [axis.get_ylabel() for axis in figure.axes] == ["top-50 overlap", "Spearman rank correlation",
-                                                           "centre shift (pixels)"]
-    assert overlap.get_xscale() == "log" and overlap.get_xlabel() == "attack steps"
-    assert texts(figure.legends[0].get_texts()) == ["simple gradient", "integrated gradients", "chance"]
+def students(values):
+    return pytest.approx(student(np.asarray(values)))
 
 
-def test_cost_marks_overlap_over_seconds():
-    settings = {"1 random points": (0.1, 0.3), "2 random points": (0.2, 0.4),
-                "double backprop, beta 5": (2.0, 0.6), "double backprop, whole path": (9.0, 0.5)}
-    rows = pd.DataFrame([{"method": "integrated_gradients", "variant": variant, "beta": 20.0, "topk": topk + off,
-                          "seconds": seconds * (1 + off)}
-                         for variant, (seconds, topk) in settings.items() for off in SPREAD])
-    axis, = attacks.cost(rows, 50).axes
-    labels = ["1 random point", "2 random points", "double backprop, beta 5", "double backprop, whole path, beta 20"]
-    assert texts(axis.get_legend().get_texts()) == labels
-    for label, (seconds, topk) in zip(labels, settings.values()):
-        mark = line(axis, label)
-        assert lies(mark, seconds, topk) and interval(axis, seconds, topk + SPREAD)
-        assert mark.get_color() == PALETTE[3 if "double" in label else 0]
-    assert axis.get_title() == "integrated gradients" and axis.get_ylabel() == "top-50 overlap left"
-    assert axis.get_xlabel() == "seconds an image"
-    assert axis.get_xlim()[0] < 0.09 and axis.get_xlim()[1] > 9.9
+def test_pictures_of_a_targeted_attack_have_labels_and_outlines():
+    images, pairs, mask = torch.rand(2, 2, 3, 6, 6), torch.rand(2, 2, 6, 6), torch.zeros(6, 6, dtype=torch.bool)
+    mask[1:3, 2:5] = True
+    titles = [["a, 90%", "a, 50%"], ["a, 90%", "a, 40%"]]
+    figure = attacks.sent_pictures(images, pairs, titles, ["gradient", "deeplift"], mask)
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [axis.get_title() for axis in axes[0]] == ["a, 90%", "map", "a, 50%", "map, attacked"]
+    assert [axis.get_title() for axis in axes[1, ::2]] == titles[1]
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["simple gradient", "DeepLIFT"]
+    assert np.array_equal(shown(axes[1, 3]), pairs[1, 1])
+    for axis in axes.flat:                                              # half a pixel around the region
+        outline = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
+        assert np.allclose([*outline.min(0), *outline.max(0)], [1.5, 0.5, 4.5, 2.5])
 
 
 def test_targeted_shares_go_from_clean_to_attacked():
-    means = {"rectangle": (0.2, 0.6), "superpixel": (0.3, 0.8)}
+    means = {"upper left": (0.2, 0.6), "lower right": (0.3, 0.8)}
     rows = pd.DataFrame([{"method": method, "region": region, "before": before + off / 2, "after": after + off - low,
                           "area": 0.25} for method, low in (("gradient", 0.0), ("deeplift", 0.1))
                          for region, (before, after) in means.items() for off in SPREAD])
-    first, second = attacks.targeted_shares(rows).axes
+    levels = attacks.shares(rows)
+    assert levels.before.tolist() == pytest.approx([0.2, 0.3] * 2) and set(levels.area) == {0.25}
+    assert (levels.low[0], levels.high[0]) == students(0.6 + SPREAD)
+    first, second = attacks.targeted_shares(levels).axes
     assert (first.get_title(), second.get_title()) == ("simple gradient", "DeepLIFT")
-    assert texts(first.get_xticklabels()) == ["rectangle", "superpixel"]
+    assert texts(first.get_xticklabels()) == list(means)
     for axis, low in ((first, 0.0), (second, 0.1)):
-        assert lies(line(axis, "clean"), 0, 0.2) and lies(line(axis, "attacked"), 0, 0.6 - low)
-        assert any(lies(one, 1, 0.3) for one in axis.get_lines())
-        assert any(lies(one, 1, 0.8 - low) for one in axis.get_lines())
-        assert interval(axis, 0, 0.6 - low + SPREAD) and interval(axis, 1, 0.8 - low + SPREAD)
+        assert lies(line(axis, "clean"), [0, 1], [0.2, 0.3])
         assert np.allclose([[*arrow.xyann, *arrow.xy] for arrow in axis.texts],
                            [[0, 0.2, 0, 0.6 - low], [1, 0.3, 1, 0.8 - low]])
-        assert np.allclose(line(axis, "chance: area of the region").get_ydata(), 0.25)
+        assert np.allclose(line(axis, "area of the region").get_ydata(), 0.25)
 
 
-def test_regions_are_outlined_on_image_and_maps():
-    images, pairs, mask = torch.rand(2, 1, 6, 6), torch.rand(2, 2, 6, 6), torch.zeros(6, 6, dtype=torch.bool)
-    mask[1:3, 2:5] = True
-    axes = np.array(attacks.region_rows(images, pairs, [mask, mask.T], ["p", "q"]).axes).reshape(2, 3)
-    assert [axis.get_title() for axis in axes[0]] == ["image", "map", "map, attacked"]
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["p", "q"]
-    assert all(axis.images[0].get_clim() == (0, 1) for axis in axes[:, 0])
-    for row, ends in enumerate(([1.5, 0.5, 4.5, 2.5], [0.5, 1.5, 2.5, 4.5])):       # half a pixel around the region
-        for axis, drawn in zip(axes[row], (images[row, 0], *pairs[row])):
-            outline = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
-            assert np.array_equal(shown(axis), drawn) and np.allclose([*outline.min(0), *outline.max(0)], ends)
+def test_saturation_draws_means_over_steps_and_their_reach():
+    means = {("gradient", 4): 0.5, ("gradient", 32): 0.2, ("integrated_gradients", 4): 0.7,
+             ("integrated_gradients", 32): 0.6}
+    rows = pd.DataFrame([{"question": "steps", "method": method, "steps": steps, "pixels": 784, "k": 50,
+                          "topk": mean + off, "spearman": mean / 2 + off, "center": 10 * (mean + off)}
+                         for (method, steps), mean in means.items() for off in SPREAD])
+    levels = attacks.by_steps(pd.concat([rows, rows.assign(question="cost", topk=9.0)]))
+    assert levels.reach.tolist() == [0.25] * 3 + [1.0] * 3 + [0.25] * 3 + [1.0] * 3
+    figure = attacks.saturation(levels)
+    for axis, factor in zip(figure.axes, (1, 0.5, 10)):
+        assert lies(line(axis, "simple gradient"), [4, 32], [0.5 * factor, 0.2 * factor])
+        assert lies(line(axis, "integrated gradients"), [4, 32], [0.7 * factor, 0.6 * factor])
+        assert texts(axis.get_xticklabels()) == ["4\n.25", "32\n1"] and axis.get_xscale() == "log"
+        assert set(line(axis, "all of ε can be reached").get_xdata()) == {16}
+    overlap, rank, center = figure.axes
+    assert [tuple(ends) for ends in band(overlap, 0)] == [students(mean + SPREAD) for mean in (0.5, 0.2)]
+    assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
+    assert np.allclose(line(rank, "chance").get_ydata(), 0)
+    assert set(texts(center.texts)) == {"simple\ngradient", "integrated\ngradients"}
 
 
-def test_degrees_have_their_captions():
-    drawn = torch.rand(3, 4, 4)
-    axes = attacks.degrees(list(drawn), ["a", "b", "c"]).axes
-    assert all(np.array_equal(shown(axis), one) for axis, one in zip(axes, drawn))
-    assert [axis.get_xlabel() for axis in axes] == ["a", "b", "c"]
+def test_cost_has_a_row_a_direction():
+    settings = {"1 random points": (0.1, 0.3), "2 random points": (0.2, 0.4),
+                "double backprop, whole path": (9.0, 0.5), "double backprop, whole path, beta 20": (2.0, 0.6)}
+    rows = pd.DataFrame([{"question": "cost", "method": "integrated_gradients", "variant": variant,
+                          "beta": 20.0 if "20" in variant else 1.0, "topk": topk + off, "seconds": seconds * (1 + off)}
+                         for variant, (seconds, topk) in settings.items() for off in SPREAD])
+    levels = attacks.directions(rows)
+    assert levels.setting.tolist() == ["ours, 1 random point", "ours, 2 random points",
+                                       "published, whole path, β = 1", "published, whole path, β = 20"]
+    assert levels.seconds.tolist() == pytest.approx([seconds for seconds, _ in settings.values()])
+    left, right = attacks.cost(levels).axes
+    assert texts(left.get_yticklabels()) == levels.setting.tolist()
+    assert left.get_title(loc="left") == "integrated gradients"
+    assert [one[0].get_xdata()[0] for one in left.containers] == pytest.approx([0.3, 0.4, 0.5, 0.6])
+    assert [one.get_color() for one in right.get_lines()] == [PALETTE[0]] * 2 + [PALETTE[3]] * 2
+    assert (left.get_xlabel(), right.get_xlabel()) == ("top-k overlap left", "seconds an image")
 
 
-def test_variants_have_means_and_intervals():
-    rows = pd.DataFrame([{"question": "start", "variant": variant, "topk": mean + off, "center": 4.0}
-                         for variant, mean in (("exact", 0.5), ("truncated", 0.2)) for off in SPREAD])
-    cells = attacks.variant_table(rows, {"topk": "overlap", "center": "shift"}).data
-    low, high = bootstrap(0.5 + SPREAD)
-    assert list(cells) == ["variant", "overlap", "shift"] and cells.variant.tolist() == ["exact", "truncated"]
-    assert cells.iloc[0].tolist() == ["exact", f"0.50 [{low:.2f}, {high:.2f}]", "4.00 [4.00, 4.00]"]
-    assert low < 0.47 and cells.overlap[1].startswith("0.20 [")
-    both = attacks.variant_table(pd.concat([rows, rows.assign(question="twin", variant="beta 1")]), {"topk": "overlap"})
-    assert both.data.choice.tolist() == ["start of the mass-centre attack"] * 2 + ["softplus"]
+def test_traps_have_a_row_a_variant():
+    rows = pd.DataFrame([{"question": question, "variant": variant, "topk": mean + off, "spearman": mean, "center": 4.0}
+                         for question, variant, mean in (("twin", "beta 1", 0.3), ("start", "exact", 0.5),
+                                                         ("start", "truncated", 0.2), ("cost", "1", 0.9))
+                         for off in SPREAD])
+    levels = attacks.choices(rows)
+    assert levels.question.drop_duplicates().tolist() == ["start", "twin"]
+    axes = attacks.traps(levels).axes
+    assert texts(axes[0].get_yticklabels()) == ["start: exact", "truncated", "softplus twin: beta 1"]
+    assert np.allclose(axes[0].containers[0][0].get_xdata(), [0.5, 0.2])
+    assert np.allclose(axes[0].containers[1][0].get_ydata(), 2)
 
 
-def test_maps_are_scored_beside_the_first():
+def test_degrees_have_their_scores_below():
     drawn = torch.zeros(2, 4, 4)
     drawn[0, 0, :2], drawn[1, 0, 1:3] = torch.tensor([2.0, 1.0]), torch.tensor([1.0, 2.0])
-    first, second = attacks.scored(drawn, [0, 1], 2)
-    assert first == "0 steps\noverlap 1.00\nrank corr. 1.00\nshift 0.0 px"
-    assert second.startswith("1 step\noverlap 0.50\nrank corr. ") and second.endswith("shift 1.3 px")
+    scores = attacks.scored(drawn, [0, 1], 2)
+    assert scores.topk.tolist() == [1.0, 0.5] and scores.center[1] == pytest.approx(4 / 3)
+    first, second = attacks.degrees(drawn, scores).axes
+    assert np.array_equal(shown(second), drawn[1])
+    assert first.get_xlabel() == "0 steps\noverlap 1.00\nrank 1.00\nshift 0.0 px"
+    assert second.get_xlabel().startswith("1 step\noverlap 0.50\nrank ")

@@ -53,15 +53,29 @@ def packed(home, *words, code=0):
     return told.output
 
 
+#: What a machine with a card may lack; importing any of it is an error there.
+ABSENT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("click", "nbformat", "papermill", "matplotlib", "seaborn", "IPython", "mlxtend",
+                                      "sklearn", "skimage", "jupyter_book", "captum", "PIL"):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
 def run_there(home) -> str:
     """Unpack as the command says, and run in a process that knows nothing of this machine's folders."""
     there = home / "there"
     there.mkdir(exist_ok=True)
+    (home / "absent").mkdir(exist_ok=True)
+    (home / "absent" / "sitecustomize.py").write_text(ABSENT)
     subprocess.run([sys.executable, "-m", "zipfile", "-e", home / "pack.zip", "."], cwd=there, check=True)
     clean = {name: value for name, value in os.environ.items()
              if not name.startswith(("FRAGILITY_", "PYTHONPATH", "XDG_"))}
     done = subprocess.run([sys.executable, f"{pack.FOLDER}/run.py"], cwd=there, capture_output=True, text=True,
-                          env=clean | {"HOME": str(home / "nobody"), "http_proxy": "http://localhost:9",
+                          env=clean | {"PYTHONPATH": str(home / "absent"), "HOME": str(home / "nobody"), "http_proxy": "http://localhost:9",
                                        "https_proxy": "http://localhost:9"})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from lab.chapters.fragility.reported import curve
-from lab.core.statistics import student
+from lab.core.frames import intervals
 from lab.drawing.maps import map_rows
 from lab.drawing.style import ATTACK_STYLE, NAMES, label_ends
 
@@ -23,16 +23,9 @@ REFERENCES = {"black": ", from black", "mean": ", from the mean colour", "none":
 
 def means(table: pd.DataFrame, columns: Sequence[str] = tuple(AXES)) -> pd.DataFrame:
     """Means over images with Student's 95 % interval: a row a method, its reference image, attack, size and metric."""
-    rows = []
-    for place, cell in table.groupby(["method", "reference", "attack", "epsilon"], sort=False):
-        chance = {"topk": cell.k.iloc[0] / cell.pixels.iloc[0], "spearman": 0.0}
-        for metric in columns:
-            values = cell[metric].to_numpy(float)
-            low, high = student(values)
-            rows.append({**dict(zip(("method", "reference", "attack", "epsilon"), place)), "metric": metric,
-                         "n": len(values), "ours": values.mean(), "low": low, "high": high,
-                         "chance": chance.get(metric)})
-    return pd.DataFrame(rows)
+    chance = {"topk": table.k.iloc[0] / table.pixels.iloc[0], "spearman": 0.0}
+    levels = intervals(table, ["method", "reference", "attack", "epsilon"], columns).rename(columns={"mean": "ours"})
+    return levels.assign(chance=levels.metric.map(chance))
 
 
 def beside_paper(table: pd.DataFrame, reported: dict) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def ticks(values: pd.DataFrame, rows: Mapping[str, str] | None = None) -> Figure
     panels = list(dict.fromkeys(values.columns.get_level_values(0)))
     widths, brief = [values[panel].shape[1] for panel in panels], values.shape[1] > 8
     figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths,
-                                figsize=(7.2, 0.21 * len(names) + 0.75))
+                                figsize=(min(7.2, 2.1 + 1.3 * sum(widths)), 0.21 * len(names) + 0.75))
     for axis, panel in zip(axes[0], panels):
         part = values[panel].to_numpy(float)
         shade = np.where(np.isnan(part), 0, np.where(part < IDENTICAL, 1, 2))
@@ -120,7 +120,8 @@ def both_runs(numbers: Mapping[str, Mapping]) -> Styler:
         about = numbers[name]
         return about["text"] + (f" [{about['interval']}]" if about["interval"] else "")
 
-    wanted = [name.split(".")[1:] for name in numbers if name.startswith("live.") and name.split(".")[1] in BESIDE]
+    live = [name.split(".")[1:] for name in numbers if name.startswith("live.")]
+    wanted = [(kind, *method) for kind, *method in live if kind in BESIDE and method[0] in NAMES]
     return plain_table(pd.DataFrame([{
         "": BESIDE[kind], "map": NAMES[method], "this run": shown(f"live.{kind}.{method}"),
         "at the paper's size": shown(f"full.{kind}.{method}")} for kind, method in wanted]))

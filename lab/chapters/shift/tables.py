@@ -12,6 +12,9 @@ from lab.core.profiles import read_yaml
 #: What the paper says of maps, as the claims have it -> the change that stands for it; a change has no size there.
 _SAID = {"identical": 0.0, "unchanged": 0.0, "different": np.inf, "the kitten appears": np.inf}
 
+#: The networks of the paper's size as figures name them.
+NETWORKS = {"mnist-mlp": "the paper's MLP", "mnist-cnn": "CNN, max-pooling", "mnist-resnet": "ResNet, batch norm"}
+
 
 @lru_cache(maxsize=2)
 def reported(noise: str = "none") -> dict[tuple[str, str], float]:
@@ -45,8 +48,8 @@ def beside_the_paper(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
 
 def by_panel(rows: pd.DataFrame, panel: str, column: str, methods: list[str]) -> pd.DataFrame:
     """Changes by method, the values of one column of the frame in panels and those of another side by side."""
-    found = rows.groupby([panel, column, "method"], sort=False).apply(change, include_groups=False)
-    return found.unstack([0, 1]).reindex(methods)
+    return pd.DataFrame({place: [change(part[part.method == method]) for method in methods]
+                         for place, part in rows.groupby([panel, column], sort=False)}, index=methods)
 
 
 def changes(rows: pd.DataFrame) -> dict[str, float]:
@@ -56,5 +59,5 @@ def changes(rows: pd.DataFrame) -> dict[str, float]:
 
 def long(values: pd.DataFrame) -> pd.DataFrame:
     """A table of ticks with a row a cell, for the reader to download; a change without a size is infinite."""
-    return values.rename_axis("method").melt(ignore_index=False, var_name=["panel", "column"],
-                                             value_name="relative change").dropna().reset_index()
+    return pd.DataFrame([{"method": method, "panel": panel, "column": column, "relative change": value}
+                         for (panel, column), part in values.items() for method, value in part.dropna().items()])
