@@ -9,7 +9,8 @@ from lab.drawing.tables import KNOWN, PAPERS, TELLS, VERDICT_MARKS
 
 VERDICTS = "application/vnd.fragility.verdicts+json"    # what the rest of the book is told of the table
 CONTROLS = "controls"       # stands in for the paper of claims that no paper makes
-CHAPTERS = {"fragility": "Fragility", "attacks": "Attacks", "influence": "Influence", "shift": "Constant shifts",
+WHOSE = {**PAPERS, "ours": "predictions of this book", CONTROLS: "controls"}
+CHAPTERS = {"scoreboard": "Scoreboard", "fragility": "Fragility", "attacks": "Attacks", "influence": "Influence", "shift": "Constant shifts",
             "roar": "Remove and retrain", "lens": "Metrics"}
 
 
@@ -47,7 +48,7 @@ def _paper(row) -> str:
 def _filter(ledger: pd.DataFrame) -> str:
     """The form over the table: hidden until the script that it needs has come."""
     papers = [_paper(row) for row in ledger.itertuples()]
-    choices = {"paper": (papers, {**PAPERS, CONTROLS: "controls"}), "verdict": (ledger.verdict, VERDICT_MARKS),
+    choices = {"paper": (papers, WHOSE), "verdict": (ledger.verdict, VERDICT_MARKS),
                "scale": (ledger.scale, {}), "chapter": (ledger.chapter, CHAPTERS)}
     lists = "".join(_choice(name, list(values), names) for name, (values, names) in choices.items())
     return (f"<form class='claim-filter' hidden aria-label='Filter the claims'>{lists}"
