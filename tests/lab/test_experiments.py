@@ -16,7 +16,8 @@ from lab import book, catalogue
 from lab.chapters.fragility import comparison
 from lab.cli import main
 from lab.core import folders, profiles, results
-from lab.core.experiment import Factor, repeatable
+from lab.core.device import repeatable
+from lab.core.experiment import Factor
 from lab.core.frames import frame
 from lab.core.running import Clock, run_cells
 from lab.core.store import Store

@@ -45,6 +45,18 @@ def angle_flowers(page: Page) -> Number:
     return mean(select(page.edition(directions.EXPERIMENT), kind=SAMPLE), "angle")
 
 
+@number("angle.photos", "°")
+def angle_photos(page: Page) -> Number:
+    """Angle between the direction that changes a pixel map of CIFAR-10 fastest and the gradient of the score."""
+    return mean(select(page.edition(directions.EXPERIMENT), kind=FEATURE, data_set="cifar10"), "angle")
+
+
+@number("twin.photos")
+def twin_photos(page: Page) -> Number:
+    """Cosine of the gradients of the CIFAR-10 network and of its smooth twin."""
+    return mean(select(page.edition(directions.EXPERIMENT), kind=FEATURE, data_set="cifar10"), "twin_cosine")
+
+
 @number("twin")
 def twin(page: Page) -> Number:
     """Cosine of the gradients of the run's network and of its smooth twin."""
