@@ -14,8 +14,8 @@ help:
 	@echo "make test         package, notebooks and built book (builds the book first if it is out of date)"
 	@echo "make notebooks    keep the executed quick-scale notebooks as the committed ones"
 	@echo "make benchmarks   ratios of speed against Captum and SciPy"
-	@echo "make archive      claims, records, notebooks and environment as an RO-Crate in build/"
 	@echo "make gpu [MINUTES=60]  on a machine with a GPU: tests, notebooks, benchmarks, cells of the papers' scale"
+	@echo "make archive      claims, records, notebooks and environment as an RO-Crate in build/"
 	@echo "make lint         ruff, pyright on the instrument, workflow files against their schema"
 	@echo "make clean        remove the environment and everything built"
 
@@ -48,11 +48,11 @@ notebooks: book
 benchmarks: .venv/.installed
 	$(BIN)/python -m benchmarks
 
-archive: .venv/.installed
-	$(BIN)/python -m lab.archive
-
 gpu: .venv/.installed
 	$(BIN)/python -m lab gpu --minutes $(MINUTES)
+
+archive: .venv/.installed
+	$(BIN)/python -m lab.archive
 
 lint: .venv/.installed
 	$(BIN)/ruff check fragility lab tests benchmarks notebooks

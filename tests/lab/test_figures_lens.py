@@ -74,7 +74,7 @@ def test_lens_bars_are_grouped_by_any_column():
     rows = [*three("topk", 0.2, data_set="mnist"), *three("topk", 0.4, data_set="gtsrb"),
             *three("topk", 0.1, data_set="gtsrb", method="deeplift")]
     first, second = figures.lens_bars(pd.DataFrame(rows), ["topk"], ["topk"], by="data_set").axes
-    assert texts(second.get_xticklabels()) == ["mnist", "gtsrb"] and second.get_ylabel() == "DeepLIFT"
+    assert texts(second.get_xticklabels()) == ["MNIST", "traffic signs"] and second.get_ylabel() == "DeepLIFT"
     assert np.allclose([bar.get_height() for bar in first.patches], [0.2, 0.4])
     assert np.allclose([(bar.get_x() + 0.368, bar.get_height()) for bar in second.patches], [(1, 0.1)])
 
@@ -253,5 +253,5 @@ def test_seed_dots_mark_every_network_and_their_mean():
     bare = pd.DataFrame(rows).drop(columns=["chance_topk", "topk_over_other"])
     axis, = training_figures.seed_dots(bare, {"topk": "top-k"}).axes
     assert lies(line(axis, "chance"), 0, 0) and not [one for one in axis.get_lines() if one.get_marker() == "x"]
-    assert texts(axis.get_yticklabels()) == ["mnist", "gtsrb"] and axis.get_title() == "top-k"
+    assert texts(axis.get_yticklabels()) == ["MNIST", "traffic signs"] and axis.get_title() == "top-k"
     assert np.allclose(axis.get_yticks(), [0.5, 2.5])
