@@ -5,11 +5,13 @@ from importlib import import_module
 
 from fragility import checks
 from lab.chapters.attacks import targeted, variants
-from lab.chapters.fragility import comparison, portraits, unattacked
+from lab.chapters.fragility import comparison, portrait_sizes, portraits, unattacked
 from lab.chapters.influence import dimension, directions, influences, pairs, resolution
 from lab.chapters.lens import metric_comparison, photographs, seeds, separation
 from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
+from lab.chapters.scoreboard import scoreboard
 from lab.chapters.shift import invariance, kittens, patterns, references
+from lab.chapters.shift import portraits as digits
 from lab.core.experiment import Experiment
 from lab.core.numbers import Chapter
 from lab.core.store import canonical
@@ -18,14 +20,15 @@ from lab.trained import natural, robust
 EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     natural.EXPERIMENT, comparison.EXPERIMENT, comparison.SMALL, unattacked.EXPERIMENT,
     patterns.EXPERIMENT, invariance.EXPERIMENT, kittens.EXPERIMENT, references.EXPERIMENT,
-    references.SHOWN, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT, dimension.EXPERIMENT,
+    references.SHOWN, digits.EXPERIMENT, influences.EXPERIMENT, pairs.EXPERIMENT, directions.EXPERIMENT,
+    dimension.EXPERIMENT,
     resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,
-    photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, trainings.EXPERIMENT, rankings.EXPERIMENT,
-    path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT)}
+    photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, portrait_sizes.EXPERIMENT, trainings.EXPERIMENT,
+    rankings.EXPERIMENT, path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT, scoreboard.EXPERIMENT)}
 
 #: Notebooks whose text has numbers.
-CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "shift")
+CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "scoreboard", "shift")
 
 
 def experiment(name: str) -> Experiment:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lab.core import ranks
 from lab.core.estimates import Estimate, of_seeds, of_two_groups, of_units
 from lab.core.selections import Selections
 
@@ -95,6 +96,9 @@ def _estimate(test: dict, asked: Selections, sides: list[np.ndarray], alike: lis
     if test.get("of") == "smallest":
         values = asked.values[sides[0]]
         return Estimate(float(values.min()), 0.0, 1, len(values), 0.0) if len(values) else None
+    if "ranks" in test:
+        parts = [asked.table.iloc[rows].assign(value=asked.values[rows]) for rows in sides]
+        return ranks.of_orders(*ranks.matrices(parts, test["ranks"], over, "value"))
     if "nested" in test:        # each training's images are images of that training
         units = (over, test["nested"])
         values = _difference([asked.units(rows, units) for rows in sides], test)

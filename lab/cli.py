@@ -58,6 +58,15 @@ def build_book(profile, only):
                f"Open it with your browser, for example: {_opener()} {page}")
 
 
+@main.command("pdf")
+@errors_as_sentences
+def print_book():
+    """Print the built book into one PDF, with Chromium."""
+    from lab import pdf  # what reads pages is slow to import
+
+    click.echo(f"The book is printed: {pdf.make()}")
+
+
 def _opener() -> str:
     return {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 
@@ -304,7 +313,9 @@ def show_claims(profile, as_json, publishes):
         click.echo(f"{row.id:16} {row.verdict + beside:16} {row.statement.strip()}\n"
                    f"{'':33} reported {row.reported}; measured {row.measured or '-'} "
                    f"[{row.interval or row.reason}], scale {row.scale}")
-    for name, rows in (("claims of the papers", ledger[~ledger.control]), ("controls", ledger[ledger.control])):
+    ours = ledger.paper == verdicts.OURS
+    for name, rows in (("claims of the papers", ledger[~ledger.control & ~ours]),
+                       ("predictions of this book", ledger[ours]), ("controls", ledger[ledger.control])):
         counts = ", ".join(f"{count} {verdict}" for verdict, count in rows.verdict.value_counts().items())
         click.echo(f"{len(rows)} {name}: {counts}.")
 

@@ -48,6 +48,8 @@ def evaluate(test: dict, table: pd.DataFrame, paper: dict[str, float] | None = N
       `margin`).
     * `between` (two selections, or such pairs by name) with `within`: the paired difference lies inside the tolerance,
       by two one-sided tests.
+    * `between` with `ranks` "method" and `below` or `above`: the order of methods that the means of one selection give
+      has a rank correlation with that of the other on that side of the number; images are drawn for both at once.
 
     `among` restricts the frame first. `one_of` {column: values} fills that column in the first selection that lacks it,
     with one cell for each value. Values are paired and averaged `over` images, or over trainings ("seed"). An image or

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -58,14 +59,10 @@ class Report:
         names = self.subject["images"]
         over_trainings = {each.name for each in self.criteria if each.over_trainings}
         for result in self.results.values():
-            single = {name: values for name, values in result.details.items() if np.ndim(values) == 1}
             trainings = result.criterion in over_trainings
-            for place, image in enumerate(result.images):
-                yield {"image": f"training {place}" if trainings else names[image], "method": result.method,
-                       "criterion": result.criterion, "score": float(result.score[place]),
-                       "undefined": bool(result.undefined[place]),
-                       **{f"control: {name}": float(values[place]) for name, values in result.controls.items()},
-                       **{name: float(values[place]) for name, values in single.items()}}
+            for image, row in zip(result.images, result.rows()):
+                yield {"image": f"training {image}" if trainings else names[image], "method": result.method,
+                       "criterion": result.criterion, **row}
 
     @property
     def frame(self):
@@ -157,7 +154,7 @@ def _written(text: str, path: str | Path | None) -> str:
     return text
 
 
-def _finite(value):
+def _finite(value) -> Any:
     """The same value with None in place of NaN and infinity, which JSON does not know."""
     if isinstance(value, dict):
         return {name: _finite(one) for name, one in value.items()}

@@ -3,13 +3,12 @@
 import hashlib
 import os
 import platform
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 import fragility
 from fragility import checks
@@ -17,11 +16,12 @@ from fragility.audit import plan as planning
 from fragility.audit import thumbnails
 from fragility.audit.criteria import criteria as chosen_criteria
 from fragility.audit.criteria.retraining import Fit, TrainingSet, training_set
-from fragility.audit.criterion import Criterion, Measured, NotApplicable
-from fragility.audit.group import Group, defined
+from fragility.audit.criterion import Criterion, NotApplicable
+from fragility.audit.group import Group
 from fragility.audit.journal import Journal
 from fragility.audit.margins import Margin
-from fragility.audit.methods import Method, said, written
+from fragility.audit.measuring import is_asked, measure
+from fragility.audit.methods import Method, written
 from fragility.audit.methods import methods as chosen_methods
 from fragility.audit.progress import Progress
 from fragility.audit.randomised import Randomised
@@ -105,7 +105,8 @@ def _settings(given: dict) -> Settings:
     known = Settings.__dataclass_fields__
     for name in given:
         checks.choice("Setting", name, known)
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return Settings(**values)
 
 
 def _margins(questions: list[Criterion], given: dict[str, float]) -> dict[str, Margin]:
@@ -191,46 +192,27 @@ class _Audit:
 
     def _cost(self, count: int, first: int, method: Method, criterion: Criterion) -> float:
         """Estimated seconds of a group, method and criterion."""
-        if not self._is_asked(first, method, criterion) or planning.pair(method, criterion) in self.plan.left_out:
+        if not is_asked(criterion, first, self.settings) or planning.pair(method, criterion) in self.plan.left_out:
             return 0.0
         if criterion.attacks:
             count = min(count, self.settings.attacked - first)
         return count * self.estimate.of(method, criterion, self.settings)
 
-    def _is_asked(self, first: int, method: Method, criterion: Criterion) -> bool:
-        """Whether a criterion looks at a group that begins with the image of that place."""
-        if criterion.exact or criterion.over_trainings:
-            return first == 0
-        return not criterion.attacks or first < self.settings.attacked
-
     def _measure(self, group: Group, method: Method, criterion: Criterion) -> None:
         key = (group.place, method.name, criterion.name)
         refused = group.place and self.journal.lines.get((0, method.name, criterion.name), {}).get("refused")
-        if key in self.journal or refused or not self._is_asked(group.first, method, criterion):
+        if key in self.journal or refused or not is_asked(criterion, group.first, self.settings):
             return
         if reason := self.plan.left_out.get(planning.pair(method, criterion)):
             self.journal.add(*key, {"refused": reason})
             return
-        start = time.perf_counter()
-        try:
-            measured = criterion.measure(group, method, self.settings)
-            undefined = ~defined(group.clean(method))[measured.rows]
-            if not criterion.attacks:   # where the label is lost there is no score, though there is a map
-                undefined = undefined | _lost(measured).to(undefined.device)
-        except NotApplicable as reason:
-            self.journal.add(*key, {"refused": str(reason)})
-            return
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:      # of whatever kind a user's own method raises, and be it at the last image
-            self.journal.add(*key, {"refused": f"It failed on an image: {said(error)}"})
-            return
-        seconds = time.perf_counter() - start
-        # Pictures first: whatever is measured is not measured again, so its pictures must be there.
-        thumbnails.keep(self.journal, group, method, "clean", group.clean(method))
-        if measured.maps is not None:
-            thumbnails.keep(self.journal, group, method, criterion.name, measured.maps)
-        self.journal.add(*key, _entry(group, measured, undefined, seconds))
+        line = measure(group, method, criterion, self.settings)
+        if "refused" not in line.entry:
+            # Pictures first: whatever is measured is not measured again, so its pictures must be there.
+            thumbnails.keep(self.journal, group, method, "clean", group.clean(method))
+            if line.maps is not None:
+                thumbnails.keep(self.journal, group, method, criterion.name, line.maps)
+        self.journal.add(*key, line.entry)
 
     def _judged(self, accepted: list[Method]) -> Report:
         results, verdicts = {}, []
@@ -246,9 +228,10 @@ class _Audit:
                       thumbnails.collected(self.journal, self.one.images, accepted))
 
     def _described(self) -> dict:
-        one, module = self.one, isinstance(self.one.model, torch.nn.Module)
+        one, model = self.one, self.one.model
+        parameters = model.parameters() if isinstance(model, torch.nn.Module) else None
         return {"model": one.name, "classes": max(2, one.classes),
-                "parameters": sum(value.numel() for value in one.model.parameters()) if module else None,
+                "parameters": None if parameters is None else sum(value.numel() for value in parameters),
                 "fingerprint": self.fingerprint, "n": len(one), "available": one.available,
                 "shape": list(one.images.shape[1:]), "accuracy": one.accuracy, "images": one.names,
                 "target": one.target.tolist(), "class_names": one.class_names}
@@ -264,19 +247,3 @@ class _Audit:
         return {method.name: {"control": method.is_control, "seconds": self.trials[method.name].seconds,
                               "megabytes": self.trials[method.name].megabytes,
                               "refused": self.trials[method.name].refused} for method in self.methods}
-
-
-def _lost(measured: Measured) -> Tensor:
-    """Images whose score is missing though all of its controls are there: their map was undefined elsewhere."""
-    lost = measured.score.isnan()
-    for control in measured.controls.values():
-        lost = lost & ~control.isnan()
-    return lost
-
-
-def _entry(group: Group, measured: Measured, undefined: Tensor, seconds: float) -> dict:
-    """What the journal keeps: lists of numbers, NaN as JSON's dialect of Python writes it."""
-    places = list(range(group.first, group.first + len(group)))[measured.rows]
-    lists = lambda values: {name: value.double().cpu().tolist() for name, value in values.items()}
-    return {"images": places, "score": measured.score.double().cpu().tolist(), "controls": lists(measured.controls),
-            "details": lists(measured.details), "undefined": undefined.cpu().tolist(), "seconds": seconds}

@@ -1,6 +1,7 @@
 """From measured scores to verdicts: intervals of paired effects, held together for all methods of a criterion."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,6 +31,23 @@ class Result:
     seconds: float = 0.0
     refused: str | None = None                                                  #: why nothing was measured
 
+    def rows(self) -> Iterator[dict]:
+        """One row an image: its score, controls, and details that are numbers."""
+        single = {name: values for name, values in self.details.items() if np.ndim(values) == 1}
+        for place in range(len(self.images)):
+            yield {"score": float(self.score[place]), "undefined": bool(self.undefined[place]),
+                   **{f"control: {name}": float(values[place]) for name, values in self.controls.items()},
+                   **{name: float(values[place]) for name, values in single.items()}}
+
+
+class Estimate(NamedTuple):
+    """An effect, its interval, and what it must exceed."""
+
+    effect: float
+    low: float
+    high: float
+    threshold: float
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -49,6 +67,13 @@ class Verdict:
     high: float | None = None
     threshold: float | None = None  #: what the effect must exceed
     needed: int | None = None       #: images that would decide, where it is undecided
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The effect with its interval; None where there is none, or it has no width."""
+        if self.effect is None or self.low is None or self.high is None or self.threshold is None:
+            return None
+        return None if self.low == self.high else Estimate(self.effect, self.low, self.high, self.threshold)
 
 
 def interval(effects: np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
@@ -151,6 +176,16 @@ def _by_interval(criterion, result, scored, family, margin, verdict, found) -> V
     return verdict(UNDECIDED, seen + more, **found, needed=needed)
 
 
+def beyond(criterion: Criterion, effects: np.ndarray, control: np.ndarray,
+           margin: Margin) -> tuple[np.ndarray, float]:
+    """What effects (n,) have above what they need, one an image, and what they need in the mean."""
+    sign = 1 if criterion.high_is_good else -1
+    room = sign * (criterion.best - control) if criterion.best is not None else np.zeros(len(control))
+    threshold = margin.threshold(float(room.mean()))
+    varies = margin.is_share and threshold > LEAST
+    return effects - (margin.value * room if varies else threshold), threshold
+
+
 class Against(NamedTuple):
     """A method's mean effect against one control, with the interval of its distance from the threshold."""
 
@@ -167,11 +202,7 @@ def _against(criterion: Criterion, name: str, effects: np.ndarray, control: np.n
              level: float) -> Against:
     """Where the margin is a share of the room, that is measured on the same images and varies with them, too: so the
     interval is that of the effects minus their own shares, which is what the verdict is about."""
-    sign = 1 if criterion.high_is_good else -1
-    room = sign * (criterion.best - control) if criterion.best is not None else np.zeros(len(control))
-    threshold = margin.threshold(float(room.mean()))
-    varies = margin.is_share and threshold > LEAST
-    excess = effects - margin.value * room if varies else effects - threshold
+    excess, threshold = beyond(criterion, effects, control, margin)
     middle, _, high = interval(excess, level)
     mean, half = float(effects.mean()), high - middle
     deviation = float(np.std(excess, ddof=1)) if len(excess) > 1 else math.inf

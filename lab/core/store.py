@@ -52,9 +52,13 @@ class Damaged(Exception):
     """A record that cannot be trusted, with the reason."""
 
 
+#: Made once, since a ledger writes thousands of texts and `json.dumps` would make an encoder for each.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical(value) -> str:
     """The text of plain parameters, the same for equal ones: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def fingerprint(*tensors: Tensor) -> str:

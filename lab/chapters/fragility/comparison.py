@@ -29,6 +29,7 @@ OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.Mas
 ATTACKS = (*OBJECTIVES, "random_sign")
 CONTROL = "other_image"          # not an attack: the map of another image is compared
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
+SHOWN = ["none", "black"]        # the reference images of the rows that the chapter draws: none where a map has none
 Method, Attack = one_of("Method", METHODS), one_of("Attack", ATTACKS)
 
 

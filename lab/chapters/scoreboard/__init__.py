@@ -1,0 +1,1 @@
+"""One scoreboard: every map by every question of the audit, on several networks."""

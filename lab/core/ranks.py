@@ -1,0 +1,74 @@
+"""Two orders of the same things, and how well they agree: rank correlations of means over images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+from lab.core.estimates import Estimate
+
+DRAWS = 2000
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation along the last axis, ties by their mean rank; NaN where one side is all alike."""
+    a, b = (rankdata(side, axis=-1) for side in np.broadcast_arrays(a, b))
+    a, b = (side - side.mean(-1, keepdims=True) for side in (a, b))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+
+
+def resampled(values: np.ndarray, picks: np.ndarray) -> np.ndarray:
+    """Means (draws, things) of values (things, images) over the images that each draw of `picks` (draws, images) has.
+
+    A missing value, NaN, counts in no mean.
+    """
+    counts = np.stack([np.bincount(pick, minlength=values.shape[1]) for pick in picks])
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return counts @ np.where(there, values, 0.0).T / (counts @ there.T)
+
+
+def picks(count: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Which images each draw of a bootstrap has, (draws, count); the same for the same seed."""
+    return np.random.default_rng(seed).integers(0, count, (draws, count))
+
+
+def agreement(one: np.ndarray, other: np.ndarray, chosen: np.ndarray) -> tuple[float, np.ndarray]:
+    """Rank correlation of the means of two (things, images), and that of every draw of images.
+
+    Both have the same things and images, so an image is drawn for both. Things that one side lacks are left out; NaN
+    where fewer than three are left.
+    """
+    both = ~(np.isnan(one).all(1) | np.isnan(other).all(1))
+    if both.sum() < 3:
+        return np.nan, np.full(len(chosen), np.nan)
+    one, other = one[both], other[both]
+    drawn = correlation(resampled(one, chosen), resampled(other, chosen))
+    return float(correlation(np.nanmean(one, 1), np.nanmean(other, 1))), drawn
+
+
+def interval(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The percentiles of draws between which so many of them lie."""
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def of_orders(one: np.ndarray, other: np.ndarray) -> Estimate | None:
+    """The rank correlation of two orders as an estimate over images; None where fewer than three things have both."""
+    n = one.shape[1]
+    value, drawn = agreement(one, other, picks(n))
+    drawn = np.sort(drawn[~np.isnan(drawn)])
+    if np.isnan(value) or len(drawn) < 2:
+        return None
+    error = float(drawn.std())
+    if error == 0:
+        return Estimate(value, 0.0, n - 1, n, 0.0)
+    return Estimate(value, error, n - 1, n, error * np.sqrt(n), (drawn - drawn.mean()) / error)
+
+
+def matrices(tables: Sequence, things: str, units: str, column: str) -> list[np.ndarray]:
+    """Frames as arrays (things, units) with the same rows and columns in all of them; NaN where one lacks a value."""
+    wide = [table.pivot_table(index=things, columns=units, values=column) for table in tables]
+    rows, columns = (sorted(set().union(*(getattr(one, side) for one in wide))) for side in ("index", "columns"))
+    return [one.reindex(index=rows, columns=columns).to_numpy(float) for one in wide]
