@@ -6,7 +6,7 @@ BIN := .venv/bin
 BUILT := build/.book
 SOURCES := $(shell git ls-files -co --exclude-standard -- book notebooks fragility lab claims results _config.yml _toc.yml matplotlibrc 2>/dev/null)
 
-.PHONY: book pdf test notebooks benchmarks gpu lint clean help
+.PHONY: book pdf test notebooks benchmarks gpu archive lint clean help
 
 help:
 	@echo "make book [PROFILE=quick|edition|paper]  run every notebook and build the book"
@@ -15,7 +15,8 @@ help:
 	@echo "make notebooks    keep the executed quick-scale notebooks as the committed ones"
 	@echo "make benchmarks   ratios of speed against Captum and SciPy"
 	@echo "make gpu [MINUTES=60]  on a machine with a GPU: tests, notebooks, benchmarks, cells of the papers' scale"
-	@echo "make lint         ruff, and pyright on the instrument"
+	@echo "make archive      claims, records, notebooks and environment as an RO-Crate in build/"
+	@echo "make lint         ruff, pyright on the instrument, workflow files against their schema"
 	@echo "make clean        remove the environment and everything built"
 
 # The stamp is written last, so an interrupted install is taken up again.
@@ -50,9 +51,13 @@ benchmarks: .venv/.installed
 gpu: .venv/.installed
 	$(BIN)/python -m lab gpu --minutes $(MINUTES)
 
+archive: .venv/.installed
+	$(BIN)/python -m lab.archive
+
 lint: .venv/.installed
 	$(BIN)/ruff check fragility lab tests benchmarks notebooks
 	$(BIN)/pyright
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 clean:
 	rm -rf .venv .venv-workflow .snakemake build fragility.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ import pandas as pd
 import yaml
 
 from fragility import __version__, checks
-from lab import front, linking, verdicts
+from lab import front, linking, publishing, verdicts
 from lab.core import figure_data, folders, numbers, profiles
 from lab.core.surroundings import surroundings
 
@@ -182,6 +182,7 @@ def build() -> None:
     if subprocess.run(command).returncode or not (folders.BOOK_HTML / "index.html").is_file():
         raise ValueError("The book did not build; the messages above say why.")
     shutil.copytree(folders.STAGE / NUMBERS, folders.BOOK_HTML / NUMBERS)
+    publishing.finish(folders.BOOK_HTML)
 
 
 def status(profile: str) -> pd.DataFrame:

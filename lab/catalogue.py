@@ -28,7 +28,7 @@ EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     rankings.EXPERIMENT, path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT, scoreboard.EXPERIMENT)}
 
 #: Notebooks whose text has numbers.
-CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "shift")
+CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "scoreboard", "shift")
 
 
 def experiment(name: str) -> Experiment:

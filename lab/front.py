@@ -10,6 +10,7 @@ from lab.chapters.fragility import cat, portrait_sizes
 from lab.core import folders
 from lab.drawing.claims import CONTROLS
 from lab.drawing.tables import PAPERS, VERDICT_MARKS
+from lab.verdicts import is_control
 
 PICTURES = Path("book") / "pictures"
 CAT = Path("book") / "_static" / "cat"
@@ -41,11 +42,12 @@ def fill(stage: Path, judged: list[dict], claims: list[dict], reports: dict[str,
 def counts(judged: list[dict]) -> dict[str, int]:
     """How many claims of papers have each verdict, how many of those that hold could hardly have failed, how many
     claims there are, and how many controls."""
-    verdicts = Counter(claim["verdict"] for claim in judged if claim["paper"] != CONTROLS)
+    verdicts = Counter(claim["verdict"] for claim in judged if claim["paper"] in PAPERS)
     named = {verdict.replace(" ", "_"): verdicts[verdict] for verdict in VERDICT_MARKS}
-    anyway = sum(claim["paper"] != CONTROLS and claim["verdict"] == "holds" and claim["tells"] in MUST_HOLD
+    anyway = sum(claim["paper"] in PAPERS and claim["verdict"] == "holds" and claim["tells"] in MUST_HOLD
                  for claim in judged)
-    return {**named, "anyway": anyway, "claims": verdicts.total(), "controls": len(judged) - verdicts.total()}
+    return {**named, "anyway": anyway, "claims": verdicts.total(),
+            "controls": sum(claim["paper"] == CONTROLS for claim in judged)}
 
 
 def verdict_table(judged: list[dict]) -> str:
@@ -66,16 +68,16 @@ def verdict_table(judged: list[dict]) -> str:
 
 
 def sources(claims: list[dict]) -> dict[str, int]:
-    """Of how many claims the paper's number was read, digitised, second-hand, …: the groups of SOURCES."""
-    known = Counter(claim.get("known", "none") for claim in claims)
+    """Of how many claims of papers the paper's number was read, digitised, second-hand, …: the groups of SOURCES."""
+    known = Counter(claim.get("known", "none") for claim in claims if claim["paper"] in PAPERS and not is_control(claim))
     return {name: sum(known[mark] for mark in marks) for name, marks in SOURCES.items()}
 
 
 def bibtex(citation: dict) -> str:
     """The entry of BibTeX that a CITATION.cff amounts to."""
-    authors = " and ".join(author["name"] if "name" in author and "family-names" not in author
-                           else f"{author['family-names']}, {author['given-names']}" for author in citation["authors"])
-    fields = {"title": f"{{{citation['title']}}}", "author": f"{{{authors}}}", "version": citation["version"],
+    authors = " and ".join(f"{author['family-names']}, {author['given-names']}" if "family-names" in author
+                           else f"{{{author['name']}}}" for author in citation["authors"])     # braces: not a person
+    fields = {"title": f"{{{citation['title']}}}", "author": authors, "version": citation["version"],
               "url": citation["repository-code"], "doi": citation.get("doi"),
               "year": str(citation.get("date-released", ""))[:4]}
     lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value]

@@ -7,7 +7,7 @@ from nbformat import NotebookNode
 
 from lab.core import folders, profiles
 from lab.drawing.claims import CONTROLS, VERDICTS
-from lab.drawing.tables import VERDICT_MARKS
+from lab.drawing.tables import PAPERS, VERDICT_MARKS
 
 
 def shown(claim: dict) -> list[str]:
@@ -66,15 +66,17 @@ def link(notebook: NotebookNode, name: str, judged: list[dict], by_figure: Mappi
 
 def _claim(claim: dict) -> str:
     mark, verdict, one = VERDICT_MARKS[claim["verdict"]], claim["verdict"], claim["id"]
-    return f'<span role="img" aria-label="{verdict}">{mark}</span> <a href="claims.html#{one}" title="{verdict}">{one}</a>'
+    return (f'<span role="img" aria-label="{verdict}">{mark}</span> '
+            f'<a href="claims.html#{one}" title="{verdict}">{one}</a>')
 
 
 def _summary(name: str, claims: list[dict]) -> str:
-    """How many of a chapter's claims have each verdict, each a link to those claims."""
+    """How many of a chapter's claims have each verdict, each a link to those claims; controls apart."""
     counts = Counter(claim["verdict"] for claim in claims if claim["paper"] != CONTROLS)
     controls = sum(claim["paper"] == CONTROLS for claim in claims)
     parts = [f'<a href="claims.html?chapter={name}&amp;verdict={verdict.replace(" ", "+")}">{mark} {counts[verdict]} '
              f'{verdict}</a>' for verdict, mark in VERDICT_MARKS.items() if counts[verdict]]
     if controls:
         parts.append(f'<a href="claims.html?chapter={name}&amp;paper={CONTROLS}">{controls} controls</a>')
-    return f'<span class="verdicts">Claims tested here: {" · ".join(parts)}</span>'
+    papers = any(claim["paper"] in PAPERS for claim in claims)
+    return f'<span class="verdicts">{"Claims" if papers else "Predictions"} tested here: {" · ".join(parts)}</span>'

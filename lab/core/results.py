@@ -24,7 +24,7 @@ from lab.core.store import Damaged, Record, Store, canonical, from_body, record_
 
 PUBLISHED = ("edition", "paper")        # the profiles whose records are kept beside each other
 _DIGESTS = "SHA256SUMS"     # of the files of records in `results/`; `sha256sum -c` reads it
-_LARGE = 2_000_000      # bytes of text above which a file is compressed
+_LARGE = 500_000        # bytes of text above which a file is compressed
 
 
 def publish(experiment: Experiment, profile: str, store: Store, *, drop: bool = False) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from lab.drawing.tables import KNOWN, PAPERS, TELLS, VERDICT_MARKS
 
 VERDICTS = "application/vnd.fragility.verdicts+json"    # what the rest of the book is told of the table
 CONTROLS = "controls"       # stands in for the paper of claims that no paper makes
-CHAPTERS = {"fragility": "Fragility", "attacks": "Attacks", "influence": "Influence", "shift": "Constant shifts",
+WHOSE = {**PAPERS, "ours": "predictions of this book", CONTROLS: "controls"}
+CHAPTERS = {"scoreboard": "Scoreboard", "fragility": "Fragility", "attacks": "Attacks", "influence": "Influence", "shift": "Constant shifts",
             "roar": "Remove and retrain", "lens": "Metrics"}
 
 
@@ -47,7 +48,7 @@ def _paper(row) -> str:
 def _filter(ledger: pd.DataFrame) -> str:
     """The form over the table: hidden until the script that it needs has come."""
     papers = [_paper(row) for row in ledger.itertuples()]
-    choices = {"paper": (papers, {**PAPERS, CONTROLS: "controls"}), "verdict": (ledger.verdict, VERDICT_MARKS),
+    choices = {"paper": (papers, WHOSE), "verdict": (ledger.verdict, VERDICT_MARKS),
                "scale": (ledger.scale, {}), "chapter": (ledger.chapter, CHAPTERS)}
     lists = "".join(_choice(name, list(values), names) for name, (values, names) in choices.items())
     return (f"<form class='claim-filter' hidden aria-label='Filter the claims'>{lists}"
@@ -80,7 +81,7 @@ def _verdict(row) -> str:
 
 
 def _claim(row) -> str:
-    shown = [f"<a href='{link}'>{'its figure' if not place else 'and this'}</a>" for place, link in enumerate(row.shown)]
+    shown = [f"<a href='{link}'>{'and this' if place else 'its figure'}</a>" for place, link in enumerate(row.shown)]
     links = [*shown, *([f"<a href='{row.chapter}.html'>its chapter</a>"] if row.chapter else [])]
     return (f"<a class='permalink' href='#{row.id}'>{row.id}</a> {escape(row.statement.strip())}"
             f"<div class='where'>{' · '.join([escape(row.figure), *links])}</div>")
@@ -90,7 +91,8 @@ def _evidence(row) -> str:
     """All that a verdict rests on, folded behind the number of cells for and against the claim."""
     lost, _, cells = row.lost.partition("; ")
     reported = _lines(row.reported) + (KNOWN[row.known] and f"<i>{KNOWN[row.known]}</i>")
-    parts = {"the paper reports": reported, "measured [95 % interval]": _lines(row.measured_with_interval or row.reason),
+    measured = _lines(row.measured_with_interval or row.reason)
+    parts = {"the paper reports": reported, "measured [95 % interval]": measured,
              escape(lost): _lines(cells), "size": _lines(row.size), "not measured": _lines(row.missing),
              "caveat": _lines(row.caveat), "the test was changed": _lines(row.changes)}
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in parts.items() if name and text)

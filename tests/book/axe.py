@@ -29,6 +29,7 @@ def missing() -> str | None:
 def faults(tab) -> list[str]:
     """The serious and critical faults of an open page: the rule, and the elements that break it."""
     tab.add_script_tag(path=SCRIPT)
-    found = tab.evaluate("async () => (await axe.run(document, {resultTypes: ['violations'], preload: false})).violations")
+    options = "{resultTypes: ['violations'], preload: false}"      # it would ask again for every style sheet
+    found = tab.evaluate(f"async () => (await axe.run(document, {options})).violations")
     return [f"{one['id']} ({one['impact']}): " + "; ".join(" ".join(node["target"]) for node in one["nodes"][:4])
             for one in found if one["impact"] in ("serious", "critical")]

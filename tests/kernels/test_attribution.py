@@ -489,7 +489,8 @@ def test_maps_of_x_with_gradient_can_be_differentiated(name):
     leaf = x.clone().requires_grad_(True)
     result = apply(name, model, leaf, 2)
     assert result.requires_grad
-    weights = torch.randn(x.shape, generator=seeded(3), dtype=x.dtype)
+    # In units of the map, so that one of small values is held to as many digits.
+    weights = torch.randn(x.shape, generator=seeded(3), dtype=x.dtype) / result.detach().abs().max()
     slope = torch.autograd.grad((weights * result).sum(), leaf, allow_unused=True)[0]
     slope = torch.zeros_like(x) if slope is None else slope
     assert leaf.grad is None and all(parameter.grad is None for parameter in model.parameters())

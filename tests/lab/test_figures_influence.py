@@ -154,7 +154,8 @@ def test_dimensions_have_a_curve_a_width_and_perturbation():
 
 
 def test_resolutions_are_drawn_in_thousands_of_values():
-    rows = pd.DataFrame([{"attack": attack, "values": values, "side": values // 100, "spearman": level + off, "topk": level / 2 + off}
+    rows = pd.DataFrame([{"attack": attack, "values": values, "side": values // 100, "spearman": level + off,
+                          "topk": level / 2 + off}
                          for attack, level in (("random_sign", 0.8), ("topk", 0.4)) for values in (3000, 12_000)
                          for off in SPREAD])
     rank, overlap = geometry_figures.resolution_curves(geometry_figures.by_side(rows)).axes

@@ -74,12 +74,6 @@ def images(page: Page) -> Number:
     return sourced(page.settings["close_images"], PARAMETER)
 
 
-@number("path.points")
-def path_points(page: Page) -> Number:
-    """Points on the path of integrated gradients in the live run."""
-    return sourced(page.settings["path_steps"], PARAMETER)
-
-
 @number("walk.steps")
 def walk_steps(page: Page) -> Number:
     """Steps of the random walk in the live run."""

@@ -70,12 +70,6 @@ def largest(page: Page) -> Number:
     return sourced(max(page.settings["epsilons"]), "a parameter of the run")
 
 
-@number("chance", digits=3)
-def chance(page: Page) -> Number:
-    """Overlap of two unrelated maps in the live run, k out of all pixels."""
-    return statistic(live(page), lambda rows: (rows.k / rows.pixels).iloc[0])
-
-
 @number("other.gradient")
 def other(page: Page) -> Number:
     """Overlap of the gradient's maps of two different images in the live run."""
@@ -86,19 +80,6 @@ def other(page: Page) -> Number:
 def overlap(page: Page, attack: str, method: str) -> Number:
     """Share of the top pixels that stays at the largest size of the live run."""
     return mean(live(page, epsilon="largest", attack=attack, method=method), "topk")
-
-
-@number("lost", "%", digits=1)
-def lost(page: Page) -> Number:
-    """Attacked images of the live run of which no scored step kept the label."""
-    attacked = live(page, attack=list(comparison.OBJECTIVES))
-    return statistic(attacked, lambda rows: 100 * (1 - rows.found.astype(float).mean()))
-
-
-@number("surer.{method}", "points", signed=True, method=LIVE)
-def surer(page: Page, method: str) -> Number:
-    """Change of the confidence in the label by the top-k attack of the largest size in the live run."""
-    return mean(live(page, epsilon="largest", attack="topk", method=method), "confidence_change", scale=100)
 
 
 def cat(page: Page, **where) -> pd.DataFrame:
@@ -237,13 +218,6 @@ def paper_first(page: Page) -> Number:
     return sourced(curve(reported_comparison(), "topk", "gradient", "topk")[1], FIGURE)
 
 
-@number("photo.{count}", count=("done", "cells"))
-def photo_cells(page: Page, count: str) -> Number:
-    """Cells of the grid on photographs that are published, of all there are."""
-    table = page.edition(comparison.EXPERIMENT)
-    return Number(table.attrs.get(count), rows=table)
-
-
 @number("photo.sizes.{where}", where=("all", "inside", "lower", "higher"))
 def photo_sizes(page: Page, where: str) -> Number:
     """Numbers of the paper's picture that lie in our 95 % interval on photographs, above it (ours lower), or below."""
@@ -255,12 +229,6 @@ def photo_sizes(page: Page, where: str) -> Number:
 def path_points(page: Page) -> Number:
     """Random points of the path in a step of the attack on integrated gradients."""
     return statistic(photos(page, method="integrated_gradients"), lambda rows: int(rows.path_points.iloc[0]))
-
-
-@number("small.images.{method}", method=("gradient", "deeplift"))
-def small_images(page: Page, method: str) -> Number:
-    """Small photographs on which a map is attacked."""
-    return statistic(small(page, method=method), lambda rows: rows.image.nunique())
 
 
 @number("small.accuracy", "%", digits=0)

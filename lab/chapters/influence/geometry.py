@@ -32,13 +32,6 @@ def angle_sample(page: Page) -> Number:
     return mean(angles(page, SAMPLE), "angle")
 
 
-@number("angle.above", "%")
-def angle_above(page: Page) -> Number:
-    """Images of the run whose angle of pixels is above 80°."""
-    rows = angles(page, FEATURE)
-    return mean(rows.assign(above=rows.angle > 80), "above", scale=100)
-
-
 @number("angle.flowers", "°")
 def angle_flowers(page: Page) -> Number:
     """Angle between the direction that changes the influences of flowers fastest and the gradient of the logit."""

@@ -47,12 +47,6 @@ def accuracy(page: Page) -> Number:
     return mean(live(page, attack=GRADIENT), "correct", scale=100)
 
 
-@number("size.smallest", digits=4)
-def smallest_size(page: Page) -> Number:
-    """Smallest size of a perturbation in the run."""
-    return sourced(min(page.settings["epsilons"]), "a parameter of the run")
-
-
 @number("size.largest", digits=2)
 def largest_size(page: Page) -> Number:
     """Largest size of a perturbation in the run."""
@@ -63,12 +57,6 @@ def largest_size(page: Page) -> Number:
 def images(page: Page, part: str) -> Number:
     """Training and test images of the run's head."""
     return sourced(page.settings[f"{part}_images"], "a parameter of the run")
-
-
-@number("features")
-def features(page: Page) -> Number:
-    """Features that the run's head reads: its weights without the bias."""
-    return statistic(live(page), lambda rows: int(rows.weights.iloc[0]) - 1)
 
 
 @number("rank.{attack}", attack=influences.ATTACKS)

@@ -52,7 +52,12 @@ def of_questions(tables: Sequence[pd.DataFrame]) -> dict[tuple[str, str], Agreem
     Its interval is a hierarchical bootstrap's: networks are drawn, where there are several, and of each its images, for
     both questions at once. Maps are not drawn: these are all that the board has.
     """
-    return {pair: _pooled([_pair(table, *pair) for table in tables]) for pair in combinations(ORDERING, 2)}
+    return {pair: of_pair(tables, *pair) for pair in combinations(ORDERING, 2)}
+
+
+def of_pair(tables: Sequence[pd.DataFrame], one: str, other: str) -> Agreement:
+    """The same of one pair of questions."""
+    return _pooled([_pair(table, one, other) for table in tables])
 
 
 def of_networks(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Agreement]:
@@ -67,6 +72,17 @@ def of_networks(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Agreement]:
             sides = [side[:, ~np.isnan(side).all(0)] for side in (left, right)]
             found[each] = _apart(*sides)
     return found
+
+
+def of_all_networks(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Agreement]]:
+    """The same of each pair of networks that a table has."""
+    parts = {name: rows for name, rows in table.groupby("network", sort=False)} if len(table) else {}
+    return {pair: of_networks(*(parts[name] for name in pair)) for pair in combinations(parts, 2)}
+
+
+def frame(found: dict[tuple[str, str], Agreement]) -> pd.DataFrame:
+    """Agreements of pairs of questions as a table."""
+    return pd.DataFrame([{"question": one, "and": other, **each._asdict()} for (one, other), each in found.items()])
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> Agreement:
@@ -89,6 +105,8 @@ class _Drawn(NamedTuple):
 
 def _pair(table: pd.DataFrame, one: str, other: str) -> _Drawn:
     first, second = effects(table, (one, other)).values()
+    if not first.shape[1]:
+        return _Drawn(np.nan, np.full(ranks.DRAWS, np.nan), 0, 0)
     value, draws = ranks.agreement(first, second, ranks.picks(first.shape[1]))
     both = ~(np.isnan(first).all(1) | np.isnan(second).all(1))
     return _Drawn(value, draws, int(both.sum()), first.shape[1])
@@ -105,14 +123,8 @@ def _pooled(networks: Sequence[_Drawn]) -> Agreement:
         generator, count = np.random.default_rng(2), drawn.shape[1]
         who = generator.integers(0, len(networks), (len(networks), count))
         drawn = drawn[who, generator.integers(0, count, who.shape)]
-    return Agreement(float(np.mean([one.value for one in networks])), *ranks.interval(np.nanmean(drawn, 0)),
+    return Agreement(float(np.mean([one.value for one in networks])), *ranks.interval(drawn.mean(0)),
                      min(one.maps for one in networks), sum(one.images for one in networks))
-
-
-def values(table: pd.DataFrame, metric: Metric) -> np.ndarray:
-    """Scores (maps, images) of a metric on one network."""
-    rows = select(table, criterion=metric.criterion)
-    return metric.sign * ranks.matrices([rows], "method", "image", metric.column)[0]
 
 
 def alpha(ratings: np.ndarray, difference: Callable[[np.ndarray], np.ndarray] | None = None) -> float:
@@ -150,7 +162,7 @@ def reliability(scores: np.ndarray) -> Agreement:
     1: every image gives the same order; 0: no more alike than by chance. The interval is the jackknife's: a bootstrap
     would draw an image twice, which agrees with itself.
     """
-    kept = scores[:, ~np.isnan(scores).any(0)]
+    kept = scores[_whole(~np.isnan(scores))]
     if kept.shape[0] < 3 or kept.shape[1] < 2:
         return Agreement(np.nan, np.nan, np.nan, *kept.shape)
     order = rankdata(kept, axis=0)
@@ -165,12 +177,16 @@ def consistency(one: np.ndarray, other: np.ndarray) -> Agreement:
 
     The rank correlation over images, of each map, and the mean over maps; the interval is a bootstrap's over images.
     """
-    together = ~np.isnan(one) & ~np.isnan(other)
-    maps = np.flatnonzero(together.sum(1) > 2)
-    images = np.flatnonzero(together[maps].all(0)) if len(maps) else np.zeros(0, int)
-    if len(images) < 3:
-        return Agreement(np.nan, np.nan, np.nan, len(maps), len(images))
-    one, other = (side[np.ix_(maps, images)] for side in (one, other))
-    drawn = [np.nanmean(ranks.correlation(one[:, pick], other[:, pick])) for pick in ranks.picks(len(images), 500)]
-    return Agreement(float(np.nanmean(ranks.correlation(one, other))), *ranks.interval(np.array(drawn)), len(maps),
-                     len(images))
+    whole = _whole(~np.isnan(one) & ~np.isnan(other))
+    one, other = one[whole], other[whole]
+    if one.shape[0] < 1 or one.shape[1] < 3:
+        return Agreement(np.nan, np.nan, np.nan, *one.shape)
+    drawn = [ranks.correlation(one[:, pick], other[:, pick]).mean() for pick in ranks.picks(one.shape[1], 500)]
+    return Agreement(float(ranks.correlation(one, other).mean()), *ranks.interval(np.array(drawn)), *one.shape)
+
+
+def _whole(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Maps and images of a part of (maps, images) without gaps: of maps that have at least half of the images, those
+    that all of these maps have."""
+    maps = there.sum(1) >= max(1, there.shape[1] / 2)
+    return np.ix_(maps, there[maps].all(0))
