@@ -18,7 +18,7 @@ def integer(name: str, value, low: int, high: int | None = None) -> int:
     """Return `value` if it is a whole number in [low, high], else raise ValueError."""
     top = "" if high is None else f" and at most {high:,}"
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_whole or value < low or (high is not None and value > high):
+    if not is_whole or value < low or (high is not None and not value <= high):
         raise ValueError(f"{name} must be a whole number of at least {low:,}{top}, but it is {value!r}.")
     return int(value)
 
@@ -26,7 +26,7 @@ def integer(name: str, value, low: int, high: int | None = None) -> int:
 def real(name: str, value, low: float, high: float = math.inf, *, exclusive: bool = False) -> float:
     """Return `value` if it is a finite number in [low, high] (above `low` where `exclusive`)."""
     is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or value < low or value > high or (exclusive and value == low):
+    if not is_number or value < low or not value <= high or (exclusive and value == low):
         lower = f"above {low:g}" if exclusive else f"at least {low:g}"
         upper = "" if high == math.inf else f" and at most {high:g}"
         raise ValueError(f"{name} must be a number {lower}{upper}, but it is {value!r}.")
@@ -70,7 +70,8 @@ def maps(a, name: str = "maps") -> Tensor:
 
 def map_pair(a, b) -> tuple[Tensor, Tensor]:
     """Return two batches of maps (n, h, w), detached and on a's device, if they match in shape."""
-    maps(a, "a"), maps(b, "b")
+    maps(a, "a")
+    maps(b, "b")
     if a.shape != b.shape:
         raise ValueError(f"The two batches of maps must have the same shape, but they are "
                          f"{tuple(a.shape)} and {tuple(b.shape)}.")

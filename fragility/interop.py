@@ -107,7 +107,7 @@ def for_captum(model, method: str | Callable = "gradient", **options):
     """
     try:
         from captum.attr import Attribution
-        from captum.log import log_usage
+        from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue] it has two homes
     except ImportError as error:
         raise ValueError("for_captum needs captum; pip install captum brings it.") from error
     function = functools.partial(by_name(method), **options)

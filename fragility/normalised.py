@@ -11,6 +11,9 @@ class Normalised(nn.Module):
     units of x.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, mean, std):
         super().__init__()
         self.network = network

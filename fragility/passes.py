@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,8 +29,8 @@ class Targets:
     """
 
     def __init__(self, target, n: int, device):
-        self.classes = checks.targets(target, n, device)
-        self.bounds = None if self.classes is None else checks.bounds(self.classes)
+        self.classes: Tensor | None = checks.targets(target, n, device)
+        self.bounds: tuple[int, int] | None = None if self.classes is None else checks.bounds(self.classes)
 
     def __getitem__(self, rows) -> "Targets":
         part = object.__new__(Targets)
@@ -42,13 +42,13 @@ class Targets:
     def join(parts: list["Targets"]) -> "Targets":
         """The targets of the concatenation of several batches."""
         whole = object.__new__(Targets)
-        whole.classes = torch.cat([part.classes for part in parts])
+        whole.classes = torch.cat([cast(Tensor, part.classes) for part in parts])
         whole.bounds = parts[0].bounds
         return whole
 
     def explained_logits(self, logits: Tensor) -> Tensor:
         """The explained logit (n,) of each row of `logits` (n, classes)."""
-        if self.bounds is None:
+        if self.classes is None or self.bounds is None:
             return logits.gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
         if self.bounds[0] < 0 or self.bounds[1] >= logits.shape[1]:
             raise ValueError(f"target spans {self.bounds[0]} to {self.bounds[1]}, but the model has classes "

@@ -143,7 +143,7 @@ def _fill(fill, x: Tensor) -> Tensor | None:
         value = value.expand_as(x)
     except RuntimeError:
         raise ValueError(f"A fill tensor must broadcast over x, {tuple(x.shape)}, but it has the shape "
-                         f"{tuple(fill.shape)}.") from None
+                         f"{tuple(torch.as_tensor(fill).shape)}.") from None
     return checks.finite(value, "fill")
 
 

@@ -28,11 +28,11 @@ class _Rebias(TorchFunctionMode):
             return function(*args, **(kwargs or {}))
         self.done = True
         z, weight, bias, *rest = call.arguments
-        layer, untied = WEIGHTED[call.name], bias is not None and self.change.ndim > bias.ndim
+        layer = WEIGHTED[call.name]
         if self.change.ndim > 1 and call.name not in ("conv2d", "linear"):     # torch's own take no map for a bias
             value = layer(z, weight, bias, *rest)
             return value - self.change
-        if untied and call.name == "conv2d":
+        if bias is not None and self.change.ndim > bias.ndim and call.name == "conv2d":
             bias = bias[:, None, None]
         return layer(z, weight, -self.change if bias is None else bias - self.change, *rest)
 

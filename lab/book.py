@@ -20,6 +20,7 @@ import pandas as pd
 import yaml
 
 from fragility import __version__, checks
+from lab import front, linking, publishing, verdicts
 from lab.core import figure_data, folders, numbers, profiles
 from lab.core.surroundings import surroundings
 
@@ -54,8 +55,9 @@ def make(profile: str = "quick", only: str | None = None) -> Path:
     """
     names = notebooks()
     checks.choice("Profile", profile, profiles.PROFILES)
+    verdicts.by_figure()        # mistakes show before hours of work
     chosen = [checks.choice("Notebook", only, names)] if only else names
-    changes = {name: profiles.overrides(name, profile) for name in chosen}   # mistakes show before hours of work
+    changes = {name: profiles.overrides(name, profile) for name in chosen}
     temporary = profile == "quick" and "FRAGILITY_STORE" not in os.environ
     if temporary:
         os.environ["FRAGILITY_STORE"] = str(folders.fresh_store())
@@ -132,15 +134,19 @@ def stage() -> None:
         shutil.copy(folders.ROOT / part, folders.STAGE / part)
     for folder in (NUMBERS, DATA, AUDITS):
         (folders.STAGE / folder).mkdir(parents=True)
-    for name in notebooks():
-        _stage(name)
-
-
-def _stage(name: str) -> None:
-    notebook = nbformat.read(newest(name), as_version=4)
-    if report := numbers.kept(notebook):
-        text = json.dumps(json.loads(report), indent=1, ensure_ascii=False) + "\n"
+    chapters = {name: nbformat.read(newest(name), as_version=4) for name in notebooks()}
+    judged, by_figure = linking.take_verdicts(chapters["claims"]), verdicts.by_figure()
+    reports = {name: json.loads(kept) for name, notebook in chapters.items() if (kept := numbers.kept(notebook))}
+    for name, report in reports.items():
+        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         (folders.STAGE / NUMBERS / f"{name}.json").write_text(text)
+    front.fill(folders.STAGE, judged, verdicts.load(), reports)
+    for name, notebook in chapters.items():
+        linking.link(notebook, name, judged, by_figure)
+        _stage(name, notebook)
+
+
+def _stage(name: str, notebook: nbformat.NotebookNode) -> None:
     if page := shown_audit(notebook):
         (folders.STAGE / AUDITS / f"{name}.html").write_text(page)
     tables = figure_data.take_out(notebook)
@@ -176,6 +182,7 @@ def build() -> None:
     if subprocess.run(command).returncode or not (folders.BOOK_HTML / "index.html").is_file():
         raise ValueError("The book did not build; the messages above say why.")
     shutil.copytree(folders.STAGE / NUMBERS, folders.BOOK_HTML / NUMBERS)
+    publishing.finish(folders.BOOK_HTML)
 
 
 def status(profile: str) -> pd.DataFrame:

@@ -12,11 +12,12 @@ import click
 
 from fragility import __version__
 from lab import catalogue, cluster, verdicts, why
-from lab.core import costs, folders, profiles, results, running, runs
+from lab.core import costs, device, folders, profiles, results, running, runs
 from lab.core import grid as grids
 from lab.core.experiment import Experiment
 from lab.core.store import Store
 from lab.core.surroundings import surroundings
+from lab.gpu.journal import OUTCOMES
 from lab.material import networks
 
 PROFILE = click.option("--profile", type=click.Choice(profiles.PROFILES), default="quick", show_default=True)
@@ -57,6 +58,15 @@ def build_book(profile, only):
                f"Open it with your browser, for example: {_opener()} {page}")
 
 
+@main.command("pdf")
+@errors_as_sentences
+def print_book():
+    """Print the built book into one PDF, with Chromium."""
+    from lab import pdf  # what reads pages is slow to import
+
+    click.echo(f"The book is printed: {pdf.make()}")
+
+
 def _opener() -> str:
     return {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 
@@ -65,12 +75,15 @@ def _opener() -> str:
 @click.argument("name", metavar="EXPERIMENT")
 @PROFILE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: digest, cells, hours, memory, … of each.")
+@click.option("--device", "where", type=click.Choice(device.DEVICES), help="Measure there; else on a GPU, if any.")
 @errors_as_sentences
-def plan(name, profile, as_json):
+def plan(name, profile, as_json, where):
     """Cells, trainings, hours and gigabytes of an EXPERIMENT and of those it reads, from a short measurement here.
 
-    A record that is published counts as done.
+    A record that is published counts as done. On a GPU the measured pieces grow until they fill it.
     """
+    if where:
+        device.choose(where)
     wanted = catalogue.with_sources([name], profile)
     if as_json:
         click.echo(json.dumps([{"experiment": experiment.name, "profile": profile, "grid": experiment.digest(cells),
@@ -186,6 +199,51 @@ def run_cluster(names, profile, minutes, file, on, jobs, dry_run, yes):
         lines, missing = cluster.summary(cut, cluster.run(cut, place, jobs))
         click.echo("\n".join(lines))
         sys.exit(bool(missing))
+
+
+@main.group("gpu", invoke_without_command=True)
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+              help="Begin nothing that takes longer than what is left of these, and stop when they are over.")
+@click.option("--device", "where", type=click.Choice(device.DEVICES), default="cuda", show_default=True,
+              help="cpu rehearses it.")
+@click.pass_context
+@errors_as_sentences
+def gpu(context, minutes, where):
+    """Use a machine with a GPU: tests, notebooks, benchmarks, then cells of the paper profiles by worth a minute.
+
+    Every record is published as it comes. After any end, the same command goes on.
+    """
+    if context.invoked_subcommand:
+        return
+    from lab.gpu.session import Session  # what reads notebooks is slow to import
+
+    ended = Session(minutes, where, say=lambda line: click.echo(line, nl=True)).run()
+    counts = {outcome: sum(line.outcome == outcome for line in ended) for outcome in OUTCOMES}
+    click.echo(f"In all {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}; the log is "
+               f"{folders.store() / '.gpu' / 'journal.jsonl'}.")
+    sys.exit(bool(counts["failed"]))
+
+
+@gpu.command("pack")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@PROFILE
+@click.option("--max-mb", type=click.FloatRange(0, min_open=True), default=100.0, show_default=True,
+              help="Refuse an archive that is larger.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The archive, a .zip file.")
+@errors_as_sentences
+def gpu_pack(names, profile, max_mb, out):
+    """Pack missing cells of experiments, and of those they read, for a machine without internet.
+
+    One archive brings the code, the weights and the images that these cells use, and no others.
+    """
+    from lab.gpu import pack
+
+    packed = pack.pack(names, profile, Store(), out, max_mb)
+    click.echo(f"{packed.cells} cells are in {out} ({packed.megabytes:.1f} MB). There:\n"
+               f"  python -m zipfile -e {out.name} . && python {pack.FOLDER}/run.py\n"
+               f"It says what it needs and writes {pack.RECORDS}. Here again:\n"
+               f"  python -m zipfile -e {pack.RECORDS} {folders.store()}\n"
+               + "\n".join(f"  python -m lab publish {name} --profile {profile}" for name in names))
 
 
 @main.command()

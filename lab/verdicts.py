@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lab import catalogue
+from lab import catalogue, linking
 from lab.core import folders, results
 from lab.core.profiles import PROFILES, read_yaml
 from lab.core.selections import Selections
@@ -35,24 +35,6 @@ def load() -> list[dict]:
     return claims
 
 
-def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
-    """One row a claim: id, paper, statement, figure, reported, changes of its test, the fields of its `Verdict`."""
-    store, rows = store or Store(), []
-
-    @cache      # many claims use the same records
-    def measured_cells(experiment: str, scale: str) -> results.Measured:
-        return results.measured_cells(catalogue.experiment(experiment), scale, store if scale == profile else None)
-
-    for claim in load():
-        with _without_collector():
-            verdict = judge(claim, profile, measured_cells)
-        shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported", "known")}
-        shown["control"] = is_control(claim)
-        chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
-        rows.append({**shown, **verdict._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
-    return pd.DataFrame(rows)
-
-
 @contextmanager
 def _without_collector():
     """Records are millions of small objects and none of them is garbage, but the collector looks at all of them again
@@ -64,6 +46,35 @@ def _without_collector():
     finally:
         if enabled:
             gc.enable()
+
+
+@_without_collector()
+def ledger(profile: str, store: Store | None = None) -> pd.DataFrame:
+    """One row a claim: id, paper, statement, figure, reported, the figures of the book that show it, changes of its
+    test, the fields of its `Verdict`."""
+    store, rows, pages = store or Store(), [], linking.figure_pages()
+    claims = load()
+    linking.check(claims, pages)
+
+    @cache      # many claims use the same records
+    def measured_cells(experiment: str, scale: str) -> results.Measured:
+        return results.measured_cells(catalogue.experiment(experiment), scale, store if scale == profile else None)
+
+    for claim in claims:
+        verdict = judge(claim, profile, measured_cells)
+        shown = {name: claim.get(name, "") for name in ("id", "paper", "statement", "figure", "reported", "known")}
+        shown["control"] = is_control(claim)
+        shown["shown"] = [f"{pages[figure]}.html#{figure}" for figure in linking.shown(claim)]
+        chapter = catalogue.experiment(claim["experiment"]).notebook if "experiment" in claim else ""
+        rows.append({**shown, **verdict._asdict(), "chapter": chapter or "", "changes": _changes(claim)})
+    return pd.DataFrame(rows)
+
+
+def by_figure() -> dict[str, list[str]]:
+    """The claims that each figure of the book shows; ValueError where one is said to be shown in no figure there is."""
+    claims, pages = load(), linking.figure_pages()
+    linking.check(claims, pages)
+    return {name: [claim["id"] for claim in claims if name in linking.shown(claim)] for name in pages}
 
 
 def is_control(claim: dict) -> bool:

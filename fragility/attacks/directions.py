@@ -62,10 +62,11 @@ class FiniteDifference:
         self.precision = checks.precision(precision)
 
     def prepare(self, method: MethodInfo, epsilon: float, options: dict) -> None:
-        self.form, self.options = method.form_of(options), options
-        if self.form not in FINITE:
+        form = method.form_of(options)
+        if form is None or form not in FINITE:
             raise ValueError(f"curvature='finite-difference' covers maps that are made of gradients, and {method.name} "
                              "is none; use 'double-backprop'.")
+        self.form, self.options = form, options
         # Wide enough to cross several kinks of the ReLUs, so that the difference sees their average. Measured on
         # SqueezeNet with photographs (best near 4/255 to 8/255) and a small network with digits (near epsilon).
         self.step = max(4 / 255, epsilon / 2)
@@ -115,18 +116,18 @@ class FiniteDifference:
     def _mean(self, model, x, targets, loss, maps, noise) -> Tensor:
         noisy, gradients = self._noisy(model, x, targets, noise)
         v = map_gradient(loss, gradients.mean(0))
-        return sum(self._product(model, one, targets, v) for one in noisy)
+        return sum((self._product(model, one, targets, v) for one in noisy), torch.zeros_like(x))
 
     def _mean_square(self, model, x, targets, loss, maps, noise) -> Tensor:
         noisy, gradients = self._noisy(model, x, targets, noise)
         v = map_gradient(loss, gradients.square().mean(0))
-        return sum(self._product(model, one, targets, v * g) for one, g in zip(noisy, gradients))
+        return sum((self._product(model, one, targets, v * g) for one, g in zip(noisy, gradients)), torch.zeros_like(x))
 
     def _variance(self, model, x, targets, loss, maps, noise) -> Tensor:
         noisy, gradients = self._noisy(model, x, targets, noise)
         centred = gradients - gradients.mean(0)
         v = map_gradient(loss, centred.square().mean(0))
-        return sum(self._product(model, one, targets, v * g) for one, g in zip(noisy, centred))
+        return sum((self._product(model, one, targets, v * g) for one, g in zip(noisy, centred)), torch.zeros_like(x))
 
 
 class DoubleBackprop:

@@ -65,4 +65,8 @@ class _Scored:
         self.score = score
 
     def prepare(self, clean: Tensor, generator: torch.Generator | None = None) -> PreparedObjective:
-        return PreparedObjective(lambda maps: self.score(clean, maps), loss=None)
+        return PreparedObjective(lambda maps: self.score(clean, maps), loss=_undirected)
+
+
+def _undirected(maps: Tensor, rows: slice) -> Tensor:
+    raise RuntimeError("Fair signs follow no loss.")

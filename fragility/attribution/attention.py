@@ -1,6 +1,8 @@
 """Rollouts of attention: which tokens the class token, or the mean over tokens, draws on."""
 
+import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,13 +10,13 @@ from torch import Tensor
 from fragility.attribution.method import method
 from fragility.passes import forward, in_chunks
 from fragility.rules.attention import OPENED
-from fragility.rules.grid import GridMode, Observed, Places, grid_of_tokens, upsampled
+from fragility.rules.grid import GridMode, Observed, Places, grid_of_tokens, places_of, upsampled
 
 _ADVICE = "use a map that needs no attention over the whole image, such as grad_cam, attn_lrp or gradient"
 
 
 @method(form="forward")
-def attention_rollout(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
+def attention_rollout(model, x: Tensor, target: Any = None, *, chunk: int | None = None) -> Tensor:
     r"""Attention rollout [abnar2020]: attention multiplied through all layers, half of it the skip connection's.
 
     .. math:: \hat A_l = \tfrac12 (A_l + I), \qquad R = \hat A_L \cdots \hat A_1
@@ -37,17 +39,15 @@ def attention_rollout(model, x: Tensor, target=None, *, chunk: int | None = None
     def run(rows: slice) -> Tensor:
         mode = _Attention("attention_rollout")
         target[rows].explained_logits(forward(Observed(model, mode), x[rows]))      # refuses classes there are none of
-        rollout = None
-        for weights in mode.layers():
-            mean = (weights.mean(1) + torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)) / 2
-            rollout = mean if rollout is None else mean @ rollout
-        return mode.map_of(rollout, x[rows])
+        means = ((one.mean(1) + torch.eye(one.shape[-1], dtype=one.dtype, device=one.device)) / 2
+                 for one in mode.layers())
+        return mode.map_of(functools.reduce(lambda rollout, mean: mean @ rollout, means), x[rows])
     with torch.set_grad_enabled(differentiable):
         return torch.cat(in_chunks(run, x, chunk))
 
 
 @method
-def gradient_attention_rollout(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
+def gradient_attention_rollout(model, x: Tensor, target: Any = None, *, chunk: int | None = None) -> Tensor:
     r"""Attention that raises the explained logit, added up through all layers [chefer2021].
 
     .. math:: \bar A_l = \tfrac1H \sum_h (\nabla A_l^h \odot A_l^h)^+, \qquad R \leftarrow R + \bar A_l R, \quad R_0 = I
@@ -94,7 +94,7 @@ class _Attention(GridMode):
             return OPENED[function](*args, **kwargs)
 
     def see(self, function, call, result: Tensor) -> None:
-        places = getattr(result, "places", None)
+        places = places_of(result)
         if places is not None and places.tokens:
             self.grids[result.shape[places.axes[0]]] = places
         if (call is not None and call.name == "softmax" and result.ndim > 2

@@ -1,5 +1,7 @@
 """AttnLRP: relevance through attention."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,7 @@ def _attention_rules(factors: Factors, epsilon: float) -> dict:
 
 
 @method(rules=True)
-def attn_lrp(model, x: Tensor, target=None, *, epsilon: float = 1e-6, chunk: int | None = None) -> Tensor:
+def attn_lrp(model, x: Tensor, target: Any = None, *, epsilon: float = 1e-6, chunk: int | None = None) -> Tensor:
     r"""AttnLRP [achtibat2024]: layer-wise relevance propagation through attention, in logits.
 
     .. math:: R_i = x_i \Bigl(R'_i - s_i \sum_j R'_j\Bigr) \quad\text{(softmax } s\text{)}, \qquad

@@ -1,5 +1,7 @@
 """Maps that change what a ReLU passes back: guided back-propagation and the deconvolution network."""
 
+from typing import Any
+
 from torch import Tensor
 
 from fragility.attribution.method import method
@@ -12,7 +14,7 @@ _ADVICE = ("this method is defined for ReLU alone; use a method without rules, s
 
 
 @method(rules=True)
-def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
+def guided_backprop(model, x: Tensor, target: Any = None, *, chunk: int | None = None) -> Tensor:
     r"""Guided back-propagation [springenberg2015].
 
     .. math:: R^{l} = \mathbf 1[z^l > 0]\; \mathbf 1[R^{l+1} > 0]\; R^{l+1} \quad\text{at every ReLU}
@@ -25,7 +27,7 @@ def guided_backprop(model, x: Tensor, target=None, *, chunk: int | None = None) 
 
 
 @method(rules=True)
-def deconvnet(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
+def deconvnet(model, x: Tensor, target: Any = None, *, chunk: int | None = None) -> Tensor:
     r"""Deconvolution network [zeiler2014]: the forward gate of a ReLU is ignored.
 
     .. math:: R^{l} = \mathbf 1[R^{l+1} > 0]\; R^{l+1} \quad\text{at every ReLU}

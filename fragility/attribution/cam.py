@@ -1,6 +1,7 @@
 """Grad-CAM: the features of a layer, weighted by the mean of their gradients."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,11 @@ from torch import Tensor, nn
 from fragility import checks
 from fragility.attribution.method import method
 from fragility.passes import forward, in_chunks
-from fragility.rules.grid import GridMode, Observed, Places, grid_of_tokens, upsampled
+from fragility.rules.grid import GridMode, Observed, Places, grid_of_tokens, places_of, upsampled
 
 
 @method
-def grad_cam(model, x: Tensor, target=None, *, layer: nn.Module | str | None = None,
+def grad_cam(model, x: Tensor, target: Any = None, *, layer: nn.Module | str | None = None,
              chunk: int | None = None) -> Tensor:
     r"""Grad-CAM [selvaraju2017]: where the features that speak for the class are.
 
@@ -63,7 +64,7 @@ class _Features(GridMode):
 
     def see(self, function, call, result: Tensor) -> None:
         if result.requires_grad and self.is_feature(function, call, result):
-            self.found.append((result, result.places))
+            self.found.append((result, places_of(result)))
 
 
 def _cam(total: Tensor, features: list[tuple[Tensor, Places]], differentiable: bool) -> Tensor:
@@ -103,7 +104,7 @@ def _of_layer(kept: list, x: Tensor) -> tuple[Tensor, Places]:
     if not kept:
         raise ValueError("The layer that is named is not called by the model; name one that is.")
     values = kept[-1][0] if isinstance(kept[-1], (tuple, list)) else kept[-1]
-    places = getattr(values, "places", None) if isinstance(values, Tensor) else None
+    places = places_of(values) if isinstance(values, Tensor) else None
     if places is None and isinstance(values, Tensor) and len(values) == len(x):
         if values.ndim == x.ndim:
             places = Places(tuple(range(2, x.ndim)), tuple(values.shape[2:]))

@@ -1,5 +1,7 @@
 """DeepLIFT: multipliers that are ratios of differences from a reference."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -86,7 +88,7 @@ def _rescale(factors: Factors, reference: RecordedInputs) -> dict:
 
 
 @method(rules=True)
-def deeplift(model, x: Tensor, target=None, *, baseline=0.0, chunk: int | None = None) -> Tensor:
+def deeplift(model, x: Tensor, target: Any = None, *, baseline=0.0, chunk: int | None = None) -> Tensor:
     r"""DeepLIFT with the rescale rule [shrikumar2017].
 
     .. math:: R = (x - x_0)\, m, \qquad m_z = m_a \frac{a(z) - a(z_0)}{z - z_0} \quad\text{element-wise}

@@ -1,5 +1,7 @@
 """Maps that are one gradient: sensitivity, and gradient times input."""
 
+from typing import Any
+
 from torch import Tensor
 
 from fragility.attribution.method import method
@@ -7,7 +9,7 @@ from fragility.passes import explain
 
 
 @method(form="gradient")
-def gradient(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
+def gradient(model, x: Tensor, target: Any = None, *, chunk: int | None = None) -> Tensor:
     r"""Derivative of the explained logit with respect to each input value [simonyan2014].
 
     .. math:: R = \partial S_t(x) / \partial x
@@ -38,7 +40,7 @@ def gradient(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tens
 
 
 @method(form="times-input")
-def gradient_x_input(model, x: Tensor, target=None, *, chunk: int | None = None) -> Tensor:
+def gradient_x_input(model, x: Tensor, target: Any = None, *, chunk: int | None = None) -> Tensor:
     r"""Gradient times input, in logits [shrikumar2017].
 
     .. math:: R = x \odot \partial S_t(x) / \partial x

@@ -1,5 +1,7 @@
 """Integrated gradients: the mean gradient on the straight line from a baseline."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from fragility.passes import explain, recomputed, repeats
 
 
 @method(form="path")
-def integrated_gradients(model, x: Tensor, target=None, *, baseline=0.0, steps: int = 50,
+def integrated_gradients(model, x: Tensor, target: Any = None, *, baseline=0.0, steps: int = 50,
                          chunk: int | None = None) -> Tensor:
     r"""Integrated gradients [sundararajan2017] by the mid-point rule.
 

@@ -7,14 +7,15 @@ a method is still that method, with some options given.
 import functools
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 import torch
 
 from fragility import checks
 from fragility.passes import Targets
 
-P, Maps = ParamSpec("P"), TypeVar("Maps")
+P = ParamSpec("P")
+Maps = TypeVar("Maps", covariant=True)
 
 #: How a map is made from gradients g of the explained logit, which attacks make use of: g itself, x (measured from a
 #: root) times g, the path integral of g, or a moment of g under noise. A "forward" map holds no gradient: it has a
@@ -22,8 +23,30 @@ P, Maps = ParamSpec("P"), TypeVar("Maps")
 FORMS = ("gradient", "times-input", "path", "mean", "mean-square", "variance", "forward")
 
 
-def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dict], str | None] | None = None,
-           rules: bool = False) -> Callable[P, Maps]:
+Form = str | Callable[[dict], str | None] | None
+
+
+class Method(Protocol[P, Maps]):
+    """A public map function, which knows its kernel and its form."""
+
+    __name__: str
+    __wrapped__: Callable[..., Any]             #: The kernel, without the checks.
+    form_of: Callable[[dict], str | None]
+    has_rules: bool
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Maps: ...
+
+
+@overload
+def method(kernel: Callable[P, Maps], *, form: Form = None, rules: bool = False) -> Method[P, Maps]: ...
+
+
+@overload
+def method(kernel: None = None, *, form: Form = None,
+           rules: bool = False) -> Callable[[Callable[P, Maps]], Method[P, Maps]]: ...
+
+
+def method(kernel: Callable | None = None, *, form: Form = None, rules: bool = False) -> Any:
     """Turn a kernel into a public map function that checks the input, runs the kernel and checks the maps.
 
     `form` is one of `FORMS`, or a function from the options to one of them or None; `rules` says that the method
@@ -46,9 +69,10 @@ def method(kernel: Callable[P, Maps] | None = None, *, form: str | Callable[[dic
             checks.finite(part, "The map")
         return maps
 
-    checked.form_of = form if callable(form) else (lambda options: form)
-    checked.has_rules = rules
-    return checked
+    made = cast(Method, checked)
+    made.form_of = form if callable(form) else (lambda options: form)
+    made.has_rules = rules
+    return made
 
 
 class MethodInfo(NamedTuple):

@@ -1,6 +1,7 @@
 """Occlusion: what the logit loses where a window of the image is replaced."""
 
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from fragility.rules.guard import EvalModeGuard
 
 
 @method(form="forward")
-def occlusion(model, x: Tensor, target=None, *, window: int | tuple[int, ...] | None = None,
+def occlusion(model, x: Tensor, target: Any = None, *, window: int | tuple[int, ...] | None = None,
               stride: int | tuple[int, ...] | None = None, baseline=0.0, chunk: int | None = None) -> Tensor:
     r"""Occlusion sensitivity [zeiler2014]: the mean drop of the logit over the windows that cover a pixel.
 
@@ -39,11 +40,11 @@ def occlusion(model, x: Tensor, target=None, *, window: int | tuple[int, ...] | 
     the backward pass. Other parameters and errors as for :func:`gradient`.
     """
     sides = x.shape[2:]
-    window = _per_side("window", window, sides, [max(1, side // 8) for side in sides], sides)
-    stride = _per_side("stride", stride, sides, [max(1, size // 2) for size in window], window)
+    windows = _per_side("window", window, sides, [max(1, side // 8) for side in sides], sides)
+    strides = _per_side("stride", stride, sides, [max(1, size // 2) for size in windows], windows)
     start = checks.baseline(baseline, x).expand_as(x)
     targets = target.resolved(model, x, chunk)
-    along = [_intervals(*one) for one in zip(sides, window, stride)]
+    along = [_intervals(*one) for one in zip(sides, windows, strides)]
     # The first place is none: the image as it is.
     places = [(), *product(*along)]
 
@@ -61,7 +62,8 @@ def occlusion(model, x: Tensor, target=None, *, window: int | tuple[int, ...] | 
                            for segments in repeats(len(places), x, chunk)]).view(len(places), len(x))
         values = (found[0] - found[1:]).T.reshape(len(x), *map(len, along))
         for intervals, side in zip(along, sides):
-            values = torch.tensordot(values, _shares(intervals, side).to(x), dims=([1], [0]))
+            shares = _shares(intervals, side).to(x)
+            values = torch.tensordot(values, shares, dims=([1], [0]))   # pyright: ignore[reportArgumentType] a short stub
         return (values / x.shape[1]).unsqueeze(1).expand_as(x).clone()
 
 

@@ -6,6 +6,7 @@ regression of the layer's input on its output [kindermans2018].
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -117,7 +118,8 @@ def _samples(name: str, weight: Tensor, z: Tensor, y: Tensor, rest: tuple) -> tu
         z, padding = _padded(z, weight, padding, dilation), 0
     patches = F.unfold(z.double(), weight.shape[2:], dilation, padding, stride)        # (n, in * kh * kw, places)
     x, y = patches.unflatten(1, (groups, -1)), y.double().flatten(2).unflatten(1, (groups, -1))
-    return tuple(part.permute(1, 0, 3, 2).flatten(1, 2) for part in (x, y))
+    x, y = (part.permute(1, 0, 3, 2).flatten(1, 2) for part in (x, y))
+    return x, y
 
 
 def _padded(z: Tensor, weight: Tensor, padding: str, dilation) -> Tensor:
@@ -135,8 +137,8 @@ class _Moments:
 
     def __init__(self, weight: Tensor, estimator: str):
         self.weight, self.estimator = weight, estimator
-        self.count, self.y = 0, 0.0
-        self.active, self.active_y, self.active_x, self.active_xy = 0.0, 0.0, 0.0, 0.0
+        self.count, self.y = 0, cast(Tensor, 0.0)       # zero until the first call, whose shapes they take
+        self.active, self.active_y, self.active_x, self.active_xy = (cast(Tensor, 0.0) for _ in range(4))
 
     def add(self, x: Tensor, y: Tensor) -> None:
         active = torch.ones_like(y) if self.estimator == "linear" else (y > 0).double()
@@ -208,7 +210,8 @@ def _signals(model, x: Tensor, targets, patterns: Sequence[Tensor], mix: Callabl
 
 
 @method(rules=True)
-def pattern_net(model, x: Tensor, target=None, *, patterns: Sequence[Tensor], chunk: int | None = None) -> Tensor:
+def pattern_net(model, x: Tensor, target: Any = None, *, patterns: Sequence[Tensor],
+                chunk: int | None = None) -> Tensor:
     r"""PatternNet [kindermans2018]: the gradient's backward pass with patterns in place of weights.
 
     .. math:: s^{l-1} = A^\top \bigl(\mathbf 1[z^l > 0]\, s^l\bigr), \qquad s^{L} = 1 \text{ at the explained logit}
@@ -227,7 +230,7 @@ def pattern_net(model, x: Tensor, target=None, *, patterns: Sequence[Tensor], ch
 
 
 @method(rules=True)
-def pattern_attribution(model, x: Tensor, target=None, *, patterns: Sequence[Tensor],
+def pattern_attribution(model, x: Tensor, target: Any = None, *, patterns: Sequence[Tensor],
                         chunk: int | None = None) -> Tensor:
     r"""PatternAttribution [kindermans2018]: deep Taylor with the root in the direction of the pattern, in logits.
 

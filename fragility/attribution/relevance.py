@@ -1,6 +1,7 @@
 """Layer-wise relevance propagation and deep Taylor decomposition."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -116,7 +117,7 @@ class _Positive:
 
 
 @method(form=lambda options: "times-input" if options.get("rule", "z") == "z" else None, rules=True)
-def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6, root=0.0,
+def lrp(model, x: Tensor, target: Any = None, *, rule: str = "z", epsilon: float = 1e-6, root=0.0,
         chunk: int | None = None) -> Tensor:
     r"""Layer-wise relevance propagation [bach2015], in logits.
 
@@ -165,7 +166,7 @@ def lrp(model, x: Tensor, target=None, *, rule: str = "z", epsilon: float = 1e-6
 
 
 @method(rules=True)
-def deep_taylor(model, x: Tensor, target=None, *, low=0.0, high=1.0, chunk: int | None = None) -> Tensor:
+def deep_taylor(model, x: Tensor, target: Any = None, *, low=0.0, high=1.0, chunk: int | None = None) -> Tensor:
     r"""Deep Taylor decomposition [montavon2017]: the z+ rule inside, the z^B rule at the input.
 
     .. math:: R_i = \sum_j \frac{x_i w_{ij} - l_i w^+_{ij} - h_i w^-_{ij}}
@@ -205,4 +206,5 @@ def _box_relevance(model, x: Tensor, targets: Targets, low: Tensor, high: Tensor
         rule_model = RuleModel(model, rules.table(), who="deep_taylor", advice=_ADVICE)
         scores = targets.explained_logits(forward(rule_model, leaves[0])).sum()
         shares = torch.autograd.grad(scores, leaves, create_graph=differentiable)
-    return sum((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares))
+    return sum(((leaf if differentiable else leaf.detach()) * share for leaf, share in zip(leaves, shares)),
+               torch.zeros_like(x))

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class NoiseEnsembles(NamedTuple):
 
 
 @method
-def noise_ensembles(model, x: Tensor, target=None, *, base: str | Callable = "gradient", samples: int = 15,
+def noise_ensembles(model, x: Tensor, target: Any = None, *, base: str | Callable = "gradient", samples: int = 15,
                     sigma: float | Tensor = 0.15, generator: torch.Generator | None = None,
                     precision: torch.dtype | None = None, chunk: int | None = None) -> NoiseEnsembles:
     r"""SmoothGrad [smilkov2017], its squared form and VarGrad [adebayo2018] from the same noisy maps.
@@ -89,7 +89,7 @@ def _level(sigma: float | Tensor, x: Tensor) -> Tensor | float:
 
 def _moment(name: str, form: str, text: str):
     """A method that is one of the maps of :func:`noise_ensembles`, with all its options."""
-    def kernel(model, x, target=None, **options):
+    def kernel(model, x, target: Any = None, **options):
         return getattr(noise_ensembles.__wrapped__(model, x, target, **options), name)
 
     kernel.__wrapped__ = noise_ensembles.__wrapped__        # where its options are written down

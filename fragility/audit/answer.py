@@ -66,9 +66,9 @@ def _cheats(report: Report, judged: list[str], words: dict) -> list[str]:
 
 def _separated(report: Report, names: list[str]) -> str:
     """The two methods that removal finds best: whether they differ, or how many images would tell."""
-    results = {name: report.results.get((name, "removal")) for name in names}
+    results = {name: one for name in names if (one := report.results.get((name, "removal"))) is not None}
     scored = sorted(((float(np.nanmean(one.score)), name) for name, one in results.items()
-                     if one is not None and not one.refused and not np.isnan(one.score).all()), reverse=True)
+                     if not one.refused and not np.isnan(one.score).all()), reverse=True)
     if len(scored) < 2:
         return ""
     best, second = scored[0][1], scored[1][1]

@@ -224,6 +224,8 @@ def _argument(convert: Callable, what: str) -> Callable:
 
 def _unit(text: str, units: dict, default: float) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]?)", text)
+    if found is None:
+        raise ValueError(text)
     return float(found[1]) * (units[found[2]] if found[2] else default)
 
 

@@ -81,7 +81,7 @@ class Panel(Drawing):
         if points:
             self.add("polyline", kind=f"line {kind}", points=" ".join(points))
 
-    def band(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], kind: str) -> None:
+    def band(self, xs: Iterable[float], lows: Iterable[float], highs: Iterable[float], kind: str) -> None:
         """What lies between two lines."""
         known = [(x, low, high) for x, low, high in zip(xs, lows, highs) if math.isfinite(low) and math.isfinite(high)]
         edge = [(x, low) for x, low, _ in known] + [(x, high) for x, _, high in reversed(known)]

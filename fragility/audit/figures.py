@@ -159,18 +159,19 @@ def cost(report: Report) -> Cost | None:
     Controls are left out: theirs is an effect against one another.
     """
     spent = {name: mean(one.score) for name, one in measured(report, "cost").items()}
-    spent = {name: spent.get(name, one["seconds"]) for name, one in report.methods.items() if not one["refused"]}
+    spent = {name: spent[name] if name in spent else one["seconds"] for name, one in report.methods.items()
+             if not one["refused"]}
     for each in sorted(report.criteria, key=lambda each: each.name != "removal"):
-        shown = [one for one in report.verdicts if one.criterion == each.name and one.effect is not None
-                 and one.low != one.high and spent[one.method] > 0 and not report.methods[one.method]["control"]]
+        shown = {one.method: one.estimate for one in report.verdicts if one.criterion == each.name
+                 and one.estimate and spent[one.method] > 0 and not report.methods[one.method]["control"]}
         if len(shown) > 1:
             break
     else:
         return None
-    points = [Labelled(one.method, spent[one.method], one.effect, one.low, one.high, "own") for one in shown]
+    points = [Labelled(name, spent[name], one.effect, one.low, one.high, "own") for name, one in shown.items()]
     x = by_tens([one.x for one in points], seconds, "time a map")
     y = spanning([value for one in points for value in (one.low, one.y, one.high)], f"effect by {each.name}")
-    needed = {one.threshold for one in shown}
+    needed = {one.threshold for one in shown.values()}
     threshold = needed.pop() if len(needed) == 1 else None
     panel = scatter(f"Time a map against the effect by {each.name}, for {len(points)} methods.",
                     "; ".join(f"{one.name}: {seconds(one.x)}, effect {number(one.y)}" for one in points) + ".",

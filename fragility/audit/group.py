@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fragility.attacks import random_sign
 from fragility.attribution.pixel import normalised
-from fragility.audit.methods import Method
+from fragility.audit.methods import Method, seed_of
 from fragility.audit.randomised import Randomised
 from fragility.audit.settings import Settings
 from fragility.passes import logits_of
@@ -22,7 +23,7 @@ class Group:
     """
 
     def __init__(self, model, x: Tensor, target: Tensor, *, place: int, first: int, settings: Settings,
-                 chunk: int | None = None, randomised: Randomised | str | None = None, training=None):
+                 chunk: int | None = None, randomised: Randomised | str | None = None, training: Any = None):
         self.model, self.x, self.target = model, x, target
         self.place, self.first, self.settings, self.chunk = place, first, settings, chunk
         self.randomised, self.training = randomised, training
@@ -49,7 +50,7 @@ class Group:
         return torch.Generator(self.x.device).manual_seed(self._seed(*purpose))
 
     def _seed(self, *purpose) -> int:
-        return Method("", None).seed(self.settings.seed, self.place, *purpose)
+        return seed_of("", self.settings.seed, self.place, *purpose)
 
     # What all methods are compared on.
 

@@ -21,11 +21,11 @@ class Journal:
         self.file, self.fingerprint, self.plan = folder and folder / FILE, fingerprint, None
         self.lines: dict[tuple[int, str, str], dict] = {}
         if self.file and self.file.exists():
-            self._read()
+            self._read(self.file)
 
-    def _read(self) -> None:
+    def _read(self, file: Path) -> None:
         lines = []
-        for text in self.file.read_text(encoding="utf-8").splitlines():
+        for text in file.read_text(encoding="utf-8").splitlines():
             try:
                 lines.append(dict(json.loads(text)))
             except (TypeError, ValueError):     # the line that an interruption cut, or a file of something else

@@ -84,8 +84,13 @@ class Method:
 
     def seed(self, *purpose) -> int:
         """A seed of its own for each purpose."""
-        digest = hashlib.sha256(repr((self.name, *purpose)).encode()).digest()
-        return int.from_bytes(digest[:4], "big") >> 1
+        return seed_of(self.name, *purpose)
+
+
+def seed_of(*purpose) -> int:
+    """The same number below 2**31 for the same purpose, in every process."""
+    digest = hashlib.sha256(repr(purpose).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def said(error: Exception) -> str:

@@ -73,6 +73,7 @@ def _module(place: str) -> ModuleType:
         if not file.is_file():
             raise ValueError(f"The file {place} does not exist.")
         spec = importlib.util.spec_from_file_location(f"audited_{file.stem}", file)
+        assert spec is not None and spec.loader is not None        # None is for endings that nothing can load
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module             # dataclasses and pickles of its classes look there
         sys.path.insert(0, str(file.parent))        # a file may import what lies beside it
@@ -132,7 +133,7 @@ def _published(name: str, weights) -> nn.Module:
     if models is not None and name in models.list_models(module=models):
         return _torchvision(models, name, weights)
     try:
-        import timm
+        import timm  # pyright: ignore[reportMissingImports] the user's, where there is one
     except ImportError:
         timm = None
     if timm is not None and timm.is_model(name):

@@ -80,7 +80,7 @@ def _from_output_down(model: nn.Module, x: Tensor) -> list[nn.Module]:
     for place, layer in enumerate(layers):
         last = calls.get(layer, last)
         order[layer] = (last, place)
-    return sorted(layers, key=order.get, reverse=True)
+    return sorted(layers, key=lambda layer: order[layer], reverse=True)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -153,7 +154,7 @@ def _written(text: str, path: str | Path | None) -> str:
     return text
 
 
-def _finite(value):
+def _finite(value) -> Any:
     """The same value with None in place of NaN and infinity, which JSON does not know."""
     if isinstance(value, dict):
         return {name: _finite(one) for name, one in value.items()}

@@ -6,6 +6,7 @@ import platform
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -104,7 +105,8 @@ def _settings(given: dict) -> Settings:
     known = Settings.__dataclass_fields__
     for name in given:
         checks.choice("Setting", name, known)
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return Settings(**values)
 
 
 def _margins(questions: list[Criterion], given: dict[str, float]) -> dict[str, Margin]:
@@ -226,9 +228,10 @@ class _Audit:
                       thumbnails.collected(self.journal, self.one.images, accepted))
 
     def _described(self) -> dict:
-        one, module = self.one, isinstance(self.one.model, torch.nn.Module)
+        one, model = self.one, self.one.model
+        parameters = model.parameters() if isinstance(model, torch.nn.Module) else None
         return {"model": one.name, "classes": max(2, one.classes),
-                "parameters": sum(value.numel() for value in one.model.parameters()) if module else None,
+                "parameters": None if parameters is None else sum(value.numel() for value in parameters),
                 "fingerprint": self.fingerprint, "n": len(one), "available": one.available,
                 "shape": list(one.images.shape[1:]), "accuracy": one.accuracy, "images": one.names,
                 "target": one.target.tolist(), "class_names": one.class_names}

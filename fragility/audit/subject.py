@@ -1,7 +1,7 @@
 """The model and the images under audit, looked at before anything long begins."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ TOGETHER, MOST_TOGETHER = 2**20 + 2**18, 64
 class Subject:
     """A model and n images, in the order of the audit: by predicted class, so that partners stand side by side."""
 
-    model: object               #: callable on images in [0, 1], in evaluation mode
+    model: Callable             #: callable on images in [0, 1], in evaluation mode
     name: str
     images: Tensor              #: (n, c, h, w), uint8 or floats in [0, 1], on the CPU
     names: list[str]            #: of the images
@@ -73,7 +73,8 @@ class Subject:
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         digest.update(np.ascontiguousarray(self.images.numpy()).tobytes())
         digest.update(self.target.cpu().numpy().tobytes())
-        digest.update(" ".join(f"{value:.3g}" for value in self.answers.tolist()).encode())     # not its rounding
+        answers = [] if self.answers is None else self.answers.tolist()
+        digest.update(" ".join(f"{value:.3g}" for value in answers).encode())       # not its rounding
         return digest.hexdigest()
 
 
@@ -122,7 +123,7 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
     _refuse_probabilities(logits, one.classes)
     _refuse_unsteady(one, logits)
     _refuse_cut(one)
-    if labels is not None:
+    if labels is not None and spanned is not None:
         outputs = max(2, one.classes)
         if int(spanned.min()) < 0 or int(spanned.max()) >= outputs:
             raise ValueError(f"The labels span {int(spanned.min())} to {int(spanned.max())}, but the model has the "

@@ -64,8 +64,8 @@ def grid(report: Report) -> tuple[list[Row], list[Row]]:
 def _cell(report: Report, one: Verdict, common: int | None) -> Cell:
     """Its number of images is left out where the criterion has one in common."""
     small = []
-    if _has_interval(one):
-        small += effect(one.effect, one.low, one.high, one.threshold)
+    if one.estimate:
+        small += effect(*one.estimate)
     elif one.criterion == "cost" and one.score is not None:
         megabytes = report.methods[one.method]["megabytes"]
         small += [seconds(one.score), *([f"{number(megabytes)} MB"] if megabytes and megabytes >= 0.1 else [])]
@@ -75,10 +75,6 @@ def _cell(report: Report, one: Verdict, common: int | None) -> Cell:
     small += [f"{one.undefined} undefined"] if one.undefined else []
     small += [f"needs {one.needed:,}"] if one.needed else []
     return Cell(one, SIGNS.get(one.verdict, "?"), small, anchor(report, one))
-
-
-def _has_interval(one: Verdict) -> bool:
-    return one.effect is not None and one.low != one.high
 
 
 def anchor(report: Report, one: Verdict) -> str:
@@ -106,7 +102,7 @@ def evidence(report: Report) -> list[Evidence]:
     found = []
     for each in report.criteria:
         verdicts = [one for one in report.verdicts if one.criterion == each.name]
-        ends = [value for one in verdicts if _has_interval(one) for value in (one.low, one.high, one.threshold)]
+        ends = [value for one in verdicts if one.estimate for value in one.estimate[1:]]
         axis = spanning(ends, count=3) if ends else None
         rows = [(_cell(report, one, one.n), _strip(one, axis)) for one in verdicts]
         source = SOURCES.get(each.source, (each.source, None)) if each.source else None
@@ -116,12 +112,12 @@ def evidence(report: Report) -> list[Evidence]:
 
 
 def _strip(one: Verdict, axis: Axis | None) -> Strip | None:
-    if axis is None or not _has_interval(one):
+    if axis is None or one.estimate is None:
         return None
-    seen = " ".join(effect(one.effect, one.low, one.high, one.threshold))
-    strip = Strip(axis, f"Effect {seen}, needed {number(one.threshold)}.")
-    strip.upright(one.threshold, "needed", 1, strip.height - 1)
-    strip.interval(one.low, one.effect, one.high, one.verdict.replace(" ", "-"))
+    middle, low, high, threshold = one.estimate
+    strip = Strip(axis, f"Effect {' '.join(effect(*one.estimate))}, needed {number(threshold)}.")
+    strip.upright(threshold, "needed", 1, strip.height - 1)
+    strip.interval(low, middle, high, one.verdict.replace(" ", "-"))
     return strip
 
 

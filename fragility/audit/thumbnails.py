@@ -2,6 +2,7 @@
 
 import base64
 import zlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ def keep(journal: Journal, group: Group, method: Method, kind: str, maps: Tensor
 
 def collected(journal: Journal, images: Tensor, methods: list[Method]) -> dict:
     """All pictures by (method, kind), uint8 (m, h, w), and those of the images by "images", uint8 (m, c, h, w)."""
-    found = {"images": of_images(images[:PICTURED])}
+    found: dict[Any, np.ndarray] = {"images": of_images(images[:PICTURED])}
     for method in methods:
         for kind in KINDS:
             lines = [journal.lines[key] for key in sorted(journal.lines)
@@ -52,6 +53,7 @@ def of_images(images: Tensor) -> np.ndarray:
     return adaptive_avg_pool2d(values, _size(images)).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def _size(pictures: Tensor) -> list[int]:
+def _size(pictures: Tensor) -> tuple[int, int]:
     scale = max(1.0, max(pictures.shape[-2:]) / SIDE)
-    return [max(1, round(side / scale)) for side in pictures.shape[-2:]]
+    height, width = (max(1, round(side / scale)) for side in pictures.shape[-2:])
+    return height, width

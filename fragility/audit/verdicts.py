@@ -40,6 +40,15 @@ class Result:
                    **{name: float(values[place]) for name, values in single.items()}}
 
 
+class Estimate(NamedTuple):
+    """An effect, its interval, and what it must exceed."""
+
+    effect: float
+    low: float
+    high: float
+    threshold: float
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The answer to a criterion's question for a method."""
@@ -58,6 +67,13 @@ class Verdict:
     high: float | None = None
     threshold: float | None = None  #: what the effect must exceed
     needed: int | None = None       #: images that would decide, where it is undecided
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The effect with its interval; None where there is none, or it has no width."""
+        if self.effect is None or self.low is None or self.high is None or self.threshold is None:
+            return None
+        return None if self.low == self.high else Estimate(self.effect, self.low, self.high, self.threshold)
 
 
 def interval(effects: np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:

@@ -50,7 +50,7 @@ def worst(report: Report) -> Worst | None:
     methods = [name for name, one in report.methods.items() if not one["control"] and not one["refused"]]
     for criterion in ("attack", "noise"):
         scores = np.array([_by_place(report, name, criterion) for name in methods])
-        seen = np.isfinite(scores).any(0) if len(scores) else np.zeros(0, bool)
+        seen = np.asarray(np.isfinite(scores).any(0)) if len(scores) else np.zeros(0, bool)
         if seen.any():
             break
     else:

@@ -98,7 +98,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     from scipy.stats import kendalltau  # nearly a second to import: only where it is needed
 
     wide = (part.float() if part.dtype == torch.bfloat16 else part for part in (a, b))     # NumPy has no bfloat16
-    return torch.tensor([kendalltau(p, q).statistic for p, q in zip(*(part.numpy() for part in wide))],
+    return torch.tensor([kendalltau(p, q)[0] for p, q in zip(*(part.numpy() for part in wide))],
                         dtype=torch.float64)
 
 

@@ -23,8 +23,9 @@ class InputGradientOnly(EvalModeGuard):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         self.watch(function, args, kwargs or {})
-        if function is torch.conv2d and self.takes(*(call := recognise(function, args, kwargs or {}).arguments)):
-            z, weight, bias, stride, padding, dilation, groups = call
+        call = recognise(function, args, kwargs or {}) if function is torch.conv2d else None
+        if call is not None and self.takes(*call.arguments):
+            z, weight, bias, stride, padding, dilation, groups = call.arguments
             return InputGradientConvolution.apply(z, weight, bias, _pair(stride), _pair(padding), _pair(dilation),
                                                   groups)
         return function(*args, **(kwargs or {}))
@@ -32,7 +33,8 @@ class InputGradientOnly(EvalModeGuard):
     def takes(self, z, weight, bias, stride, padding, dilation, groups) -> bool:
         if weight.grad_fn is not None or (bias is not None and bias.grad_fn is not None):
             return False        # made by the model, perhaps from its input: then x acts through them, too
-        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        hooks = torch._C._autograd._top_saved_tensors_default_hooks     # pyright: ignore[reportAttributeAccessIssue] no stub
+        if hooks(True) is not None:
             return False        # in a checkpoint, which runs the pass again later, outside this mode
         return z.requires_grad and z.ndim == 4 and not isinstance(padding, str)
 

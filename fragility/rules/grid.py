@@ -38,6 +38,11 @@ class Places(NamedTuple):
         return tensor.movedim(tuple(axes), tuple(range(-len(self.size), 0))).flatten(1, -len(self.size) - 1)
 
 
+def places_of(tensor: Tensor) -> Places | None:
+    """What a :class:`GridMode` has found out about a tensor."""
+    return getattr(tensor, "places", None)
+
+
 def grid_of_tokens(tokens: int, image: tuple[int, ...]) -> tuple[tuple[int, ...], int] | None:
     """The grid, in the shape of the image, that so many tokens make up: none or one of them is further, or None."""
     for extra in (0, 1):
@@ -57,13 +62,13 @@ def upsampled(maps: Tensor, x: Tensor) -> Tensor:
 class GridMode(EvalModeGuard):
     """Follow the places of an image through a model; `see` is told of each call on the way.
 
-    What is known of a tensor is its attribute `places`.
+    What is known of a tensor is its attribute `places`, see :func:`places_of`.
     """
 
     def start(self, x: Tensor) -> None:
         """Begin a pass at images x."""
         self.image, self.n, self.past_first = tuple(x.shape[2:]), len(x), False
-        x.places = Places(tuple(range(2, x.ndim)), self.image)
+        vars(x)["places"] = Places(tuple(range(2, x.ndim)), self.image)
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -75,8 +80,8 @@ class GridMode(EvalModeGuard):
         for one in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(one, Tensor):
                 places = self._places(function, args, kwargs, one, call and call.name)
-                if places is not None or hasattr(one, "places"):
-                    one.places = places
+                if places is not None or places_of(one) is not None:
+                    vars(one)["places"] = places
                 self.see(function, call, one)
         return result
 
@@ -88,11 +93,11 @@ class GridMode(EvalModeGuard):
         """Told of each result, with the canonical call where it has one."""
 
     def _places(self, function, args: tuple, kwargs: dict, result: Tensor, operation: str | None) -> Places | None:
-        operand = next((one for one in tensors_in((*args, *kwargs.values())) if getattr(one, "places", None)), None)
-        name = function.__name__
-        if operand is None:
+        known = ((one, places_of(one)) for one in tensors_in((*args, *kwargs.values())))
+        operand, places = next(((one, places) for one, places in known if places is not None), (None, None))
+        name, shape = function.__name__, tuple(result.shape)
+        if operand is None or places is None:
             return self._guess(result, operation)
-        places, shape = operand.places, tuple(result.shape)
         if name in _PERMUTE and result.ndim == operand.ndim:
             order = _order(function, args, kwargs, operand)
             return places._replace(axes=tuple(order.index(axis) for axis in places.axes))
@@ -119,7 +124,7 @@ class GridMode(EvalModeGuard):
         """Whether a result holds features at every place: in a network of grids any after the first weights; among
         tokens, and where channels come last, a norm's or a sum's, so that it does not matter how attention is written.
         """
-        places = getattr(result, "places", None)
+        places = places_of(result)
         if places is None or not self.past_first or math.prod(places.size) < 2 or len(result) != self.n:
             return False
         if not places.tokens and places.axes[0] == 2:

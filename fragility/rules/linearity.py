@@ -1,9 +1,11 @@
 """What is linear in x: nodes of the autograd graph that are known to be, and a probe of any other operation."""
 
 import re
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 # Autograd nodes that are linear in what reaches them from x, or only move values about.
 LINEAR = {
@@ -96,7 +98,8 @@ def depends_on(start, end) -> bool:
 def next_node_number() -> int:
     """The number that the next node of the autograd graph gets, in this thread."""
     with torch.enable_grad():
-        return torch.empty(0, requires_grad=True).view(0).grad_fn._sequence_nr() + 1
+        node = cast(Node, torch.empty(0, requires_grad=True).view(0).grad_fn)
+        return node._sequence_nr() + 1
 
 
 def nodes_since(number: int, end) -> set:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.overrides import resolve_name
 
 from fragility.checks import unwrapped
@@ -58,7 +59,8 @@ class RuleMode(EvalModeGuard):
         super().__init__()
         self.table, self.strict, self.probe_unlisted = table, strict, strict
         self.accepted_nodes, self.forbidden_nodes = set(), frozenset()
-        self.suspended, self.start, self.who = False, None, "this method"
+        self.suspended, self.who = False, "this method"
+        self.start: Node | None = None
 
     def __enter__(self):
         _running().append(self)

@@ -135,7 +135,7 @@ def _group_norm(z, num_groups, weight=None, bias=None, eps=1e-5):
     return Call("normalise", (z, None, num_groups, scale, offset, eps), False)
 
 
-def groups_of(dims: tuple | None, groups: int | None) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
+def groups_of(dims: tuple | None, groups: int | None) -> tuple[tuple[int, ...] | None, Callable[[Tensor], Tensor]]:
     """Over which dimensions a norm takes its statistics, and how its input is laid out for that."""
     return (dims, lambda z: z) if groups is None else ((2,), lambda z: z.reshape(len(z), groups, -1))
 

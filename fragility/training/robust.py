@@ -61,7 +61,7 @@ def ig_norm(ball: Ball, generator: torch.Generator, *, weight: float = 1.0, poin
 
     def total(model, x, adversarial, labels):
         return _cross_entropy(model, x, x, labels) + weight * _attribution_norm(model, x, adversarial, labels, points)
-    return _robust(ball, generator, inner_objective=lambda *batch: _attribution_norm(*batch, attack_points),
+    return _robust(ball, generator, inner_objective=lambda *batch: _attribution_norm(*batch, points=attack_points),
                    loss=total, precision=precision)
 
 
@@ -78,7 +78,7 @@ def ig_sum_norm(ball: Ball, generator: torch.Generator, *, beta: float = 0.1, po
     _check(points, attack_points)
 
     def total(points: int):
-        return lambda *batch: _cross_entropy(*batch) + beta * _attribution_norm(*batch, points)
+        return lambda *batch: _cross_entropy(*batch) + beta * _attribution_norm(*batch, points=points)
     return _robust(ball, generator, inner_objective=total(attack_points), loss=total(points), precision=precision)
 
 

@@ -2,9 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lab.core import profiles
+from lab.core.device import repeatable
 from lab.core.parameters import Parameters
 from lab.core.store import Record, Store, canonical
 
@@ -30,27 +32,28 @@ class Factor(NamedTuple):
     size: float = 1.0
 
 
+_LARGER = ContextVar("how many times larger sketches are", default=1)
+
+
+@contextmanager
+def larger_sketches(times: int) -> Iterator[None]:
+    """Let sketches be so many times larger, as far as their cells are: tiny ones leave a GPU idle."""
+    before = _LARGER.set(times)
+    try:
+        yield
+    finally:
+        _LARGER.reset(before)
+
+
 def shrink(cell: dict, **most: int) -> tuple[dict, dict[str, float]]:
     """The cell with the named numbers cut to at most these, and how many times larger the cell's own are."""
-    tiny = {**cell, **{name: min(limit, cell[name]) for name, limit in most.items()}}
+    tiny = {**cell, **{name: min(limit * _LARGER.get(), cell[name]) for name, limit in most.items()}}
     return tiny, {name: cell[name] / tiny[name] if tiny[name] else 1.0 for name in most}
 
 
 def distinct(cells: Iterable[dict]) -> list[dict]:
     """The cells in order, each once: several grids of one experiment may share some."""
     return list({canonical(cell): cell for cell in cells}.values())
-
-
-def repeatable(function: Callable) -> Callable:
-    """Make a function's results on a GPU repeatable and as precise as on a CPU.
-
-    Convolutions would otherwise round their inputs to 10 bits there, and add in any order.
-    """
-    @wraps(function)
-    def run(*args, **kwargs):
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            return function(*args, **kwargs)
-    return run
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,15 @@ class Experiment:
         """Twelve hexadecimal digits of SHA-256 over the grid: name, version and cells in order."""
         return hashlib.sha256(canonical([self.name, self.version, cells]).encode()).hexdigest()[:12]
 
+    def fingerprints(self, cell: dict, store: Store) -> dict:
+        """Fingerprints of the data and weights that the cell reads; those that the store carries are taken from it,
+        since of the data only a part may be here."""
+        carried = store.carried.get(self.name, {})
+        name = canonical(cell)
+        return carried[name] if name in carried else self.inputs(cell, store)
+
     def key(self, cell: dict, store: Store) -> str:
-        return store.key(self.name, self.version, cell, self.inputs(cell, store))
+        return store.key(self.name, self.version, cell, self.fingerprints(cell, store))
 
     @repeatable
     def compute(self, cell: dict, store: Store) -> Outcome:
@@ -111,18 +121,13 @@ class Experiment:
 
     def record(self, cell: dict, store: Store) -> Record:
         """The cell's record; computed and stored where there is none."""
-        inputs = self.inputs(cell, store)
+        inputs = self.fingerprints(cell, store)
         found = store.get(self.name, store.key(self.name, self.version, cell, inputs))
         if found:
             return found
         start = time.perf_counter()
         table, tensors = self.compute(cell, store)
         return store.put(self.name, self.version, cell, inputs, table, tensors, time.perf_counter() - start)
-
-
-def device() -> torch.device:
-    """The device that cells are computed on: the GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def generator_for(cell: dict) -> torch.Generator:

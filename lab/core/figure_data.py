@@ -1,7 +1,11 @@
 """The data of a figure, kept with the notebook that draws it and written out beside the page."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from nbformat import NotebookNode
+
+if TYPE_CHECKING:       # whoever only computes has no notebooks
+    from nbformat import NotebookNode
 
 CSV = "application/vnd.fragility.csv"       # an output that no browser shows; staging takes it out of the notebook
 MOST = 400_000      # characters: a committed notebook holds the data of all its figures
@@ -23,7 +27,7 @@ def keep(name: str, table: pd.DataFrame) -> None:
     display({CSV: text}, raw=True, metadata={"name": name})
 
 
-def take_out(notebook: NotebookNode) -> dict[str, str]:
+def take_out(notebook: "NotebookNode") -> dict[str, str]:
     """Remove the kept data from an executed notebook; their text by the name of the figure.
 
     ValueError where one is kept under a name that no figure of the notebook has: it could not be found from the page.
@@ -42,7 +46,7 @@ def take_out(notebook: NotebookNode) -> dict[str, str]:
     return taken
 
 
-def link(notebook: NotebookNode, names: dict[str, str]) -> None:
+def link(notebook: "NotebookNode", names: dict[str, str]) -> None:
     """End the caption of each figure that has data with a link to them; `names` gives the link's address."""
     for cell in notebook.cells:
         figure = cell.metadata.get("mystnb", {}).get("figure", {})

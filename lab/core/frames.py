@@ -1,10 +1,11 @@
 """Tidy frames of records, and selections of their rows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
+from lab.core.statistics import student
 from lab.core.store import Record
 
 
@@ -55,3 +56,16 @@ def select(table: pd.DataFrame, **where) -> pd.DataFrame:
             value = grid[place] if -len(grid) <= place < len(grid) else []
         chosen &= table[column].isin(value if isinstance(value, list) else [value]).to_numpy()
     return table[chosen]
+
+
+def intervals(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """What a figure of means draws: for each group of rows and each column a row with how many values there are, their
+    mean and Student's 95 % interval."""
+    rows = []
+    for place, group in table.groupby(list(by), sort=False):
+        for metric in columns:
+            values = group[metric].to_numpy(float)
+            low, high = student(values)
+            rows.append({**dict(zip(by, place)), "metric": metric, "n": len(values), "mean": values.mean(), "low": low,
+                         "high": high})
+    return pd.DataFrame(rows)

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -83,6 +84,12 @@ def statistic(rows: pd.DataFrame, value: Callable[[pd.DataFrame], float | int | 
 def sourced(value: float | int | str, source: str) -> Number:
     """A number that no record holds, with its source: a paper's figure, the parameters of a run."""
     return Number(_plain(value), source=source)
+
+
+def published_verdict(claim: str) -> Number:
+    """The verdict that is published on a claim, a word, at the edition scale."""
+    file = folders.RESULTS / "verdicts.json"
+    return sourced(json.loads(file.read_text())[claim]["verdict"], f"results/verdicts.json, {claim}")
 
 
 def _plain(value):

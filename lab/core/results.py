@@ -22,22 +22,26 @@ from lab.core.experiment import Experiment
 from lab.core.frames import frame
 from lab.core.store import Damaged, Record, Store, canonical, from_body, record_key, seal, unseal
 
+PUBLISHED = ("edition", "paper")        # the profiles whose records are kept beside each other
 _DIGESTS = "SHA256SUMS"     # of the files of records in `results/`; `sha256sum -c` reads it
-_LARGE = 2_000_000      # bytes of text above which a file is compressed
+_LARGE = 500_000        # bytes of text above which a file is compressed
 
 
 def publish(experiment: Experiment, profile: str, store: Store, *, drop: bool = False) -> tuple[int, int]:
     """Write the profile's finished records to `results/`; returns how many there are, and how many are missing.
 
-    Published records that this store lacks, made on another machine, are kept. ValueError where a published record is
-    of an older version, or its cell is no longer in the grid; with `drop` such records are removed.
+    Published records that this store lacks, made on another machine, are kept, and so are those of other profiles.
+    ValueError where a published record is of an older version, or its cell is in no grid any more; with `drop` such
+    records are removed.
     """
     cells = experiment.cells(experiment.at(profile))
     finished = [record for record in store.records(experiment.name) if record.about["version"] == experiment.version]
     by_cell = {canonical(record.parameters): record for record in [*published(experiment), *finished]}
     found = [record for cell in cells if (record := by_cell.get(canonical(cell)))]
     if found:
-        lost = _published_bodies(experiment).keys() - {record.key for record in found}
+        others = _of_other_profiles(experiment, profile) - set(map(canonical, cells))
+        kept = [record for record in published(experiment) if canonical(record.parameters) in others]
+        lost = _published_bodies(experiment).keys() - {record.key for record in [*found, *kept]}
         replaced = {record.key for record in published(experiment)
                     if any(record.parameters == new.parameters for new in found)}
         if (lost := lost - replaced) and not drop:
@@ -46,10 +50,21 @@ def publish(experiment: Experiment, profile: str, store: Store, *, drop: bool = 
                              f"them {min(lost)}. Add --drop where that is meant; otherwise keep their cells.")
         bodies = [{**record.about, "parameters": record.parameters, "companion": _companion(experiment, record),
                    "table": {"columns": record.columns, "rows": record.rows}}
-                  for record in found]
+                  for record in ([*found, *kept] if profile == PUBLISHED[0] else [*kept, *found])]
         text = "[\n" + ",\n".join(seal(body).rstrip() for body in bodies) + "\n]\n"
         _write(experiment, text.encode())
     return len(found), len(cells) - len(found)
+
+
+def _of_other_profiles(experiment: Experiment, profile: str) -> set[str]:
+    """The canonical cells of the experiment's grids at the profiles that are published, but for this one."""
+    found: set[str] = set()
+    for other in PUBLISHED:
+        try:
+            found |= set(map(canonical, experiment.cells(experiment.at(other)))) if other != profile else set()
+        except ValueError:
+            continue                # the experiment has no such profile, or its data are not here to check it
+    return found
 
 
 def _write(experiment: Experiment, text: bytes) -> None:

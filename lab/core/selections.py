@@ -44,8 +44,7 @@ class Selections:
             codes, known = self._codes(column)
             codes = codes[rows]
             if isinstance(value, str) and value in PLACES:
-                present = np.unique(codes)
-                grid = [code for code in present[present >= 0] if known[code] > 0]      # codes are in order
+                grid = [code for code in _present(codes) if known[code] > 0]      # codes are in order
                 place = PLACES[value]
                 wanted = [grid[place]] if -len(grid) <= place < len(grid) else []
             else:
@@ -91,7 +90,12 @@ class Selections:
     def distinct(self, rows: np.ndarray, columns: str | Sequence[str]) -> list:
         """The values that rows have in a column, or the codes of their combinations in several."""
         codes, known = self._codes(*([columns] if isinstance(columns, str) else columns))
-        return [known[code] for code in np.unique(codes[rows]) if code >= 0]
+        return [known[code] for code in _present(codes[rows])]
+
+
+def _present(codes: np.ndarray) -> np.ndarray:
+    """The codes that occur, in order, without that of missing values."""
+    return np.flatnonzero(np.bincount(codes[codes >= 0]))
 
 
 def _means(values: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:

@@ -22,6 +22,8 @@ from lab.core.surroundings import surroundings
 
 log = logging.getLogger(__name__)
 
+CARRIED = "carried.json"        # in a store's root; experiments are folders there
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -50,9 +52,13 @@ class Damaged(Exception):
     """A record that cannot be trusted, with the reason."""
 
 
+#: Made once, since a ledger writes thousands of texts and `json.dumps` would make an encoder for each.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical(value) -> str:
     """The text of plain parameters, the same for equal ones: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def fingerprint(*tensors: Tensor) -> str:
@@ -96,8 +102,15 @@ class Store:
     def limited(self, reader: str, experiments: Iterable[str]) -> "Store":
         """The same store for cells of the experiment `reader`, which may use records of `experiments` only."""
         view = Store(self.root)
-        view.reader, view.allowed = reader, frozenset(experiments)
+        view.reader, view.allowed, view.carried = reader, frozenset(experiments), self.carried
         return view
+
+    @cached_property
+    def carried(self) -> dict[str, dict[str, dict]]:
+        """Fingerprints by experiment and canonical cell, which came with a part of the data and cannot be computed from
+        it; none in a usual store."""
+        file = self.root / CARRIED
+        return json.loads(file.read_text()) if file.is_file() else {}
 
     def _folder(self, experiment: str) -> Path:
         if self.allowed is not None and experiment not in self.allowed:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -52,3 +53,28 @@ def legend_below(figure: Figure, axes, columns: int, **options) -> None:
     """One legend under a figure, of all that is labelled in an axis or in several."""
     found = {label: handle for axis in np.ravel(axes) for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, **options)
+
+
+def label_ends(axis, ends: dict[str, tuple[float, object]], gap: float = 0.11) -> None:
+    """Names of curves, in their colours, to the right of an axis at the height of their ends.
+
+    `ends` maps a name to height and colour. Names that would touch are pushed apart; `gap` is the least distance, as a
+    share of the axis."""
+    to_share = axis.transData + axis.transAxes.inverted()
+    x = axis.get_xlim()[1]
+    wanted = sorted((to_share.transform((x, y))[1], name, color) for name, (y, color) in ends.items())
+    places = []
+    for share, *_ in wanted:
+        places.append(max(share, places[-1] + gap) if places else share)
+    pushed = np.mean([place - share for place, (share, *_) in zip(places, wanted)]) if places else 0.0
+    lifted = max(0.0, -(places[0] - pushed)) if places else 0.0
+    for place, (_, name, color) in zip(places, wanted):
+        axis.annotate(name, (1.03, place - pushed + lifted), xycoords="axes fraction", color=color, va="center",
+                      fontsize=8, annotation_clip=False)
+
+
+def band(axis, places: Sequence[float], rows: pd.DataFrame, *, start: float | None = None, **style) -> None:
+    """A curve of means over places, from a start without interval on, with its 95 % intervals."""
+    first = [] if start is None else [start]
+    axis.fill_between(places, [*first, *rows.low], [*first, *rows.high], color=style["color"], alpha=0.18, linewidth=0)
+    axis.plot(places, [*first, *rows["mean"]], **style)

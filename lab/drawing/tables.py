@@ -1,4 +1,4 @@
-"""Tables: claims and verdicts, benchmarks, anything short."""
+"""Tables: counts of verdicts, benchmarks, anything short."""
 
 from html import escape
 
@@ -18,44 +18,6 @@ KNOWN = {"predicted": "predicted, before it was measured",
 TELLS = {"cannot tell": "a placebo passes the same test", "tells in part": "a placebo passes in part",
          "a theorem": "it follows from definitions", "": ""}
 MUST_HOLD = "≈ holds, as a placebo does or by a theorem"
-FOLD_FROM = 6      # semicolons from which a list is folded into the number of cells for and against the claim
-
-
-def ledger_table(ledger: pd.DataFrame) -> Styler:
-    """Claims, one a row; a mark beside each verdict, so that colour is not needed. Long lists are folded."""
-    def lines(text: str) -> str:
-        return "".join(f"<div>{line}</div>" for line in escape(text).split("; "))
-
-    def name(row) -> str:
-        return f"<a href='{row.chapter}.html'>{row.id}</a>" if row.chapter else row.id
-
-    def folded(summary: str, text: str) -> str:
-        return f"<details><summary>{escape(summary)}</summary>{lines(text)}</details>" if text else ""
-
-    def measured(row) -> str:
-        text = row.measured_with_interval or row.reason
-        long = row.support and text.count("; ") >= FOLD_FROM
-        lost, _, cells = row.lost.partition("; ")
-        missing = row.missing and f"<i>{lines(f'not measured: {row.missing}')}</i>"
-        return ((folded(row.support, text) if long else lines(text)) + folded(lost, cells)
-                + (row.size and f"<i>{lines(row.size)}</i>") + missing)
-
-    def verdict(row) -> str:
-        tells = TELLS[row.tells] and f"<i>{TELLS[row.tells]}</i>"
-        parts = [f"<b>{VERDICT_MARKS[row.verdict]} {row.verdict}</b>", tells, f"{row.scale} scale",
-                 row.support if row.verdict in ("mixed", "undecided") else ""]
-        return "<br>".join(filter(None, parts))
-
-    def claim(row) -> str:
-        history = folded("The test was changed", row.changes)
-        caveat = row.caveat and f"<div><i>Caveat:</i> {escape(row.caveat)}.</div>"
-        return f"<b>{name(row)}</b>, {escape(row.figure)}<br>{escape(row.statement.strip())}{caveat}{history}"
-
-    rows = [{"verdict": verdict(row), "claim": claim(row),
-             "the paper reports": lines(row.reported) + (row.known and f"<i>{KNOWN[row.known]}</i>"),
-             "measured [95 % interval]": measured(row)}
-            for row in ledger.itertuples()]
-    return plain_table(pd.DataFrame(rows)).set_table_attributes('class="ledger"')
 
 
 def verdict_counts(ledger: pd.DataFrame) -> Styler:

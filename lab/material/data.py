@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from lab.core import folders
-from lab.material import sources, user_sets
+from lab.material import reads, sources, user_sets
 from lab.material.sources import Dataset
 
 NAMES = ("mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "food101", "imagenet", "flowers",
@@ -87,9 +87,14 @@ def load(name: str, split: str, *, root: str | Path | None = None) -> Dataset:
         raise ValueError(f"The data set {name} has no split {split!r}; choose one of: {', '.join(allowed)}.")
     if name not in NAMES:
         folder, = _data_folders(root)
-        return user_sets.load(folder, name, split)
+        return reads.noted(name, split, user_sets.load(folder, name, split))
     if "all" in allowed and split != "all":
         return _hold_out(load(name, "all", root=root), split)
+    return reads.noted(name, split, _found(name, split, root))
+
+
+def _found(name: str, split: str, root: str | Path | None) -> Dataset:
+    """A split of one of `NAMES`, as its source has it."""
     if name == "mnist-5k":
         return sources.embedded_mnist(split)
     entry = sources.TORCHVISION.get(name)

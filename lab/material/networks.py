@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fragility import Normalised, checks
 from lab.core import folders
+from lab.material import reads
 from lab.material.architectures import ARCHITECTURES
 
 LITE_SCALE = (127 / 255,) * 3, (128 / 255,) * 3      # (255 x - 127) / 128, as EfficientNet-Lite0 was trained
@@ -106,7 +107,12 @@ def _state(name: str, weights) -> Mapping[str, Tensor]:
     if isinstance(weights, Mapping):
         return weights
     if isinstance(weights, Path) or str(weights).endswith(".safetensors"):
-        return read_weights(Path(weights))
+        return reads.noted_weights(Path(weights).name, read_weights(Path(weights)))
+    return reads.noted_weights(f"{name}.safetensors", _published(name, weights))
+
+
+def _published(name: str, weights: str) -> Mapping[str, Tensor]:
+    """Published weights by the name of their enum: from the data folder, else from where they come from."""
     for folder in folders.data_roots():
         if (folder / f"{name}.safetensors").is_file():
             return read_weights(folder / f"{name}.safetensors")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fragility import arrays
 from lab.core import folders
+from lab.material import part
 
 SYSTEM = Path("/usr/share/datasets")     # where Debian's packages of data sets install them
 DIGITS = [str(digit) for digit in range(10)]
@@ -55,7 +56,11 @@ def from_npz(file: Path, prefix: str, class_names: list[str] | None = None) -> D
     if "class_names" in found:
         class_names = arrays.class_names(found["class_names"], f"class_names of the data file {file}")
     x = arrays.image_batch(found[images], f"{images} of the data file {file}")
-    y = arrays.label_batch(found[labels], len(x), class_names, f"{labels} of the data file {file}")
+    rows = part.rows_in(file, prefix)
+    y = arrays.label_batch(found[labels], len(x) if rows is None else len(found[labels]), class_names,
+                           f"{labels} of the data file {file}")
+    if rows is not None:
+        x = part.Part(x, rows, len(y), f"{file.stem} {prefix.removesuffix('_') or 'all'}")
     return Dataset(x, y, class_names or [str(label) for label in range(int(y.max()) + 1)], file.name)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from fragility import attribution
-from lab.core.experiment import device
+from lab.core.device import device
 from lab.core.parameters import Parameters, one_of
 from lab.material import data
 

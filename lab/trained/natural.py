@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import nn
 
 from fragility import training
-from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome, generator_for
 from lab.core.parameters import Parameters
 from lab.core.store import Store, fingerprint, weights_fingerprint
 from lab.material import data, networks

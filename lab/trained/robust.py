@@ -11,7 +11,8 @@ from fragility import training
 from fragility.passes import predict
 from fragility.training import robust
 from lab.core import folders
-from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome, generator_for
 from lab.core.parameters import PRECISIONS, Precision, SeveralGrids, grids, one_of
 from lab.core.store import Store, weights_fingerprint
 from lab.material import data, networks

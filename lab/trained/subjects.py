@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fragility import training
 from fragility.passes import logits_of
-from lab.core.experiment import device
+from lab.core.device import device
 from lab.core.store import Store, fingerprint
 from lab.material import data, networks
 from lab.trained import natural

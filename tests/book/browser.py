@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import yaml
 
 from lab.core.folders import BOOK_HTML, ROOT
+from lab.pdf import PROGRAMS
 
 TOC = ROOT / "_toc.yml"
 VIEWS = [(width, theme) for width in (1300, 390) for theme in ("light", "dark")]
 HEIGHT = 900
 PATIENCE = 20_000  # milliseconds for one step in the browser
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
             "--disable-background-networking", "--disable-component-update",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]

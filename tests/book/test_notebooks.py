@@ -13,7 +13,9 @@ from PIL import Image
 from lab import book, catalogue
 from lab.core import folders, profiles
 
-HIDDEN = {"remove-cell", "remove-input", "hide-input", "hide-cell"}
+# What a reader of the page cannot see. Folded cells (hide-input, hide-cell) open at a click, and a page whose plumbing
+# is not folded hides its answer among code.
+HIDDEN = {"remove-cell", "remove-input"}
 NOTEBOOKS = {name: nbformat.read(folders.NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in book.notebooks()}
 
 

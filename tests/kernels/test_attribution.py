@@ -483,13 +483,14 @@ def test_layout_of_x_does_not_matter(name):
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_maps_of_x_with_gradient_can_be_differentiated(name):
     """The derivative of the map along a random direction is what finite differences say."""
-    relu_only = name in ("guided_backprop", "deconvnet", "deeplift", "lrp", "deep_taylor", "attn_lrp")
+    relu_only = attribution.METHODS[name].has_rules
     model = build(Transformer) if name in OF_ATTENTION else build(SMALL["plain"]) if relu_only else smooth()
     x = 0.1 + 0.8 * images()
     leaf = x.clone().requires_grad_(True)
     result = apply(name, model, leaf, 2)
     assert result.requires_grad
-    weights = torch.randn(x.shape, generator=seeded(3), dtype=x.dtype)
+    # In units of the map, so that one of small values is held to as many digits.
+    weights = torch.randn(x.shape, generator=seeded(3), dtype=x.dtype) / result.detach().abs().max()
     slope = torch.autograd.grad((weights * result).sum(), leaf, allow_unused=True)[0]
     slope = torch.zeros_like(x) if slope is None else slope
     assert leaf.grad is None and all(parameter.grad is None for parameter in model.parameters())

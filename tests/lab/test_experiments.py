@@ -16,7 +16,8 @@ from lab import book, catalogue
 from lab.chapters.fragility import comparison
 from lab.cli import main
 from lab.core import folders, profiles, results
-from lab.core.experiment import Factor, repeatable
+from lab.core.device import repeatable
+from lab.core.experiment import Factor
 from lab.core.frames import frame
 from lab.core.running import Clock, run_cells
 from lab.core.store import Store
@@ -39,6 +40,7 @@ def test_canary(name, store):
             (folder / "squeezenet1_0.safetensors").is_file() for folder in folders.data_roots()):
         pytest.skip("FRAGILITY_DATA names no folder with squeezenet1_0.safetensors")
     means = one.compute(one.canary, store).table.mean(numeric_only=True)
+    assert one.canary_values, f"{name} has no values to hold its canary against; it gives {means.to_dict()}"
     for column, value in one.canary_values.items():
         # Sign steps on a network trained here differ a little between processors, and more on a GPU.
         slack = 2 if torch.cuda.is_available() else 1

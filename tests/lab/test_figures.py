@@ -10,19 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bs4 import BeautifulSoup
 
 from lab.chapters.attacks import figures as attacks
-from lab.chapters.fragility.figures import against_paper, beside_paper, comparison, sizes, validity
+from lab.chapters.fragility import figures as fragility
 from lab.chapters.fragility.reported import reported_comparison
 from lab.core import folders
 from lab.core.statistics import bootstrap, student
-from lab.drawing import maps, tables
-from lab.drawing.style import PALETTE
+from lab.drawing import claims, maps, tables
+from lab.drawing.style import PALETTE, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
              for file in sorted(folders.ROOT.glob("lab/chapters/*/figures.py"))),
-           "lab.chapters.lens.neighbourhoods", "lab.chapters.lens.training_figures",
-           "lab.drawing.maps", "lab.drawing.tables"]
+           "lab.chapters.influence.geometry_figures", "lab.chapters.lens.neighbourhoods",
+           "lab.chapters.lens.training_figures", "lab.drawing.maps", "lab.drawing.tables"]
 SPREAD = np.array([-0.1, 0.0, 0.1])     # of the images around the mean that a test asks for
 
 
@@ -34,9 +35,10 @@ def closed():
 
 @pytest.fixture
 def table():
-    rows = [{"image": i, "pixels": 784, "method": method, "attack": attack, "epsilon": epsilon, "k": 50,
-             "topk": 0.9 - epsilon + (i - 1.5) / 50, "spearman": 0.8 - epsilon, "center": 28 * epsilon / 10,
-             "found": i > 0, "confidence": 0.9, "confidence_change": -0.1}
+    references = {"gradient": "none", "integrated_gradients": "black"}
+    rows = [{"image": i, "pixels": 784, "method": method, "reference": references[method], "attack": attack,
+             "epsilon": epsilon, "k": 50, "topk": 0.9 - epsilon + (i - 1.5) / 50, "spearman": 0.8 - epsilon,
+             "center": 28 * epsilon / 10, "found": i > 0, "confidence": 0.9, "confidence_change": -0.1}
             for method in ("gradient", "integrated_gradients") for i in range(4)
             for attack, epsilons in {"topk": (0.1, 0.2), "center": (0.1, 0.2), "random_sign": (0.1, 0.2),
                                      "other_image": (0.0,)}.items() for epsilon in epsilons]
@@ -135,30 +137,58 @@ def test_verdicts_are_counted_by_paper_and_controls_apart():
     assert counts.loc["Kamath et al. (2024)", ["✓ holds", tables.MUST_HOLD]].tolist() == [1, 1]
 
 
-def test_ledger_table_escapes_marks_and_folds():
-    one = {"id": "p-1", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
-           "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
-           "changes": "", "known": "digitised", "size": "", "caveat": "", "support": "1 cell: 1 for, 0 against",
-           "lost": "", "missing": "", "tells": ""}
-    many = {**one, "support": "9 cells: 8 for, 0 against", "measured_with_interval": "; ".join("abcdefghi")}
-    ledger = tables.ledger_table(pd.DataFrame([one]))
-    assert ledger.data.iloc[0].to_dict() == {
-        "verdict": "<b>✓ holds</b><br>quick scale",
-        "claim": "<b><a href='fragility.html'>p-1</a></b>, Fig. &lt;1&gt;<br>a &amp; b",
-        "the paper reports": "<div>1</div><div>2</div><i>read off a figure</i>",
-        "measured [95 % interval]": "<div>x: 1 [0, 2]</div>"}
-    html = ledger.to_html()
-    assert "✓ holds" in html and "a &amp; b" in html and "&lt;1&gt;" in html and "<div>1</div><div>2</div>" in html
-    assert "1 cell" not in html and "<details>" not in html
-    assert "1 cell" in tables.ledger_table(pd.DataFrame([{**one, "verdict": "mixed"}])).to_html()
-    folded = tables.ledger_table(pd.DataFrame([one, many])).to_html()
-    assert folded.count("<details><summary>9 cells: 8 for, 0 against</summary><div>a</div>") == 1
-    told = tables.ledger_table(pd.DataFrame([{**one, "lost": "with those: 1 cell; x: 2", "missing": "IG; GB",
-                                              "tells": "cannot tell"}])).data.iloc[0]
-    assert told["verdict"] == "<b>✓ holds</b><br><i>a placebo passes the same test</i><br>quick scale"
-    assert told["measured [95 % interval]"] == (
-        "<div>x: 1 [0, 2]</div><details><summary>with those: 1 cell</summary><div>x: 2</div></details>"
-        "<i><div>not measured: IG</div><div>GB</div></i>")
+ROW = {"id": "p-1", "paper": "hooker2019", "figure": "Fig. <1>", "statement": "a & b", "reported": "1; 2", "reason": "",
+       "measured_with_interval": "x: 1 [0, 2]", "verdict": "holds", "scale": "quick", "chapter": "fragility",
+       "changes": "", "known": "digitised", "size": "", "caveat": "", "support": "1 cell: 1 for, 0 against",
+       "lost": "", "missing": "", "tells": "", "control": False, "shown": ["fragility.html#fig-a"]}
+
+
+def ledger_rows(*rows):
+    """The parsed rows of a ledger's table."""
+    html = claims.ledger_table(pd.DataFrame(rows)).to_html()
+    return BeautifulSoup(html, "html.parser").select("table.ledger tbody tr")
+
+
+def test_a_ledger_escapes_marks_and_folds():
+    row, = ledger_rows(ROW)
+    assert {name: row[f"data-{name}"] for name in ("paper", "verdict", "scale", "chapter")} == {
+        "paper": "hooker2019", "verdict": "holds", "scale": "quick", "chapter": "fragility"}
+    verdict, claim, evidence = row.select("td")
+    assert verdict.b.text == "✓ holds" and [one.text for one in verdict.select("span")] == ["quick scale"]
+    assert "a & b" in claim.text and "Fig. <1>" in claim.text
+    assert [link["href"] for link in claim.select("a")] == ["#p-1", "fragility.html#fig-a", "fragility.html"]
+    assert row["id"] == "p-1" and evidence.summary.text == "1 cell: 1 for, 0 against"
+    told = dict(zip((name.text for name in evidence.select("dt")), evidence.select("dd"), strict=True))
+    assert list(told) == ["the paper reports", "measured [95 % interval]"]
+    assert [line.text for line in told["the paper reports"].select("div")] == ["1", "2"]
+    assert told["the paper reports"].i.text == "read off a figure"
+
+
+def test_a_ledger_says_what_is_missing_lost_and_weak():
+    row, untested, control = ledger_rows(
+        {**ROW, "lost": "with those: 1 cell; x: 2", "missing": "IG; GB", "tells": "cannot tell"},
+        {**ROW, "id": "p-2", "verdict": "not tested here", "scale": "no", "support": "", "measured_with_interval": "",
+         "reason": "no data", "chapter": "", "shown": []},
+        {**ROW, "id": "p-3", "control": True})
+    assert [one.text for one in row.select("td.verdict span")] == ["quick scale", "a placebo passes the same test"]
+    told = dict(zip((name.text for name in row.select("dt")), (text.text for text in row.select("dd")), strict=True))
+    assert told["with those: 1 cell"] == "x: 2" and told["not measured"] == "IGGB"
+    assert untested.summary.text == "why not" and "no data" in untested.text and "scale" not in untested.text
+    assert control["data-paper"] == claims.CONTROLS
+
+
+def test_the_filter_offers_what_there_is_and_the_verdicts_are_kept_as_data():
+    rows = [ROW, {**ROW, "id": "p-2", "control": True, "verdict": "mixed"}, {**ROW, "id": "p-3", "chapter": ""}]
+    shown = claims.ledger_table(pd.DataFrame(rows))._repr_mimebundle_()
+    form = BeautifulSoup(shown["text/html"], "html.parser").form
+    assert "hidden" in form.attrs
+    offered = {select["name"]: [option.text for option in select.select("option")] for select in form.select("select")}
+    assert offered == {"paper": ["all", "Hooker et al. (2019) (2)", "controls (1)"],
+                       "verdict": ["all", "✓ holds (2)", "◐ mixed (1)"], "scale": ["all", "quick (3)"],
+                       "chapter": ["all", "Fragility (2)"]}
+    kept = shown[claims.VERDICTS]["claims"]
+    assert [(one["id"], one["paper"], one["verdict"]) for one in kept] == [
+        ("p-1", "hooker2019", "holds"), ("p-2", claims.CONTROLS, "mixed"), ("p-3", "hooker2019", "holds")]
 
 
 def test_a_plain_table_has_no_row_numbers_and_blanks_for_what_is_missing():
@@ -182,177 +212,205 @@ def test_benchmarks_are_told_with_their_bars():
 
 # Fragility.
 
-def test_comparison_draws_means_controls_and_the_paper(table):
-    figure = comparison(table, reported_comparison())
-    (overlap, other), (rank, _), (center, _) = np.array(figure.axes[:6]).reshape(3, 2)
-    assert np.allclose(line(overlap, "top-k attack").get_ydata(), [0.8, 0.7])
-    assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
-    assert np.allclose(line(overlap, "map of another image").get_ydata(), 0.9)
-    assert np.allclose(line(overlap, "paper, same colour").get_ydata(), [0.059, 0.005])
-    assert np.allclose(line(center, "mass-centre attack").get_ydata(), [1.0, 2.0])      # % of 28 pixels
-    assert np.allclose(line(center, "paper, same colour").get_ydata(), [100 * 15.3 / 227, 100 * 21.0 / 227])
-    assert np.allclose(line(rank, "chance").get_ydata(), 0) and (overlap.get_title(), other.get_title()) == (
-        "simple gradient", "integrated gradients")
-    assert np.allclose(band(overlap, 0), [bootstrap(mean + (np.arange(4) - 1.5) / 50) for mean in (0.8, 0.7)])
-    assert all(axis.get_ylabel() for axis in (overlap, center)) and "ε" in center.get_xlabel()
-    assert texts(overlap.child_axes[0].get_xticklabels()) == ["1/255", "2/255", "4/255", "8/255"]       # the paper's
+REPORTED = reported_comparison()
 
 
-def test_sizes_of_the_paper_need_one_axis(table):
-    """Where the grids agree, the paper's sizes do not stand above the panels once more."""
-    same = table.assign(epsilon=table.epsilon.map({0.0: 0.0, 0.1: 1 / 255, 0.2: 2 / 255}))
-    axes = comparison(same[same.method == "gradient"], reported_comparison()).axes
-    assert not any(axis.child_axes for axis in axes)
-    assert texts(axes[0].get_xticklabels()) == ["1/255", "2/255"]
+@pytest.fixture
+def photographs(table):
+    """The table at the paper's four sizes: the first two of the fixture's, each twice."""
+    sizes = {1 / 255: 0.1, 2 / 255: 0.2, 4 / 255: 0.1, 8 / 255: 0.2}
+    parts = [table[table.epsilon == old].assign(epsilon=new) for new, old in sizes.items()]
+    return pd.concat([table[table.epsilon == 0], *parts], ignore_index=True)
 
 
-def test_one_map_is_compared_side_by_side(table):
-    axes = comparison(table[table.method == "gradient"].assign(spearman=lambda t: t.spearman - 1)).axes
-    assert [axis.get_ylabel() for axis in axes] == ["top-50 overlap", "Spearman rank correlation",
-                                                    "centre shift (% of image width)"]
-    assert lies(line(axes[1], "random sign"), [0, 1], [-0.3, -0.4]) and axes[1].get_ylim()[0] < -0.4
-    assert axes[0].get_ylim() == (-0.02, 1.02) and axes[2].get_ylim()[0] == 0 and axes[2].get_ylim()[1] >= 2
-    assert [axis.get_title() for axis in axes] == ["simple gradient", "", ""]
-    assert all(texts(axis.get_xticklabels()) == ["0.1", "0.2"] for axis in axes)
+def test_means_have_students_intervals_and_chance(table):
+    levels = fragility.means(table)
+    row = levels.query("method == 'gradient' and attack == 'topk' and epsilon == 0.1 and metric == 'topk'").iloc[0]
+    assert (row.n, row.reference) == (4, "none") and row.ours == pytest.approx(0.8) and row.chance == 50 / 784
+    assert (row.low, row.high) == pytest.approx(student(0.8 + (np.arange(4) - 1.5) / 50))
+    assert set(levels.chance[levels.metric == "spearman"]) == {0.0}
+    assert levels.chance[levels.metric == "center"].isna().all()
 
 
-def test_means_at_the_largest_size_stand_beside_the_papers(table):
-    ours = table[table.attack != "other_image"]
-    cells = against_paper(ours, reported_comparison()).data
-    assert cells["map"].tolist() == 3 * ["simple gradient"] + 3 * ["integrated gradients"]
-    assert cells.attack.tolist() == 2 * ["top-k attack", "mass-centre attack", "random sign"]
-    low, high = student(0.7 + (np.arange(4) - 1.5) / 50)
-    assert list(cells)[2:] == ["n", *(f"{name}: ours / paper" for name in ("overlap", "rank correlation",
-                                                                           "shift (pixels)"))]
-    assert cells.iloc[0, 2:].tolist() == [4, f"0.7 [{low:.3g}, {high:.3g}] / 0.005", "0.6 [0.6, 0.6] / 0.285",
-                                          "0.56 [0.56, 0.56] / 22.6"]
-    assert cells.iloc[4, 3] == f"0.7 [{low:.3g}, {high:.3g}] / 0.214" and low < 0.695
+def test_every_number_of_the_paper_stands_beside_ours(photographs):
+    paper = REPORTED["top1000_intersection"]["SimpleGradient"]["topk"]
+    gaps = dict(zip(sorted(photographs.epsilon[photographs.epsilon > 0].unique()), (0.0, 0.5, -0.5, 0.0)))
+    theirs = dict(zip(gaps, paper[1:]))
+    rows = photographs[photographs.attack.isin(["topk", "other_image"]) & (photographs.method == "gradient")].assign(
+        topk=lambda t: t.epsilon.map(theirs).fillna(0.3) + t.epsilon.map(gaps).fillna(0.0) + (t.image - 1.5) / 50)
+    levels = fragility.beside_paper(rows, REPORTED)
+    attacked = levels[(levels.metric == "topk") & (levels.attack == "topk")].sort_values("epsilon")
+    assert attacked.paper.tolist() == paper[1:]
+    assert attacked["where"].tolist() == ["inside", "higher", "lower", "inside"]
+    control = levels[levels.attack == "other_image"]
+    assert control.paper.isna().all() and control["where"].isna().all() and len(control) == 3
 
 
-def test_every_number_of_the_paper_stands_beside_ours():
-    reported = reported_comparison()
-    paper = reported["top1000_intersection"]["SimpleGradient"]["topk"]
-    rows = [{"method": "gradient", "attack": "topk", "epsilon": epsilon, "topk": theirs + gap + noise, "spearman": 2.0,
-             "center": -1.0 + noise}
-            for epsilon, theirs, gap in zip((0.1, 0.2, 0.3, 0.4), paper[1:], (0.0, 0.5, -0.5, 0.0))
-            for noise in np.linspace(-0.1, 0.1, 9)]
-    compared = beside_paper(pd.DataFrame(rows), reported)
-    assert compared[compared.metric == "topk"]["where"].tolist() == ["inside", "higher", "lower", "inside"]
-    assert compared[compared.metric == "topk"].paper.tolist() == paper[1:]
-    assert set(compared[compared.metric == "spearman"]["where"]) == {"higher"}
-    figure = sizes(compared)
-    assert [axis.get_title() for axis in figure.axes] == [
-        "2 of 4 inside, 1 ours lower, 1 higher", "0 of 4 inside, 0 ours lower, 4 higher",
-        "0 of 4 inside, 4 ours lower, 0 higher"]
-    filled, empty = figure.axes[0].containers[1], figure.axes[0].containers[0]
-    assert sorted(filled[0].get_xdata()) == sorted([paper[1], paper[4]]) and len(empty[0].get_xdata()) == 2
+def test_comparison_draws_from_zero_with_controls_and_the_paper(photographs):
+    axes = np.array(fragility.comparison(fragility.beside_paper(photographs, REPORTED)).axes).reshape(3, 2)
+    (overlap, other), (rank, _), (center, _) = axes
+    assert np.allclose(line(overlap, "top-k attack").get_ydata(), [1, 0.8, 0.7, 0.8, 0.7])
+    assert np.allclose(line(overlap, "paper").get_ydata(),
+                       [1, *REPORTED["top1000_intersection"]["SimpleGradient"]["topk"][1:]])
+    assert np.allclose(line(center, "mass-centre attack").get_ydata(), [0, 0.28, 0.56, 0.28, 0.56])
+    assert any(np.allclose(one.get_ydata(), 50 / 784) for one in overlap.get_lines())            # chance
+    assert any(np.allclose(one.get_ydata(), 0.9) for one in overlap.get_lines())                 # another image
+    low, high = student(0.8 + (np.arange(4) - 1.5) / 50)
+    assert np.allclose(band(overlap, 0)[1], (low, high)) and np.allclose(band(overlap, 0)[0], (1, 1))
+    assert texts(center.get_xticklabels()) == ["0", "1", "2", "4", "8"] and "255" in center.get_xlabel()
+    assert (overlap.get_title(), other.get_title()) == ("simple gradient", "integrated gradients")
+    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random sign"} and not len(overlap.texts)
+    assert rank.get_ylabel() == "rank correlation"
 
 
-def test_validity_draws_percent(table):
-    figure = validity(table)
+def test_comparison_without_a_paper_names_shares(table):
+    figure = fragility.comparison(fragility.means(table[table.method == "gradient"]))
+    assert texts(figure.axes[2].get_xticklabels()) == ["0", "0.1", "0.2"]
+    assert "paper" not in texts(figure.legends[0].get_texts())
+
+
+def test_the_largest_size_stands_beside_the_papers(photographs):
+    levels = fragility.beside_paper(photographs, REPORTED)
+    figure = fragility.at_largest(levels)
+    assert texts(figure.axes[0].get_yticklabels()) == ["simple gradient", "integrated gradients, from black"]
+    drawn = [container[0].get_xdata() for container in figure.axes[0].containers]
+    assert np.allclose(drawn[0], 0.7) and len(drawn) == 3
+    diamonds = [one.get_xdata() for one in figure.axes[0].get_lines() if one.get_marker() == "D"]
+    assert np.allclose(diamonds[0], [0.005, 0.183], atol=0.001)
+    assert texts(figure.legends[0].get_texts())[-1] == "the paper's"
+
+
+def test_sizes_tell_how_many_lie_inside(photographs):
+    levels = fragility.beside_paper(photographs, REPORTED)
+    figure = fragility.sizes(levels)
+    for axis, (_, part) in zip(figure.axes, levels[levels.paper.notna()].groupby("metric", sort=False)):
+        inside = int((part["where"] == "inside").sum())
+        assert axis.get_title().startswith(f"{inside} of {len(part)} inside,")
+
+
+def test_costs_are_drawn_in_percent(table):
+    figure = fragility.validity(fragility.costs(table))
     lost, other, change, _ = figure.axes
-    assert np.allclose(line(lost, "top-k attack").get_ydata(), 25)
-    assert np.allclose(line(change, "top-k attack").get_ydata(), -10)
+    assert np.allclose(line(lost, "top-k attack").get_ydata(), [0, 25, 25])
+    assert np.allclose(line(change, "top-k attack").get_ydata(), [0, -10, -10])
     assert (lost.get_title(), other.get_title()) == ("simple gradient", "integrated gradients")
-    assert (lost.get_ylabel(), change.get_ylabel()) == ("images without a result (%)",
-                                                        "change of confidence\n(percentage points)")
-    assert texts(change.get_xticklabels()) == ["0.1", "0.2"]
-    assert texts(figure.legends[0].get_texts()) == ["top-k attack", "mass-centre attack", "random sign"]
+    assert texts(change.get_xticklabels()) == ["0", "0.1", "0.2"]
+    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random sign"}
+
+
+def test_before_and_after_stand_in_pairs():
+    images, drawn = torch.rand(2, 3, 1, 4, 4), torch.rand(2, 3, 4, 4)
+    figure = fragility.before_and_after(images, drawn, torch.tensor([[0.9] * 3, [0.5] * 3]), torch.tensor([7, 1, 2]))
+    axes = np.array(figure.axes).reshape(3, 4)
+    assert texts([axes[0, 0].title, axes[0, 2].title]) == ["label 7, 90%", "label 7, 50%"]
+    assert np.array_equal(shown(axes[1, 2]), images[1, 1, 0]) and np.array_equal(shown(axes[1, 3]), drawn[1, 1])
+
+
+def test_names_of_curves_do_not_touch():
+    axis = plt.figure().add_subplot(ylim=(0, 1))
+    label_ends(axis, {"a": (0.5, "red"), "b": (0.52, "blue"), "c": (0.0, "green")}, gap=0.1)
+    heights = {one.get_text(): one.xy[1] for one in axis.texts}
+    assert heights["b"] - heights["a"] == pytest.approx(0.1) and heights["c"] >= 0
+    assert [one.get_color() for one in axis.texts] == ["green", "red", "blue"]
 
 
 # Attacks, close up.
 
-def test_saturation_draws_means_and_bands_over_steps():
-    means = {("gradient", 3): 0.5, ("gradient", 30): 0.2, ("integrated_gradients", 3): 0.7,
-             ("integrated_gradients", 30): 0.6}
-    rows = pd.DataFrame([{"method": method, "steps": steps, "pixels": 784, "topk": mean + off,
-                          "spearman": mean / 2 + off, "center": 10 * (mean + off)}
-                         for (method, steps), mean in means.items() for off in SPREAD])
-    figure = attacks.saturation(rows, 50)
-    for axis, factor in zip(figure.axes, (1, 0.5, 10)):
-        assert lies(line(axis, "simple gradient"), [3, 30], [0.5 * factor, 0.2 * factor])
-        assert lies(line(axis, "integrated gradients"), [3, 30], [0.7 * factor, 0.6 * factor])
-    overlap, rank, center = figure.axes
-    assert np.allclose(band(overlap, 0), [bootstrap(mean + SPREAD) for mean in (0.5, 0.2)])
-    assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
-    assert np.allclose(line(rank, "chance").get_ydata(), 0) and len(center.get_lines()) == 2
-    assert [axis.get_ylabel() for axis in figure.axes] == ["top-50 overlap", "Spearman rank correlation",
-                                                           "centre shift (pixels)"]
-    assert overlap.get_xscale() == "log" and overlap.get_xlabel() == "attack steps"
-    assert texts(figure.legends[0].get_texts()) == ["simple gradient", "integrated gradients", "chance"]
+def students(values):
+    return pytest.approx(student(np.asarray(values)))
 
 
-def test_cost_marks_overlap_over_seconds():
-    settings = {"1 random points": (0.1, 0.3), "2 random points": (0.2, 0.4),
-                "double backprop, beta 5": (2.0, 0.6), "double backprop, whole path": (9.0, 0.5)}
-    rows = pd.DataFrame([{"method": "integrated_gradients", "variant": variant, "beta": 20.0, "topk": topk + off,
-                          "seconds": seconds * (1 + off)}
-                         for variant, (seconds, topk) in settings.items() for off in SPREAD])
-    axis, = attacks.cost(rows, 50).axes
-    labels = ["1 random point", "2 random points", "double backprop, beta 5", "double backprop, whole path, beta 20"]
-    assert texts(axis.get_legend().get_texts()) == labels
-    for label, (seconds, topk) in zip(labels, settings.values()):
-        mark = line(axis, label)
-        assert lies(mark, seconds, topk) and interval(axis, seconds, topk + SPREAD)
-        assert mark.get_color() == PALETTE[3 if "double" in label else 0]
-    assert axis.get_title() == "integrated gradients" and axis.get_ylabel() == "top-50 overlap left"
-    assert axis.get_xlabel() == "seconds an image"
-    assert axis.get_xlim()[0] < 0.09 and axis.get_xlim()[1] > 9.9
+def test_pictures_of_a_targeted_attack_have_labels_and_outlines():
+    images, pairs, mask = torch.rand(2, 2, 3, 6, 6), torch.rand(2, 2, 6, 6), torch.zeros(6, 6, dtype=torch.bool)
+    mask[1:3, 2:5] = True
+    titles = [["a, 90%", "a, 50%"], ["a, 90%", "a, 40%"]]
+    figure = attacks.sent_pictures(images, pairs, titles, ["gradient", "deeplift"], mask)
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [axis.get_title() for axis in axes[0]] == ["a, 90%", "map", "a, 50%", "map, attacked"]
+    assert [axis.get_title() for axis in axes[1, ::2]] == titles[1]
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["simple gradient", "DeepLIFT"]
+    assert np.array_equal(shown(axes[1, 3]), pairs[1, 1])
+    for axis in axes.flat:                                              # half a pixel around the region
+        outline = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
+        assert np.allclose([*outline.min(0), *outline.max(0)], [1.5, 0.5, 4.5, 2.5])
 
 
 def test_targeted_shares_go_from_clean_to_attacked():
-    means = {"rectangle": (0.2, 0.6), "superpixel": (0.3, 0.8)}
+    means = {"upper left": (0.2, 0.6), "lower right": (0.3, 0.8)}
     rows = pd.DataFrame([{"method": method, "region": region, "before": before + off / 2, "after": after + off - low,
                           "area": 0.25} for method, low in (("gradient", 0.0), ("deeplift", 0.1))
                          for region, (before, after) in means.items() for off in SPREAD])
-    first, second = attacks.targeted_shares(rows).axes
+    levels = attacks.shares(rows)
+    assert levels.before.tolist() == pytest.approx([0.2, 0.3] * 2) and set(levels.area) == {0.25}
+    assert (levels.low[0], levels.high[0]) == students(0.6 + SPREAD)
+    first, second = attacks.targeted_shares(levels).axes
     assert (first.get_title(), second.get_title()) == ("simple gradient", "DeepLIFT")
-    assert texts(first.get_xticklabels()) == ["rectangle", "superpixel"]
+    assert texts(first.get_xticklabels()) == list(means)
     for axis, low in ((first, 0.0), (second, 0.1)):
-        assert lies(line(axis, "clean"), 0, 0.2) and lies(line(axis, "attacked"), 0, 0.6 - low)
-        assert any(lies(one, 1, 0.3) for one in axis.get_lines())
-        assert any(lies(one, 1, 0.8 - low) for one in axis.get_lines())
-        assert interval(axis, 0, 0.6 - low + SPREAD) and interval(axis, 1, 0.8 - low + SPREAD)
+        assert lies(line(axis, "clean"), [0, 1], [0.2, 0.3])
         assert np.allclose([[*arrow.xyann, *arrow.xy] for arrow in axis.texts],
                            [[0, 0.2, 0, 0.6 - low], [1, 0.3, 1, 0.8 - low]])
-        assert np.allclose(line(axis, "chance: area of the region").get_ydata(), 0.25)
+        assert np.allclose(line(axis, "area of the region").get_ydata(), 0.25)
 
 
-def test_regions_are_outlined_on_image_and_maps():
-    images, pairs, mask = torch.rand(2, 1, 6, 6), torch.rand(2, 2, 6, 6), torch.zeros(6, 6, dtype=torch.bool)
-    mask[1:3, 2:5] = True
-    axes = np.array(attacks.region_rows(images, pairs, [mask, mask.T], ["p", "q"]).axes).reshape(2, 3)
-    assert [axis.get_title() for axis in axes[0]] == ["image", "map", "map, attacked"]
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["p", "q"]
-    assert all(axis.images[0].get_clim() == (0, 1) for axis in axes[:, 0])
-    for row, ends in enumerate(([1.5, 0.5, 4.5, 2.5], [0.5, 1.5, 2.5, 4.5])):       # half a pixel around the region
-        for axis, drawn in zip(axes[row], (images[row, 0], *pairs[row])):
-            outline = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
-            assert np.array_equal(shown(axis), drawn) and np.allclose([*outline.min(0), *outline.max(0)], ends)
+def test_saturation_draws_means_over_steps_and_their_reach():
+    means = {("gradient", 4): 0.5, ("gradient", 32): 0.2, ("integrated_gradients", 4): 0.7,
+             ("integrated_gradients", 32): 0.6}
+    rows = pd.DataFrame([{"question": "steps", "method": method, "steps": steps, "pixels": 784, "k": 50,
+                          "topk": mean + off, "spearman": mean / 2 + off, "center": 10 * (mean + off)}
+                         for (method, steps), mean in means.items() for off in SPREAD])
+    levels = attacks.by_steps(pd.concat([rows, rows.assign(question="cost", topk=9.0)]))
+    assert levels.reach.tolist() == [0.25] * 3 + [1.0] * 3 + [0.25] * 3 + [1.0] * 3
+    figure = attacks.saturation(levels)
+    for axis, factor in zip(figure.axes, (1, 0.5, 10)):
+        assert lies(line(axis, "simple gradient"), [4, 32], [0.5 * factor, 0.2 * factor])
+        assert lies(line(axis, "integrated gradients"), [4, 32], [0.7 * factor, 0.6 * factor])
+        assert texts(axis.get_xticklabels()) == ["4\n.25", "32\n1"] and axis.get_xscale() == "log"
+        assert set(line(axis, "all of ε can be reached").get_xdata()) == {16}
+    overlap, rank, center = figure.axes
+    assert [tuple(ends) for ends in band(overlap, 0)] == [students(mean + SPREAD) for mean in (0.5, 0.2)]
+    assert np.allclose(line(overlap, "chance").get_ydata(), 50 / 784)
+    assert np.allclose(line(rank, "chance").get_ydata(), 0)
+    assert set(texts(center.texts)) == {"simple\ngradient", "integrated\ngradients"}
 
 
-def test_degrees_have_their_captions():
-    drawn = torch.rand(3, 4, 4)
-    axes = attacks.degrees(list(drawn), ["a", "b", "c"]).axes
-    assert all(np.array_equal(shown(axis), one) for axis, one in zip(axes, drawn))
-    assert [axis.get_xlabel() for axis in axes] == ["a", "b", "c"]
+def test_cost_has_a_row_a_direction():
+    settings = {"1 random points": (0.1, 0.3), "2 random points": (0.2, 0.4),
+                "double backprop, whole path": (9.0, 0.5), "double backprop, whole path, beta 20": (2.0, 0.6)}
+    rows = pd.DataFrame([{"question": "cost", "method": "integrated_gradients", "variant": variant,
+                          "beta": 20.0 if "20" in variant else 1.0, "topk": topk + off, "seconds": seconds * (1 + off)}
+                         for variant, (seconds, topk) in settings.items() for off in SPREAD])
+    levels = attacks.directions(rows)
+    assert levels.setting.tolist() == ["ours, 1 random point", "ours, 2 random points",
+                                       "published, whole path, β = 1", "published, whole path, β = 20"]
+    assert levels.seconds.tolist() == pytest.approx([seconds for seconds, _ in settings.values()])
+    left, right = attacks.cost(levels).axes
+    assert texts(left.get_yticklabels()) == levels.setting.tolist()
+    assert left.get_title(loc="left") == "integrated gradients"
+    assert [one[0].get_xdata()[0] for one in left.containers] == pytest.approx([0.3, 0.4, 0.5, 0.6])
+    assert [one.get_color() for one in right.get_lines()] == [PALETTE[0]] * 2 + [PALETTE[3]] * 2
+    assert (left.get_xlabel(), right.get_xlabel()) == ("top-k overlap left", "seconds an image")
 
 
-def test_variants_have_means_and_intervals():
-    rows = pd.DataFrame([{"question": "start", "variant": variant, "topk": mean + off, "center": 4.0}
-                         for variant, mean in (("exact", 0.5), ("truncated", 0.2)) for off in SPREAD])
-    cells = attacks.variant_table(rows, {"topk": "overlap", "center": "shift"}).data
-    low, high = bootstrap(0.5 + SPREAD)
-    assert list(cells) == ["variant", "overlap", "shift"] and cells.variant.tolist() == ["exact", "truncated"]
-    assert cells.iloc[0].tolist() == ["exact", f"0.50 [{low:.2f}, {high:.2f}]", "4.00 [4.00, 4.00]"]
-    assert low < 0.47 and cells.overlap[1].startswith("0.20 [")
-    both = attacks.variant_table(pd.concat([rows, rows.assign(question="twin", variant="beta 1")]), {"topk": "overlap"})
-    assert both.data.choice.tolist() == ["start of the mass-centre attack"] * 2 + ["softplus"]
+def test_traps_have_a_row_a_variant():
+    rows = pd.DataFrame([{"question": question, "variant": variant, "topk": mean + off, "spearman": mean, "center": 4.0}
+                         for question, variant, mean in (("twin", "beta 1", 0.3), ("start", "exact", 0.5),
+                                                         ("start", "truncated", 0.2), ("cost", "1", 0.9))
+                         for off in SPREAD])
+    levels = attacks.choices(rows)
+    assert levels.question.drop_duplicates().tolist() == ["start", "twin"]
+    axes = attacks.traps(levels).axes
+    assert texts(axes[0].get_yticklabels()) == ["start: exact", "truncated", "softplus twin: beta 1"]
+    assert np.allclose(axes[0].containers[0][0].get_xdata(), [0.5, 0.2])
+    assert np.allclose(axes[0].containers[1][0].get_ydata(), 2)
 
 
-def test_maps_are_scored_beside_the_first():
+def test_degrees_have_their_scores_below():
     drawn = torch.zeros(2, 4, 4)
     drawn[0, 0, :2], drawn[1, 0, 1:3] = torch.tensor([2.0, 1.0]), torch.tensor([1.0, 2.0])
-    first, second = attacks.scored(drawn, [0, 1], 2)
-    assert first == "0 steps\noverlap 1.00\nrank corr. 1.00\nshift 0.0 px"
-    assert second.startswith("1 step\noverlap 0.50\nrank corr. ") and second.endswith("shift 1.3 px")
+    scores = attacks.scored(drawn, [0, 1], 2)
+    assert scores.topk.tolist() == [1.0, 0.5] and scores.center[1] == pytest.approx(4 / 3)
+    first, second = attacks.degrees(drawn, scores).axes
+    assert np.array_equal(shown(second), drawn[1])
+    assert first.get_xlabel() == "0 steps\noverlap 1.00\nrank 1.00\nshift 0.0 px"
+    assert second.get_xlabel().startswith("1 step\noverlap 0.50\nrank ")

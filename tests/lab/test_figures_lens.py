@@ -25,9 +25,10 @@ def test_lens_curves_draw_attacks_controls_and_chance():
     rows = [*three("topk", 0.5, 0.1), *three("topk", 0.2), *three("random_sign", 0.7, 0.1), *three("random_sign", 0.6),
             *three("random_walk", 0.65), *three("same_class", 0.25, 0.0), *three("other_class", 0.15, 0.0),
             *three("topk", 0.4, 0.1, method="deeplift"), *three("topk", 0.35, method="deeplift")]
-    axes = np.array(figures.lens_curves(pd.DataFrame(rows), reported_comparison()).axes).reshape(3, 2)
-    assert [axis.get_title() for axis in axes[0]] == ["simple gradient", "DeepLIFT"]
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["top-k", "LENS recall", "LENS recall-div"]
+    table = pd.DataFrame(rows).assign(window=3)
+    axes = np.array(figures.lens_curves(table, reported_comparison()).axes).reshape(2, 3).T
+    assert [axis.get_title() for axis in axes[:, 0]] == ["top-k", "3-LENS recall", "3-LENS recall-div"]
+    assert [axis.get_ylabel() for axis in axes[0]] == ["simple gradient", "DeepLIFT"]
     for more, (axis, other), chance in zip((0, 0.1, 0.2), axes, (0.06, 0.3, 0.4)):
         assert lies(line(axis, "top-k attack"), [0, 1], [0.5 + more, 0.2 + more])
         assert lies(line(axis, "random sign"), [0, 1], [0.7 + more, 0.6 + more])
@@ -73,25 +74,45 @@ def test_lens_bars_are_grouped_by_any_column():
     rows = [*three("topk", 0.2, data_set="mnist"), *three("topk", 0.4, data_set="gtsrb"),
             *three("topk", 0.1, data_set="gtsrb", method="deeplift")]
     first, second = figures.lens_bars(pd.DataFrame(rows), ["topk"], ["topk"], by="data_set").axes
-    assert texts(second.get_xticklabels()) == ["mnist", "gtsrb"] and second.get_ylabel() == "DeepLIFT"
+    assert texts(second.get_xticklabels()) == ["MNIST", "traffic signs"] and second.get_ylabel() == "DeepLIFT"
     assert np.allclose([bar.get_height() for bar in first.patches], [0.2, 0.4])
     assert np.allclose([(bar.get_x() + 0.368, bar.get_height()) for bar in second.patches], [(1, 0.1)])
 
 
+def test_lens_bars_stand_in_rows_of_data_sets():
+    rows = [*three("topk", 0.2, data_set="mnist", window=1), *three("topk", 0.4, data_set="gtsrb", window=1),
+            *three("topk", 0.1, data_set="gtsrb", window=1, method="deeplift")]
+    figure = figures.lens_bars(pd.DataFrame(rows), ["topk", "recall"], ["topk"], rows="data_set")
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [axis.get_title() for axis in axes[0]] == [
+        "simple gradient\ntop-k", "simple gradient\n1-LENS recall", "DeepLIFT\ntop-k", "DeepLIFT\n1-LENS recall"]
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["MNIST", "traffic signs"]
+    heights = [[bar.get_height() for bar in axis.patches] for axis in axes.flat]
+    assert heights[2:4] == [[], []] and np.allclose([one[0] for one in heights if one], [0.2, 0.3, 0.4, 0.5, 0.1, 0.2])
+    kept = figures.means(pd.DataFrame(rows), ["topk", "recall"])
+    assert np.allclose(kept.topk, [0.2, 0.4, 0.1]) and kept.data_set.tolist() == ["mnist", "gtsrb", "gtsrb"]
+
+
+def test_a_metric_has_its_window_where_all_rows_have_one():
+    assert figures.metric_name("lens_kendall", pd.DataFrame({"window": [2, 2]})) == "2-LENS-Kendall"
+    assert figures.metric_name("recall", pd.DataFrame({"window": [1, 3]})) == "LENS recall"
+    assert figures.metric_name("topk", pd.DataFrame({"window": [3]})) == "top-k"
+
+
 def test_separations_draw_a_row_a_metric():
     means = {("topk", "topk"): 0.7, ("topk", "kendall"): 0.9, ("center", "topk"): 0.55, ("center", "kendall"): 0.65}
-    rows = [{"method": method, "attack": attack, "metric": metric, "separation": mean + off - low}
+    rows = [{"method": method, "attack": attack, "metric": metric, "separation": mean + off - low, "data_set": "gtsrb"}
             for method, low in (("gradient", 0.0), ("deeplift", 0.1)) for (attack, metric), mean in means.items()
             for off in (*SPREAD, np.nan)]
     figure = figures.separations(pd.DataFrame(rows))
     for axis, low, title in zip(figure.axes, (0.0, 0.1), ("simple gradient", "DeepLIFT"), strict=True):
-        assert axis.get_title() == title and np.allclose(line(axis, "blind").get_xdata(), 0.5)
+        assert axis.get_title() == f"{title}\ntraffic signs" and np.allclose(line(axis, "blind").get_xdata(), 0.5)
         assert lies(line(axis, "top-k attack"), 0.7 - low, -0.12)
         assert lies(line(axis, "mass-centre attack"), 0.55 - low, 0.12)
         marks = [(*one.get_xdata(), *one.get_ydata()) for one in axis.get_lines() if len(one.get_xdata()) == 1]
         assert np.allclose(marks, [(0.7 - low, -0.12), (0.9 - low, 0.88), (0.55 - low, 0.12), (0.65 - low, 1.12)])
         assert any(lies(one, bootstrap(0.9 - low + SPREAD), [0.88, 0.88]) for one in axis.get_lines())
-    assert figure.axes[0].get_xlabel() == "area under the ROC curve"
+    assert figure.axes[1].get_xlabel() == "area under the ROC curve"
     assert texts(figure.axes[0].get_yticklabels()) == ["top-k", "Kendall"] and figure.axes[0].yaxis_inverted()
 
 
@@ -232,5 +253,5 @@ def test_seed_dots_mark_every_network_and_their_mean():
     bare = pd.DataFrame(rows).drop(columns=["chance_topk", "topk_over_other"])
     axis, = training_figures.seed_dots(bare, {"topk": "top-k"}).axes
     assert lies(line(axis, "chance"), 0, 0) and not [one for one in axis.get_lines() if one.get_marker() == "x"]
-    assert texts(axis.get_yticklabels()) == ["mnist", "gtsrb"] and axis.get_title() == "top-k"
+    assert texts(axis.get_yticklabels()) == ["MNIST", "traffic signs"] and axis.get_title() == "top-k"
     assert np.allclose(axis.get_yticks(), [0.5, 2.5])

@@ -7,6 +7,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from lab.chapters.roar import figures, tables
+from lab.core.frames import select
 from lab.core.store import from_body
 from tests.lab.test_figures import band, closed, lies, line, shown, texts  # noqa: F401 (closed: a fixture)
 
@@ -59,8 +60,8 @@ def test_toy_curves_tell_fits_apart():
 def test_removal_curves_start_at_the_untouched_images():
     ours = pd.DataFrame([*trained("GRAD", 0.9, 60, 70), *trained("GRAD", 0.5, 80, 90), *trained("Random", 0.5, 75)])
     paper = pd.DataFrame([one for name in ("GRAD", "Random") for one in trained(name, 0.9, 30, data_set="ImageNet")])
-    figure = figures.removal_curves({"a": (ours, 97.0), "b": (ours, 98.0), "c": (ours, 99.0), "paper": (paper, 76.7)},
-                                    published=["paper"])
+    panels = {"a": (ours, 97.0), "b": (ours, 98.0), "c": (ours, 99.0), "paper": (paper, 76.7)}
+    figure = figures.removal_curves(panels)
     a, b, _, theirs, *empty = figure.axes
     assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c", "paper", "", ""]
     assert lies(line(a, "GRAD"), [0, 50, 90], [97, 85, 65]) and lies(line(b, "GRAD"), [0, 50, 90], [98, 85, 65])
@@ -71,9 +72,25 @@ def test_removal_curves_start_at_the_untouched_images():
     assert lies(line(theirs, "GRAD"), [0, 90], [76.7, 30]) and line(theirs, "GRAD").get_linestyle() == ":"
     assert line(theirs, "Random").get_linestyle() == "--" and line(a, "GRAD").get_linestyle() == "-"
     assert not [one for one in theirs.get_lines() if one.get_marker() == "."]
-    assert [axis.get_xlabel() for axis in figure.axes[:4]] == ["", *3 * ["inputs replaced (%)"]]    # lowest of a column
+    assert [axis.get_xlabel() for axis in figure.axes[:4]] == ["", *3 * ["pixels replaced (%)"]]    # lowest of a column
     assert [axis.axison for axis in empty] == [False, False] and a.get_ylabel() == "test accuracy (%)"
-    assert set(texts(figure.legends[0].get_texts())) == {"GRAD", "Random", "guessing"}
+    table = figures.drawn(panels).query("panel == 'a'")
+    assert table[["estimator", "replaced", "mean", "count"]].values.tolist() == [
+        ["GRAD", 0.5, 85, 2], ["GRAD", 0.9, 65, 2], ["Random", 0.5, 75, 1]]
+
+
+def test_names_stand_at_the_ends_of_lines_and_apart():
+    rows = pd.DataFrame([one for name, left in (("GRAD", 99), ("IG", 98), ("GB", 50), ("Random", 49), ("Sobel", 48))
+                         for one in trained(name, 0.9, left)])
+    axis, = figures.removal_curves({"a": (rows, 97.0)}).axes
+    written = {text.get_text(): text for text in axis.texts}
+    assert {name: text.xy for name, text in written.items()} == {
+        name: (90, left) for name, left in (("GRAD", 99), ("IG", 98), ("GB", 50), ("Random", 49), ("Sobel", 48))}
+    heights = sorted(text.get_position()[1] for text in written.values())
+    assert min(np.diff(heights)) > 6 and 0 < heights[0] and heights[-1] <= 100
+    order = sorted(written, key=lambda name: written[name].get_position()[1])
+    assert order == ["Sobel", "Random", "GB", "IG", "GRAD"]
+    assert to_hex(written["GRAD"].get_color()) == to_hex(line(axis, "GRAD").get_color())
 
 
 def cells(estimator, kind, *accuracies, mode="remove", filtering="none", fraction=0.9, data_set="mnist-5k"):
@@ -85,35 +102,38 @@ CONTROLS = pd.DataFrame({"data_set": ["mnist-5k", "mnist-5k", "cifar10"], "pipel
                          "accuracy": [97.0, 90.0, 72.0]})
 
 
-def test_panels_are_of_a_data_set_and_a_group_that_was_measured():
-    rows = pd.DataFrame([*cells("GRAD", "retrain", 60), *cells("VAR-IG", "retrain", 50), *cells("GB", "road", 50),
-                         *cells("Random", "retrain", 40), *cells("SG-GB", "retrain", 30, data_set="cifar10")])
-    panels = figures.by_group(rows, CONTROLS)
-    assert {title: (list(table.estimator), control) for title, (table, control) in panels.items()} == {
-        "base, mnist-5k": (["GRAD", "Random"], 97.0), "squared, variance, mnist-5k": (["VAR-IG", "Random"], 97.0),
-        "SmoothGrad, cifar10": (["SG-GB"], 72.0)}
-    theirs = figures.reported_by_group()
-    assert list(theirs) == ["paper: base", "paper: SmoothGrad", "paper: squared, variance"]
-    table, control = theirs["paper: base"]
-    assert set(table.estimator) == {"GRAD", "IG", "GB", "Sobel", "Random"} and control == 76.68
-    assert set(table.data_set) == {"ImageNet"} and len(table) == 5 * 5
+def test_panels_stand_beside_the_papers():
+    rows = pd.DataFrame([*cells("GRAD", "retrain", 60), *cells("VAR-GRAD", "retrain", 50), *cells("GB", "road", 50),
+                         *cells("Random", "retrain", 40), *cells("SG-GB", "retrain", 30, data_set="cifar10"),
+                         *cells("GB", "retrain", 20, data_set="cifar10"), *cells("IG", "retrain", 10, mode="keep")])
+    panels = figures.beside_the_paper(rows, CONTROLS)
+    ours = {title: (list(table.estimator), control) for title, (table, control) in panels.items() if "ours" in title}
+    assert ours == {"CIFAR-10 (ours)\nbase and SmoothGrad": (["GB"], 72.0),
+                    "CIFAR-10 (ours)\nsquared, variance": ([], 72.0),
+                    "mnist-5k (ours)\nbase and SmoothGrad": (["GRAD", "Random"], 97.0),
+                    "mnist-5k (ours)\nsquared, variance": (["VAR-GRAD", "Random"], 97.0)}
+    table, control = panels["ImageNet (the paper's)\nbase and SmoothGrad"]
+    assert set(table.estimator) == {"GRAD", "IG", "GB", "SG-GRAD", "Sobel", "Random"} and control == 76.68
+    assert set(table.data_set) == {"ImageNet"} and set(table["mode"]) == {"ROAR"} and len(table) == 6 * 5
+    kept = figures.keeping_and_removing(select(rows.assign(replaced=0.9), data_set="mnist-5k"), 97.0)
+    assert list(kept) == ["KAR, ImageNet (the paper's)", "ROAR, ImageNet (the paper's)", "KAR, mnist-5k (ours)",
+                          "ROAR, mnist-5k (ours)"]
+    assert list(kept["KAR, mnist-5k (ours)"][0].estimator) == ["IG"]
+    assert set(kept["KAR, ImageNet (the paper's)"][0]["mode"]) == {"KAR"}
 
 
 def test_dots_of_masks_stand_beside_those_of_images():
     rows = pd.DataFrame([*cells("GRAD", "masks", 90, 92), *cells("GRAD", "retrain", 95, 97),
                          *cells("Random", "retrain", 40), *cells("GRAD", "retrain", 99, fraction=0.5)])
-    axis, = figures.mask_dots(rows, CONTROLS).axes
-    assert texts(axis.get_yticklabels()) == ["GRAD, mask alone", "GRAD, what ROAR sees"]
-    dots = [one for one in axis.get_lines() if one.get_marker() == "o"]
-    assert lies(dots[0], [90, 92], 0) and lies(dots[1], [95, 97], 1)
-    assert np.allclose(line(axis, "nothing replaced").get_xdata(), 97)
+    found = figures.mask_rows(rows)
+    assert found[["setting", "accuracy"]].values.tolist() == [
+        ["GRAD, mask alone", 90], ["GRAD, mask alone", 92], ["GRAD, what ROAR sees", 95], ["GRAD, what ROAR sees", 97]]
 
 
 def test_dots_of_filters():
     rows = pd.DataFrame([*cells("GRAD", "retrain", 95, 97), *cells("GRAD", "retrain", 80, filtering="max"),
                          *cells("IG", "retrain", 70)])
-    axis, = figures.filter_dots(rows, ["GRAD"], 97.0).axes
-    assert texts(axis.get_yticklabels()) == ["GRAD, as it is", "GRAD, 3 x 3 maximum"]
+    assert list(dict.fromkeys(figures.filter_rows(rows, ["GRAD"]).setting)) == ["GRAD, as it is", "GRAD, 3 x 3 maximum"]
 
 
 def test_no_two_estimators_look_alike():
@@ -127,19 +147,25 @@ def test_no_two_estimators_look_alike():
 
 
 def test_training_dots_have_a_row_a_setting():
-    rows = pd.DataFrame([{"data_set": "gtsrb", "setting": setting, "accuracy": accuracy}
-                         for setting, accuracies in (("b", (60, 70, 80)), ("a", (20, 30))) for accuracy in accuracies])
-    axis, = figures.training_dots(rows, 96.5, "accuracy").axes
-    assert texts(axis.get_yticklabels()) == ["b", "a"] and axis.yaxis_inverted() and axis.get_xlabel() == "accuracy"
+    rows = pd.DataFrame([{"data_set": "gtsrb", "setting": setting, "accuracy": accuracy, "seed": seed}
+                         for setting, accuracies in (("b", (60, 70, 80)), ("a", (20, 30)))
+                         for seed, accuracy in enumerate(accuracies)])
+    panels = {"all": (rows, 96.5), "some": (rows[rows.setting == "a"].assign(data_set="cifar10"), 70.0)}
+    axis, other = figures.training_dots(panels).axes
+    assert texts(axis.get_yticklabels()) == ["b", "a"] and axis.yaxis_inverted()
+    assert axis.get_xlabel() == "test accuracy (%)" and (axis.get_title(), other.get_title()) == ("all", "some")
     dots = [one for one in axis.get_lines() if one.get_marker() == "o"]
     assert lies(dots[0], [60, 70, 80], 0) and lies(dots[1], [20, 30], 1) and len(dots) == 2
     bars = [one for one in axis.get_lines() if len(one.get_xdata()) == 2 and one.get_marker() == "None"]
     assert lies(bars[0], [70, 70], [-0.28, 0.28]) and lies(bars[1], [25, 25], [0.72, 1.28])
     assert np.allclose(line(axis, "nothing replaced").get_xdata(), 96.5)
     assert np.allclose(line(axis, "guessing").get_xdata(), 100 / 43)
+    single, = [one for one in other.get_lines() if one.get_marker() == "o"]
+    assert lies(single, [20, 30], 1) and np.allclose(line(other, "guessing").get_xdata(), 10)
+    assert figures.trained(panels).panel.value_counts().to_dict() == {"all": 5, "some": 2}
 
 
-def test_accuracies_stand_beside_the_papers():
+def test_accuracies_are_ours_alone():
     rows = pd.DataFrame([{"data_set": "mnist-5k", "estimator": estimator, "mode": mode, "fraction": fraction,
                           "accuracy": accuracy}
                          for estimator, mode, fraction, accuracies in (("Random", "keep", 0.1, (90, 92)),
@@ -148,9 +174,16 @@ def test_accuracies_stand_beside_the_papers():
                          for accuracy in accuracies])
     cells = tables.accuracy_table(rows).data
     assert list(cells) == ["data", "estimator", "ROAR, 25 % removed", "ROAR, 90 % removed", "KAR, 10 % kept"]
-    assert cells.iloc[0].tolist() == ["mnist-5k", "Random", "", "80.0 (1)<br>paper: 38.1, 68.4, 63.5",
-                                      "91.0 ± 1.4 (2)<br>paper: 37.2, 68.1, 63.6"]
+    assert cells.iloc[0].tolist() == ["mnist-5k", "Random", "", "80.0 (1)", "91.0 ± 1.4 (2)"]
     assert cells.iloc[1].tolist() == ["mnist-5k", "SQ-GRAD", "70.5 ± 0.7 (2)", "", ""]
+
+
+def test_the_papers_table_has_a_row_an_estimator_of_a_data_set():
+    shown = tables.reported_table().data
+    assert len(shown) == 3 * 14 and list(shown)[:3] == ["data", "estimator", "ROAR, 10 %"]
+    first = shown.iloc[0]
+    assert (first["data"], first["estimator"], first["ROAR, 90 %"], first["KAR, 10 %"]) == (
+        "Birdsnap", "Random", "38.1", "37.2")
 
 
 def test_trainings_on_untouched_images_are_summed_up():
@@ -167,11 +200,6 @@ def test_trainings_on_untouched_images_are_summed_up():
     assert cells.values.tolist() == [
         ["mnist-5k", "mnist-cnn", "4,000 x 2", 2, "97.50 ± 0.71", "12 ± 3", "CPU"],
         ["cifar10", "mnist-cnn", "4,000 x 2", 2, "71.00 ± 1.41", "30 ± 0", "CPU"]]
-
-
-def test_kinds_are_counted():
-    shown = tables.kinds_table(pd.DataFrame({"kind": ["retrain", "road", "retrain"]})).data
-    assert dict(zip(shown.kind, shown.cells)) == {"retrain": 2, "original": 0, "road": 1, "masks": 0, "fresh": 0}
 
 
 def test_benchmarks_of_an_estimator_stand_in_a_row():

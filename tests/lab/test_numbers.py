@@ -106,7 +106,7 @@ def test_live_numbers_say_that_there_is_no_run(tmp_path):
     page = Page.at("fragility", "quick", None)
     with pytest.raises(NotRun, match="of the live run"):
         page.live(comparison.EXPERIMENT)
-    about = catalogue.chapter("fragility").describe("lost", Page.at("fragility", "quick", Store(tmp_path)))
+    about = catalogue.chapter("fragility").describe("other.gradient", Page.at("fragility", "quick", Store(tmp_path)))
     assert about["text"] == MISSING and "0 of 26 cells of fragility; run the book" in about["source"]
 
 

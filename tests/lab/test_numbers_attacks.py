@@ -23,6 +23,7 @@ def test_steps_on_photographs():
         means = rows[rows.method == method].groupby("steps").topk.mean()
         assert value(f"photo.left.{method}") == pytest.approx(means[100])
         assert value(f"photo.enough.{method}") == f"{min(means.index[means < 0.05])} steps"
+        assert value(f"photo.reach.{method}") == min(means.index[means < 0.05]) / 16
     assert value("photo.last") == 100 and value("photo.images") == 8 and value("photo.levels") == pytest.approx(8)
 
 
@@ -35,6 +36,8 @@ def test_cost_and_sharpness_on_photographs():
     assert value("photo.cost.ratio") == pytest.approx(whole.seconds.mean() / few.seconds.mean())
     assert value("photo.twin.largest") == pytest.approx(rows.loc["double backprop, beta 20"].topk.mean())
     assert value("photo.twin.smallest") == pytest.approx(rows.loc["double backprop, beta 1"].topk.mean())
+    longer = by_hand("variants").query("question == 'twin'").set_index("variant").topk
+    assert value("photo.beyond.largest") == pytest.approx(longer["beta 20"].mean())
     assert (value("photo.steps.cost"), value("photo.steps.twin"), value("photo.path.points")) == (10, 30, 25)
 
 

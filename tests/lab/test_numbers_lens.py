@@ -242,3 +242,27 @@ def test_networks_of_further_seeds_are_kept_apart():
     assert set(published.compared_networks(PAGE).seed) == {0}
     assert set(published.accuracies(PAGE).seed) == {0, 1, 2, 3, 4}
     assert len(published.repeats(PAGE)) == (PAGE.edition(seeds.EXPERIMENT).found == 1).sum()
+
+
+def test_areas_ties_and_ranks_of_the_edition():
+    areas = by_hand("separation").query("training == 'natural'")
+    for metric in ("topk", "recall", "lens_kendall"):
+        means = areas[areas.metric == metric].groupby(["data_set", "method", "attack"]).separation.mean()
+        assert len(means) == 4 * 2 * 3 and value(f"area.least.{metric}") == pytest.approx(means.min())
+    rows = by_hand("lens").query("data_set == 'mnist' and training == 'natural' and method == 'integrated_gradients'")
+    lost = rows[(rows.found == 0) & ~rows.attack.isin(["random_sign", "same_class", "other_class"])].image
+    rows = rows[~rows.image.isin(lost)]
+    other = rows[rows.attack == "other_class"]
+    assert value("ties.zeros") == pytest.approx(100 * other.zeros_div.mean())
+    assert value("ties.recall_div_any.other_class") == pytest.approx(other.recall_div_any.mean())
+    noise = rows[(rows.attack == "random_sign") & (rows.epsilon == rows.epsilon.max())]
+    assert value("ties.recall_div.random_sign") == pytest.approx(noise.recall_div.mean())
+
+
+def test_the_cat_is_that_of_the_published_attack():
+    before, after = pictures.attacked_cat()
+    scores = pictures.set_scores(before, after, 1000, [(0, False), (3, False), (3, True)])
+    plain, near, diverse = scores.to_dict("records")
+    assert before.shape == after.shape == (227, 227) and plain["recall"] == plain["precision"] < 0.01
+    assert plain["chance of recall"] == pytest.approx(1000 / 227 ** 2)
+    assert plain["recall"] <= near["recall"] < diverse["recall"] and near["chance of recall"] > 0.1

@@ -126,3 +126,14 @@ def test_statements_wait_for_estimators_that_the_run_lacks():
 def test_the_text_has_the_problem_that_is_solved():
     """The text types sixteen inputs, four of them informative, twelve not."""
     assert (toy.FEATURES, toy.INFORMATIVE) == (16, 4)
+
+
+def test_without_a_training_and_the_spans_of_clothes():
+    rows = by_hand("roar").query("filter == 'none'")
+    once = rows.query("kind == 'original' and mode == 'remove' and estimator == 'Random' and fraction == 0.9")
+    for name, data_set in (("clothes", "fashion-mnist"), ("cifar", "cifar10")):
+        assert value(f"{name}.original") == pytest.approx(once[once.data_set == data_set].accuracy.item())
+    trained = rows.query("kind == 'retrain' and data_set == 'fashion-mnist'")
+    for name, mode, fraction in (("roar", "remove", 0.9), ("kar", "keep", 0.1)):
+        means = trained[(trained["mode"] == mode) & (trained.fraction == fraction)].groupby("estimator").accuracy.mean()
+        assert len(means) == 17 and value(f"clothes.span.{name}") == pytest.approx(means.max() - means.min())

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lab import catalogue
-from lab.chapters.shift import invariance, numbers, pictures, statements
+from lab.chapters.shift import invariance, kittens, numbers, pictures, portraits, shifts, statements
 from lab.core.numbers import MISSING
 from lab.core.pages import NotRun, Page
 from tests.oracles.records import by_hand
@@ -130,3 +130,46 @@ def test_noise_breaks_ties_of_max_pooling():
     flat = torch.zeros(2, 1, 4, 4).double()
     sides = [invariance.Side(model, flat, None, None, 0.0, None, {}, None, "none") for model in (one, Nudged().eval())]
     assert pictures.largest_change(sides, 0.0) > 0.01 and pictures.largest_change(sides, 1e-3) < 1e-12
+
+
+def test_noise_of_its_own_range_and_ink_at_the_papers_size():
+    rows = by_hand("invariance").query("network == 'mnist-mlp' and method == 'gradient' and noise == 'own'")
+    assert value("full.noise.change") == pytest.approx(100 * rows[rows["shift"] == "checkerboard"].relative.mean())
+    drawn = by_hand("kittens")
+    strong = drawn[drawn.scale == 1.0]
+    assert value("full.clipped.strong") == pytest.approx(100 * strong.clipped.mean()) and value("full.ink.faint") == 1
+    assert value("full.likeness.strong") == pytest.approx(strong[strong.method == "gradient_x_input"].likeness.mean())
+    every = by_hand("invariance").query("method == 'gradient' and noise == 'none' and shift != 'rebuilt'")
+    assert value("full.tied") == pytest.approx(100 * every.relative.max())
+
+
+def test_published_pictures_are_of_one_digit_and_its_shift():
+    digit = portraits.digit(44)[0]
+    checkerboard = shifts.shift("checkerboard", None, digit[None])
+    for shift, moved in (("uniform", digit - 1), ("checkerboard", digit + checkerboard)):
+        inputs, maps = pictures.portrait(shift, methods=["lrp", "pattern_attribution"])
+        assert torch.equal(inputs[0], digit) and torch.allclose(inputs[1], moved) and list(maps) == [
+            "lrp", "pattern_attribution"]
+        # The record says which maps change, and so do the pictures.
+        assert torch.equal(*maps["pattern_attribution"]) and not torch.allclose(*maps["lrp"], atol=0.1)
+    inside = shifts.outline(shifts.drawing()).bool()
+    outlined = pictures.portrait(portraits.OUTLINE).inputs
+    assert torch.equal(outlined[0][0][~inside], outlined[1][0][~inside])        # the digit stays in sight
+
+
+def test_an_outline_is_the_edge_of_a_drawing():
+    square = torch.zeros(5, 6)
+    square[1:4, 1:5] = 1
+    assert shifts.outline(square).sum() == 10 and shifts.outline(square)[2, 2] == 0
+    assert shifts.outline(torch.ones(3, 3)).tolist() == [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
+
+
+def test_pictures_are_drawn_with_marks_and_kept(monkeypatch):
+    kept = {}
+    page = Page.at("shift", "quick", None)
+    monkeypatch.setattr(page, "keep", kept.__setitem__)
+    pictures.draw(page, "fig-kitten", "kitten")
+    pictures.draw_references(page, "fig-references-photo")
+    assert kept["fig-kitten"].method.tolist() == list(kittens.METHODS)
+    assert kept["fig-kitten"].paper.tolist() == ["✗", "✗", "✗", "✗", "✓ same"]
+    assert kept["fig-references-photo"].method.tolist() == ["IG", "deep Taylor"]

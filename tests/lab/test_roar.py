@@ -383,7 +383,7 @@ def test_the_settings_of_the_paper_run_on_a_folder_of_pictures(tmp_path, monkeyp
     values = profiles.parameters("roar", "paper") | {
         "network": "resnet18", "train_images": 8, "test_images": 4, "epochs": 1, "batch_size": 4, "path_steps": 2,
         "ensemble_path_steps": 2, "samples": 2, "estimators": ["SG-SQ-IG", "Random"], "fractions": [0.9],
-        "kept": [], "seeds": [0], "filtered": [], "mask_estimators": []}
+        "kept": [], "seeds": [0], "filtered": [], "mask_estimators": [], "others": []}
     one = catalogue.experiment("roar")
     found = [one.record(cell, Store(tmp_path / "store")) for cell in one.cells(one.pick(values))
              if cell["kind"] in ("retrain", "original")]

@@ -6,6 +6,7 @@ from fragility.audit.criterion import Cost, Criterion, Measured, NotApplicable
 from fragility.audit.group import Group, rank_correlation
 from fragility.audit.margins import MARGINS
 from fragility.audit.methods import Method
+from fragility.audit.randomised import Randomised
 from fragility.audit.settings import Settings
 
 
@@ -15,8 +16,8 @@ def measure(group: Group, method: Method, settings: Settings) -> Measured:
     The control is the map of the intact network under noise: a random map changes, too, but with noise as with weights.
     """
     clean, randomised = group.clean(method), group.randomised
-    if isinstance(randomised, str):
-        raise NotApplicable(randomised)
+    if not isinstance(randomised, Randomised):
+        raise NotApplicable(randomised or "The audit has made no random twins of the network.")
     cascade = torch.stack([rank_correlation(clean, group.maps(method, model=randomised.at(depth),
                                                              purpose=f"random to {depth}"), gone=0.0)
                            for depth in range(1, randomised.depths + 1)], 1)

@@ -22,13 +22,14 @@ def curves(group: Group, method: Method, fill: str) -> tuple[Tensor, Tensor]:
 def _curves(group: Group, scores: Tensor, fill: str) -> tuple[Tensor, Tensor]:
     good = ~scores.isnan().flatten(1).any(1)
     scores = torch.where(good[:, None, None], scores, 0.0)
-    noise = {"generator": group.generator("imputation")} if fill == "noisy-linear" else {}
+    noise = group.generator("imputation") if fill == "noisy-linear" else None
     sides = []
     for mode in ("remove", "keep"):
         side = []
         for share in group.settings.removed:
             kept = share if mode == "remove" else round(1 - share, 10)
-            side.append(group.probability(degrade(group.x, scores, kept, mode=mode, fill=fill, **noise)))
+            side.append(group.probability(degrade(group.x, scores, kept, mode=mode, fill=fill,
+                                                          generator=noise)))
         sides.append(torch.where(good[:, None], torch.stack(side, 1).double(), torch.nan))
     return sides[0], sides[1]
 

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from fragility.removal import degrade, top_mask
 
 REMOVED, TRAININGS, EPOCHS, HELD_OUT = 0.5, 3, 5, 0.2
 
-Fit = Callable[[Tensor, Tensor, int], object]       #: (images, labels, seed) -> a trained model, in evaluation mode
+Fit = Callable[[Tensor, Tensor, int], Any]          #: (images, labels, seed) -> a trained model, in evaluation mode
 
 
 class TrainingSet(NamedTuple):

@@ -8,15 +8,18 @@ from lab.chapters.attacks import targeted, variants
 from lab.chapters.fragility import numbers as comparison
 from lab.chapters.fragility import portraits
 from lab.core.frames import select
-from lab.core.numbers import Chapter, Number, mean, sourced, statistic
+from lab.core.numbers import Chapter, Number, mean, published_verdict, sourced, statistic
 from lab.core.pages import Page
 
 NUMBERS = Chapter("attacks")
 number = NUMBERS.number
 PARAMETER = "a parameter of the run"
+STEPS_TO_BOUND = 16     # steps of an attack that reach the largest change that is allowed
 ENOUGH = 0.05           # overlap below which the text calls the steps enough
 ENDS = ("least", "most")
 GRADIENT, PATH = variants.METHODS
+#: What the text calls the claims that it tells the verdicts of.
+VERDICTS = {"targeted": "ghorbani-15", "twin": "ghorbani-17"}
 #: Ways of finding the direction of a step for integrated gradients: two random points of the path, or the published
 #: one, all points through the bluntest or the sharpest softplus twin.
 WAYS = {"few": {"points": 2}, "whole": {"method": PATH, "beta": "smallest"},
@@ -53,6 +56,12 @@ def slower(rows: pd.DataFrame) -> Number:
     return statistic(pd.concat([few, whole]), lambda _: seconds[1] / seconds[0])
 
 
+@number("verdict.{what}", what=tuple(VERDICTS))
+def verdict(page: Page, what: str) -> Number:
+    """Published verdict on a claim of the paper."""
+    return published_verdict(VERDICTS[what])
+
+
 @number("size", digits=2)
 def size(page: Page) -> Number:
     """Largest change of a pixel in the live run."""
@@ -63,12 +72,6 @@ def size(page: Page) -> Number:
 def images(page: Page) -> Number:
     """Images of the live run."""
     return sourced(page.settings["close_images"], PARAMETER)
-
-
-@number("path.points")
-def path_points(page: Page) -> Number:
-    """Points on the path of integrated gradients in the live run."""
-    return sourced(page.settings["path_steps"], PARAMETER)
 
 
 @number("walk.steps")
@@ -187,11 +190,30 @@ def photo_enough(page: Page, method: str) -> Number:
 
 def enough(rows: pd.DataFrame) -> str:
     """The fewest steps whose mean overlap is small enough, in words."""
-    means = rows.groupby("steps").topk.mean()
-    reached = means[means < ENOUGH]
-    if reached.empty:
+    steps = fewest(rows)
+    if math.isnan(steps):
         return "more steps than were tried"
-    return f"{reached.index.min()} step{'s' if reached.index.min() > 1 else ''}"
+    return f"{steps} step{'s' if steps > 1 else ''}"
+
+
+def fewest(rows: pd.DataFrame) -> float:
+    """The fewest steps whose mean overlap is small enough."""
+    means = rows.groupby("steps").topk.mean()
+    return means[means < ENOUGH].index.min()
+
+
+@number("photo.reach.{method}", digits=2, method=variants.METHODS)
+def photo_reach(page: Page, method: str) -> Number:
+    """How far these steps reach at most, as a share of the largest change that is allowed."""
+    return statistic(photos(page, question="steps", method=method),
+                     lambda rows: min(1.0, fewest(rows) / STEPS_TO_BOUND))
+
+
+@number("photo.beyond.{place}", place=("smallest", "largest"))
+def photo_beyond(page: Page, place: str) -> Number:
+    """Overlap of the gradient that the published direction of the bluntest or the sharpest softplus leaves on
+    photographs, after steps enough to reach all that is allowed."""
+    return mean(photos(page, question="twin", beta=place), "topk")
 
 
 @number("photo.last")

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fragility import attacks, metrics
 from fragility.passes import logits_of
-from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, repeatable, shrink
+from lab.core.device import device, repeatable
+from lab.core.experiment import Experiment, Factor, Outcome, generator_for, shrink
 from lab.core.parameters import PRECISIONS, Count, Epsilon, Parameters, Precision, one_of
 from lab.core.store import Store
 from lab.material.data import DataSet
@@ -28,6 +29,7 @@ OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.Mas
 ATTACKS = (*OBJECTIVES, "random_sign")
 CONTROL = "other_image"          # not an attack: the map of another image is compared
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
+SHOWN = ["none", "black"]        # the reference images of the rows that the chapter draws: none where a map has none
 Method, Attack = one_of("Method", METHODS), one_of("Attack", ATTACKS)
 
 

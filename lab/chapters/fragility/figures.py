@@ -1,161 +1,201 @@
-"""Agreement of clean and perturbed maps over the size of the perturbation."""
+"""Agreement of clean and perturbed maps: over the size of the perturbation, at the largest, and beside the paper."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
+from matplotlib.lines import Line2D
+from torch import Tensor
 
-from lab.chapters.fragility.reported import WIDTH, curve
-from lab.core.statistics import bootstrap, student
-from lab.drawing.style import ATTACK_STYLE, NAMES, epsilon_axis, legend_below
-from lab.drawing.tables import plain_table
+from lab.chapters.fragility.reported import curve
+from lab.core.frames import intervals
+from lab.drawing.maps import map_rows
+from lab.drawing.style import ATTACK_STYLE, NAMES, label_ends
 
-AXES = {"topk": "top-{k} overlap", "spearman": "Spearman rank correlation", "center": "centre shift (% of image width)"}
-
-
-def comparison(table: pd.DataFrame, reported: dict | None = None) -> Figure:
-    """Curves over epsilon, metrics in rows and methods in columns, as [ghorbani2019, fig. 3].
-
-    Lines are means over images with 95 % bootstrap bands; dotted lines the paper's means, their grid of
-    epsilon laid over ours position by position (upper axis); dashed the chance level; dash-dotted the map
-    of another image.
-    """
-    methods = list(dict.fromkeys(table.method))
-    table = table.assign(center=100 * table.center / table.pixels**0.5)
-    k, epsilons = int(table.k.iloc[0]), sorted(table.epsilon[table.epsilon > 0].unique())
-    if len(methods) == 1:      # side by side
-        figure, axes = plt.subplots(1, len(AXES), figsize=(9.0, 3.5), squeeze=False)
-        axes = axes.T
-    else:
-        figure, axes = plt.subplots(len(AXES), len(methods), figsize=(1 + 3.4 * len(methods), 8.2), squeeze=False,
-                                    sharex=True, sharey="row")
-    for (metric, label), row in zip(AXES.items(), axes):
-        for method, axis in zip(methods, row):
-            part = table[table.method == method]
-            _curves(axis, part, metric, epsilons)
-            _controls(axis, part, metric, k)
-            if reported:
-                _paper_curves(axis, reported, metric, method, len(epsilons))
-        for axis in row:        # after all panels of a row are drawn, since they share their limits
-            axis.set_ylim(*((0, None) if metric == "center" else (min(-0.02, axis.get_ylim()[0]), 1.02)))
-        row[0].set_ylabel(label.format(k=k))
-    for method, column in zip(methods, axes.T):
-        column[0].set_title(NAMES[method])
-        for axis in column if len(methods) == 1 else column[-1:]:
-            epsilon_axis(axis, epsilons)
-        if reported and not _published_sizes(epsilons, reported):
-            above = column[0].secondary_xaxis("top")
-            above.set_xticks(range(len(reported["x"]) - 1), [f"{x}/255" for x in reported["x"][1:]])
-            above.tick_params(labelsize=7, colors="0.4", length=2)
-    legend_below(figure, axes[0, 0], 3)
-    if "ties" in table and table.ties.max() > 0:
-        figure.supxlabel(f"Up to {table.ties.max():.0f} of the top {k} pixels are zeros, chosen by their place.",
-                         fontsize=8)
-    return figure
+AXES = {"topk": "top-k overlap", "spearman": "rank correlation", "center": "centre shift (pixels)"}
+COSTS = {"lost": "images without\na result (%)", "change": "change of\nconfidence (points)"}
+START = {"topk": 1.0, "spearman": 1.0, "center": 0.0, "lost": 0.0, "change": 0.0}     # of a map and itself
+ORDER = ("gradient", "deeplift", "integrated_gradients", "deep_taylor")                # the paper's
+REFERENCES = {"black": ", from black", "mean": ", from the mean colour", "none": ""}
 
 
-def against_paper(table: pd.DataFrame, reported: dict) -> Styler:
-    """Means at the largest size beside the paper's: overlap, rank correlation and centre shift, a row an attack."""
-    headings = {"topk": "overlap", "spearman": "rank correlation", "center": "shift (pixels)"}
-    rows = []
-    for (method, attack), part in table[table.epsilon == table.epsilon.max()].groupby(["method", "attack"], sort=False):
-        paper = {metric: curve(reported, metric, method, attack)[-1] for metric in headings}
-        intervals = {metric: student(part[metric].to_numpy(float)) for metric in headings}
-        cells = {heading: f"{part[metric].mean():.3g} [{intervals[metric][0]:.3g}, {intervals[metric][1]:.3g}]"
-                          f" / {paper[metric]:.3g}" for metric, heading in headings.items()}
-        rows.append({"map": NAMES[method], "attack": NAMES[attack], "n": len(part),
-                     **{f"{name}: ours / paper": value for name, value in cells.items()}})
-    return plain_table(pd.DataFrame(rows))
+def means(table: pd.DataFrame, columns: Sequence[str] = tuple(AXES)) -> pd.DataFrame:
+    """Means over images with Student's 95 % interval: a row a method, its reference image, attack, size and metric."""
+    chance = {"topk": table.k.iloc[0] / table.pixels.iloc[0], "spearman": 0.0}
+    levels = intervals(table, ["method", "reference", "attack", "epsilon"], columns).rename(columns={"mean": "ours"})
+    return levels.assign(chance=levels.metric.map(chance))
 
 
 def beside_paper(table: pd.DataFrame, reported: dict) -> pd.DataFrame:
-    """Each number of the paper's picture beside our mean: metric, method, attack, epsilon, paper, ours, low, high, and
-    whether the paper's lies in our 95 % interval ("inside"), or ours is "lower" or "higher"."""
-    rows = []
-    for (method, attack), part in table[table.epsilon > 0].groupby(["method", "attack"], sort=False):
-        for place, (epsilon, cell) in enumerate(part.groupby("epsilon"), 1):
-            for metric in AXES:
-                theirs, values = curve(reported, metric, method, attack)[place], cell[metric].to_numpy(float)
-                low, high = student(values)
-                where = "inside" if low <= theirs <= high else "lower" if high < theirs else "higher"
-                rows.append({"metric": metric, "method": method, "attack": attack, "epsilon": epsilon, "paper": theirs,
-                             "ours": values.mean(), "low": low, "high": high, "where": where})
-    return pd.DataFrame(rows)
+    """The means with what the paper's picture has at the same place ("paper"), and whether that lies "inside" our 95 %
+    interval, or ours is "lower" or "higher"; nothing of both for the map of another image."""
+    levels = means(table)
+    sizes = sorted(levels.epsilon.unique())         # zero, where there are controls, and the paper's
+
+    def theirs(row) -> float | None:
+        if row.attack not in ATTACK_STYLE:
+            return None
+        values = curve(reported, row.metric, row.method, row.attack)
+        return values[sizes.index(row.epsilon) + (sizes[0] > 0)]
+
+    levels["paper"] = pd.Series([theirs(row) for row in levels.itertuples()], dtype=float)
+    levels["where"] = "inside"
+    levels.loc[levels.high < levels.paper, "where"] = "lower"
+    levels.loc[levels.low > levels.paper, "where"] = "higher"
+    levels.loc[levels.paper.isna(), "where"] = None
+    return levels
+
+
+def comparison(levels: pd.DataFrame) -> Figure:
+    """Curves of :func:`means` over epsilon from zero on, metrics in rows and methods in columns, as [ghorbani2019,
+    fig. 3], and dotted, in the same colours, those of the paper where `levels` are :func:`beside_paper`."""
+    figure, axes = _grid(levels, AXES, 1.75)
+    for metric, row in zip(AXES, axes):
+        for method, axis in zip(_methods(levels), row):
+            part = levels[(levels.metric == metric) & (levels.method == method)]
+            _curves(axis, part, metric)
+            control = part[part.attack == "other_image"]
+            if part.chance.notna().any():
+                axis.axhline(part.chance.iloc[0], color="0.35", linestyle="--", linewidth=0.9)
+            if len(control):
+                axis.axhline(control.ours.iloc[0], color="0.35", linestyle="-.", linewidth=0.9)
+        for axis in row:        # after all panels of a row are drawn, since they share their limits
+            axis.set_ylim(*((0, None) if metric == "center" else (min(-0.03, axis.get_ylim()[0]), 1.03)))
+        _name_curves(row[-1])
+    _key(figure, {"ours, 95 % interval": "-", **({"paper": ":"} if "paper" in levels else {}),
+                  "map of another image": "-.", "chance": "--"})
+    return figure
+
+
+def validity(levels: pd.DataFrame) -> Figure:
+    """What an attack costs over epsilon: :func:`means` of :data:`COSTS`, which :func:`costs` has the columns of."""
+    figure, axes = _grid(levels, COSTS, 1.7)
+    for metric, row in zip(COSTS, axes):
+        for method, axis in zip(_methods(levels), row):
+            _curves(axis, levels[(levels.metric == metric) & (levels.method == method)], metric)
+            axis.axhline(0, color="0.35", linewidth=0.8)
+        if metric == "lost":
+            row[0].set_ylim(-3, 103)        # a share: an interval of few images goes beyond its ends
+        _name_curves(row[-1])
+    return figure
+
+
+def costs(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of the images without a result and of the change of confidence, in per cent, of the attacked rows."""
+    attacked = table[table.epsilon > 0]
+    return means(attacked.assign(lost=100 * (1 - attacked.found.astype(float)),
+                                 change=100 * attacked.confidence_change.astype(float)), tuple(COSTS))
+
+
+def at_largest(levels: pd.DataFrame) -> Figure:
+    """Means and intervals at the largest size, a row a map, a colour an attack, beside the paper's, as diamonds."""
+    levels = levels[levels.epsilon == levels.epsilon.max()]
+    levels = levels.assign(row=levels.method.map(NAMES) + levels.reference.map(REFERENCES))
+    rows = list(dict.fromkeys(row for method in _methods(levels) for row in levels.row[levels.method == method]))
+    attacks = [attack for attack in ATTACK_STYLE if attack in set(levels.attack)]
+    height = 0.9 + (0.22 + 0.13 * len(attacks)) * len(rows)
+    figure, axes = plt.subplots(1, len(AXES), figsize=(7.2, height), sharey=True)
+    for (metric, label), axis in zip(AXES.items(), axes):
+        for offset, attack in enumerate(attacks):
+            part = levels[(levels.metric == metric) & (levels.attack == attack)]
+            places = [rows.index(row) + 0.22 * (offset - (len(attacks) - 1) / 2) for row in part.row]
+            style = ATTACK_STYLE[attack]
+            axis.errorbar(part.ours, places, xerr=[part.ours - part.low, part.high - part.ours], fmt=style["marker"],
+                          color=style["color"], markersize=4.5, elinewidth=1, label=NAMES[attack])
+            axis.plot(part.paper, places, "D", color="none", markeredgecolor=style["color"], markersize=5)
+        left, right = axis.get_xlim()
+        axis.set(xlabel=label, xlim=(0, right) if metric == "center" else (min(-0.03, left), 1.03))
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].invert_yaxis()
+    handles, names = axes[0].get_legend_handles_labels()
+    diamond = Line2D([], [], marker="D", color="none", markeredgecolor="0.35", markersize=5)
+    figure.legend([*handles, diamond], [*names, "the paper's"], loc="outside lower center", ncols=4)
+    return figure
+
+
+def before_and_after(images: Sequence[Tensor], maps: Sequence[Tensor], sure: Sequence[Tensor],
+                     labels: Tensor) -> Figure:
+    """Images (n, c, h, w) and their maps (n, h, w), clean and attacked, each a pair; `sure` (n,) is the confidence in
+    the labels."""
+    titles = [[f"label {label}, {share:.0%}" for share in shares]
+              for label, *shares in zip(labels.tolist(), *(one.tolist() for one in sure))]
+    return map_rows(torch.stack(list(images), 1), torch.stack(list(maps), 1), titles, ["map", "map, attacked"])
 
 
 def sizes(compared: pd.DataFrame) -> Figure:
     """Ours over the paper's, a panel a metric, of :func:`beside_paper`; on the line they are equal. Filled marks are
     numbers of the paper inside our 95 % interval."""
-    figure, axes = plt.subplots(1, len(AXES), figsize=(10.5, 4.0))
-    for (metric, label), axis in zip({**AXES, "center": "centre shift (pixels)"}.items(), axes):
+    figure, axes = plt.subplots(1, len(AXES), figsize=(7.2, 3.0))
+    compared = compared[compared.paper.notna()]
+    for (metric, label), axis in zip(AXES.items(), axes):
         part = compared[compared.metric == metric]
         for attack, style in ATTACK_STYLE.items():
             for inside, rows in part[part.attack == attack].groupby(part["where"] == "inside"):
                 axis.errorbar(rows.paper, rows.ours, [rows.ours - rows.low, rows.high - rows.ours], linestyle="none",
-                              color=style["color"], marker=style["marker"], markersize=5, elinewidth=0.8,
+                              color=style["color"], marker=style["marker"], markersize=4.5, elinewidth=0.8,
                               markerfacecolor=style["color"] if inside else "none",
-                              label=NAMES[attack] + ("" if inside else ", not in our interval"))
+                              label=NAMES[attack] if inside else None)
         ends = [min(part.paper.min(), part.low.min()), max(part.paper.max(), part.high.max())]
-        axis.plot(ends, ends, color="0.35", linewidth=0.8, linestyle="--", label="equal")
+        axis.plot(ends, ends, color="0.35", linewidth=0.8, linestyle="--")
         counts = part["where"].value_counts()
-        axis.set_title(f"{counts.get('inside', 0)} of {len(part)} inside, {counts.get('lower', 0)} ours lower, "
-                       f"{counts.get('higher', 0)} higher", fontsize=9)
-        axis.set_xlabel("the paper's")
-        axis.set_ylabel(f"ours, {label.format(k='k')}")
-    legend_below(figure, axes, 4)
+        axis.set_title(f"{counts.get('inside', 0)} of {len(part)} inside,\n{counts.get('lower', 0)} ours lower, "
+                       f"{counts.get('higher', 0)} higher", fontsize=8.5)
+        axis.set(xlabel=f"paper: {label}")
+    axes[0].set_ylabel("ours, 95 % interval")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
 
 
-def _published_sizes(epsilons: Sequence[float], reported: dict) -> bool:
-    """Whether our sizes are the paper's, so that one axis serves both."""
-    return np.allclose(epsilons, np.array(reported["x"][1:1 + len(epsilons)]) / 255, atol=1e-4)
+def _methods(levels: pd.DataFrame) -> list[str]:
+    return sorted(levels.method.unique(), key=ORDER.index)
 
 
-def _curves(axis, part: pd.DataFrame, metric: str, epsilons: Sequence[float]) -> None:
+def _grid(levels: pd.DataFrame, rows: dict[str, str], height: float):
+    """Panels, metrics in rows and methods in columns, with one tick a size from zero on."""
+    methods, epsilons = _methods(levels), _sizes(levels)
+    figure, axes = plt.subplots(len(rows), len(methods), figsize=(2.0 + 1.3 * len(methods), 0.7 + height * len(rows)),
+                                squeeze=False, sharex=True, sharey="row")
+    whole = all(abs(255 * size - round(255 * size)) < 0.01 for size in epsilons)
+    names = ["0", *(f"{255 * size:.0f}" if whole else f"{size:.3g}" for size in epsilons)]
+    axes[0, 0].set_xticks(range(len(names)), names)
+    for axis, method in zip(axes[0], methods):
+        axis.set_title(NAMES[method], fontsize=9)
+    for axis, label in zip(axes[:, 0], rows.values()):
+        axis.set_ylabel(label)
+    for axis in axes[-1]:
+        axis.set_xlabel("ε (of 255 grey levels)" if whole else "ε (of 1)")
+    return figure, axes
+
+
+def _sizes(levels: pd.DataFrame) -> list[float]:
+    return sorted(levels.epsilon[levels.epsilon > 0].unique())
+
+
+def _curves(axis, part: pd.DataFrame, metric: str) -> None:
+    """Of each attack the means from zero on, with their band, and the paper's."""
     for attack, style in ATTACK_STYLE.items():
-        groups = [part[(part.attack == attack) & (part.epsilon == e)][metric].to_numpy() for e in epsilons]
-        if all(len(group) for group in groups):
-            bands = np.array([bootstrap(group) for group in groups])
-            axis.fill_between(range(len(epsilons)), *bands.T, color=style["color"], alpha=0.18, linewidth=0)
-            axis.plot([group.mean() for group in groups], label=NAMES[attack], **style)
+        rows = part[(part.attack == attack) & (part.epsilon > 0)].sort_values("epsilon")
+        if rows.empty:
+            continue
+        start, places, color = START[metric], range(1 + len(rows)), style["color"]
+        axis.fill_between(places, [start, *rows.low], [start, *rows.high], color=color, alpha=0.18, linewidth=0)
+        axis.plot(places, [start, *rows.ours], label=NAMES[attack], **{**style, "markersize": 3.5})
+        if "paper" in rows:
+            axis.plot(places, [start, *rows.paper], linestyle=":", linewidth=1.3, color=color, label="paper")
 
 
-def _controls(axis, part: pd.DataFrame, metric: str, k: int) -> None:
-    pixels = int(part.pixels.iloc[0])
-    chance = {"topk": k / pixels, "spearman": 0.0}.get(metric)
-    if chance is not None:
-        axis.axhline(chance, color="0.35", linestyle="--", linewidth=1, label="chance")
-    other = part[part.attack == "other_image"][metric]
-    if len(other):
-        axis.axhline(other.mean(), color="0.35", linestyle="-.", linewidth=1, label="map of another image")
+def _name_curves(axis) -> None:
+    """The attacks' names beside the ends of their curves."""
+    named = {NAMES[attack]: style["color"] for attack, style in ATTACK_STYLE.items()}
+    lines = [line for line in axis.get_lines() if line.get_label() in named]
+    label_ends(axis, {line.get_label().replace(" attack", ""): (line.get_ydata()[-1], line.get_color())
+                      for line in lines})
 
 
-def _paper_curves(axis, reported: dict, metric: str, method: str, positions: int) -> None:
-    for attack, style in ATTACK_STYLE.items():
-        values = np.array(curve(reported, metric, method, attack)[1:])
-        values = 100 * values / WIDTH if metric == "center" else values
-        axis.plot(values[:positions], linestyle=":", linewidth=1.2, color=style["color"],
-                  label="paper, same colour" if attack == "topk" else None)
-
-
-def validity(table: pd.DataFrame) -> Figure:
-    """Two panels over epsilon: share of images with no valid iterate, and change of confidence."""
-    attacked = table[table.epsilon > 0].assign(lost=lambda t: 100 * (1 - t.found.astype(float)),
-                                               change=lambda t: 100 * t.confidence_change)
-    methods, epsilons = list(dict.fromkeys(attacked.method)), sorted(attacked.epsilon.unique())
-    figure, axes = plt.subplots(2, len(methods), figsize=(1 + 3.4 * len(methods), 4.8), squeeze=False,
-                                sharex=True, sharey="row")
-    labels = {"lost": "images without a result (%)", "change": "change of confidence\n(percentage points)"}
-    for (column, label), row in zip(labels.items(), axes):
-        for method, axis in zip(methods, row):
-            _curves(axis, attacked[attacked.method == method], column, epsilons)
-            axis.axhline(0, color="0.35", linewidth=0.8)
-        row[0].set_ylabel(label)
-    for method, top, bottom in zip(methods, axes[0], axes[-1]):
-        top.set_title(NAMES[method])
-        epsilon_axis(bottom, epsilons)
-    legend_below(figure, axes[0, 0], 3)
-    return figure
+def _key(figure: Figure, lines: dict[str, str]) -> None:
+    """What each kind of line is, below the figure."""
+    handles = [Line2D([], [], color="0.35", linestyle=line, linewidth=1.3) for line in lines.values()]
+    figure.legend(handles, lines, loc="outside lower center", ncols=len(lines))

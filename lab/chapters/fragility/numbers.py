@@ -6,7 +6,7 @@ from lab.chapters.fragility import comparison, portraits, unattacked
 from lab.chapters.fragility.figures import beside_paper
 from lab.chapters.fragility.reported import curve, reported_comparison
 from lab.core.frames import select
-from lab.core.numbers import Chapter, Number, mean, sourced, statistic
+from lab.core.numbers import Chapter, Number, mean, published_verdict, sourced, statistic
 from lab.core.pages import Page
 from lab.trained import natural
 
@@ -14,7 +14,9 @@ NUMBERS = Chapter("fragility")
 number = NUMBERS.number
 FIGURE = "claims/reported/ghorbani2019_fig3.json, digitised"
 ALL = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
-BLACK = ["none", "black"]
+#: What the text calls the claims that it tells the verdicts of.
+VERDICTS = {"noise": "ghorbani-1", "topk": "ghorbani-3", "center": "ghorbani-7", "hardest": "ghorbani-8",
+            "ranks": "ghorbani-8a", "confidence": "ghorbani-12", "deep_taylor": "ghorbani-16", "small": "ghorbani-14"}
 WHERES = ["inside", "lower", "higher"]
 LIVE = ("gradient", "integrated_gradients")
 
@@ -24,18 +26,30 @@ def live(page: Page, **where) -> pd.DataFrame:
 
 
 def photos(page: Page, **where) -> pd.DataFrame:
-    """Published rows on photographs: of the largest size and, for maps that have a reference, of a black one, where
-    no other is asked for."""
-    return select(page.edition(comparison.EXPERIMENT), **{"epsilon": "largest", "reference": BLACK, **where})
+    """Published rows on photographs: of the largest size and, for maps that have a reference image, of the one that the
+    chapter draws, where no other is asked for."""
+    return select(page.edition(comparison.EXPERIMENT), **{"epsilon": "largest", "reference": comparison.SHOWN, **where})
+
+
+def compared(page: Page) -> pd.DataFrame:
+    """Means of the published rows that the chapter draws, at all sizes, beside the paper's."""
+    rows = comparison.complete(select(page.edition(comparison.EXPERIMENT), reference=comparison.SHOWN))
+    return beside_paper(rows, reported_comparison()) if len(rows) else rows
 
 
 def small(page: Page, **where) -> pd.DataFrame:
-    return select(page.edition(comparison.SMALL), **{"epsilon": "largest", "reference": BLACK, **where})
+    return select(page.edition(comparison.SMALL), **{"epsilon": "largest", "reference": comparison.SHOWN, **where})
 
 
 def on_same_images(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """Rows of the images that the others have, too."""
     return rows[rows.image.isin(others.image)]
+
+
+@number("verdict.{what}", what=tuple(VERDICTS))
+def verdict(page: Page, what: str) -> Number:
+    """Published verdict on a claim of the paper."""
+    return published_verdict(VERDICTS[what])
 
 
 @number("accuracy", "%", digits=1)
@@ -56,12 +70,6 @@ def largest(page: Page) -> Number:
     return sourced(max(page.settings["epsilons"]), "a parameter of the run")
 
 
-@number("chance", digits=3)
-def chance(page: Page) -> Number:
-    """Overlap of two unrelated maps in the live run, k out of all pixels."""
-    return statistic(live(page), lambda rows: (rows.k / rows.pixels).iloc[0])
-
-
 @number("other.gradient")
 def other(page: Page) -> Number:
     """Overlap of the gradient's maps of two different images in the live run."""
@@ -72,19 +80,6 @@ def other(page: Page) -> Number:
 def overlap(page: Page, attack: str, method: str) -> Number:
     """Share of the top pixels that stays at the largest size of the live run."""
     return mean(live(page, epsilon="largest", attack=attack, method=method), "topk")
-
-
-@number("lost", "%", digits=1)
-def lost(page: Page) -> Number:
-    """Attacked images of the live run of which no scored step kept the label."""
-    attacked = live(page, attack=list(comparison.OBJECTIVES))
-    return statistic(attacked, lambda rows: 100 * (1 - rows.found.astype(float).mean()))
-
-
-@number("surer.{method}", "points", signed=True, method=LIVE)
-def surer(page: Page, method: str) -> Number:
-    """Change of the confidence in the label by the top-k attack of the largest size in the live run."""
-    return mean(live(page, epsilon="largest", attack="topk", method=method), "confidence_change", scale=100)
 
 
 def cat(page: Page, **where) -> pd.DataFrame:
@@ -132,6 +127,12 @@ def photo(page: Page, metric: str, attack: str, method: str) -> Number:
     return mean(photos(page, attack=attack, method=method), metric)
 
 
+@number("photo.left.{attack}", "%", digits=1, attack=("topk",))
+def photo_most_left(page: Page, attack: str) -> Number:
+    """Largest share of the top pixels that an attack of 8/255 leaves on photographs, of the means of the four maps."""
+    return statistic(photos(page, attack=attack), lambda rows: 100 * rows.groupby("method").topk.mean().max())
+
+
 @number("photo.first.topk", digits=3)
 def photo_first(page: Page) -> Number:
     """Overlap of the gradient's maps on photographs after the top-k attack of 1/255."""
@@ -151,16 +152,24 @@ def noise(page: Page, **where) -> pd.DataFrame:
     return select(page.edition(unattacked.EXPERIMENT), **{"epsilon": "largest", "attack": "random_sign", **where})
 
 
-@number("noise.{metric}.deeplift.{reference}", metric=("topk",), reference=("black", "mean"))
-def noise_deeplift(page: Page, metric: str, reference: str) -> Number:
-    """Overlap of DeepLIFT's maps under random signs of 8/255, by its reference image, on all photographs."""
-    return mean(noise(page, method="deeplift", reference=reference), metric)
+@number("noise.{metric}.{method}.{reference}", metric=("topk",), method=("deeplift",), reference=("black", "mean"))
+@number("noise.{metric}.{method}.{reference}", metric=("topk",), method=("integrated_gradients",), reference=("mean",))
+def noise_from(page: Page, metric: str, method: str, reference: str) -> Number:
+    """Overlap of maps under random signs of 8/255, by their reference image, on all photographs."""
+    return mean(noise(page, method=method, reference=reference), metric)
 
 
-@number("noise.{metric}.gradient", metric=("topk", "spearman", "center"))
-def noise_gradient(page: Page, metric: str) -> Number:
-    """Overlap, rank correlation or shift of the gradient's maps under random signs of 8/255, on all photographs."""
-    return mean(noise(page, method="gradient"), metric)
+@number("noise.{metric}.{method}", metric=("topk", "spearman", "center"), method=("gradient", "deep_taylor"))
+def noise_on(page: Page, metric: str, method: str) -> Number:
+    """Overlap, rank correlation or shift of maps under random signs of 8/255, on all photographs."""
+    return mean(noise(page, method=method), metric)
+
+
+@number("noise.cost", "%")
+def noise_cost(page: Page) -> Number:
+    """Share of the gradient's top pixels that random signs of 8/255 cost, on all photographs."""
+    rows = noise(page, method="gradient")
+    return mean(rows.assign(gone=1 - rows.topk) if len(rows) else rows, "gone", scale=100)
 
 
 @number("noise.images")
@@ -194,7 +203,9 @@ def photo_surer(page: Page, attack: str, method: str) -> Number:
     return mean(photos(page, attack=attack, method=method), "confidence_change", scale=100)
 
 
-@number("paper.{metric}.{attack}.{method}", digits=2, metric=("topk", "spearman", "center"),
+@number("paper.{metric}.{attack}.{method}", digits=1, metric=("center",), attack=("topk", "center", "random_sign"),
+        method=ALL)
+@number("paper.{metric}.{attack}.{method}", digits=2, metric=("topk", "spearman"),
         attack=("topk", "center", "random_sign"), method=ALL)
 def paper(page: Page, metric: str, attack: str, method: str) -> Number:
     """The paper's mean at 8/255."""
@@ -207,19 +218,11 @@ def paper_first(page: Page) -> Number:
     return sourced(curve(reported_comparison(), "topk", "gradient", "topk")[1], FIGURE)
 
 
-@number("photo.{count}", count=("done", "cells"))
-def photo_cells(page: Page, count: str) -> Number:
-    """Cells of the grid on photographs that are published, of all there are."""
-    table = page.edition(comparison.EXPERIMENT)
-    return Number(table.attrs.get(count), rows=table)
-
-
 @number("photo.sizes.{where}", where=("all", "inside", "lower", "higher"))
 def photo_sizes(page: Page, where: str) -> Number:
     """Numbers of the paper's picture that lie in our 95 % interval on photographs, above it (ours lower), or below."""
-    table = select(page.edition(comparison.EXPERIMENT), reference=BLACK)
-    return statistic(table, lambda rows: int(
-        beside_paper(rows, reported_comparison())["where"].isin([where] if where != "all" else WHERES).sum()))
+    rows = select(page.edition(comparison.EXPERIMENT), reference=comparison.SHOWN)
+    return statistic(rows, lambda _: int(compared(page)["where"].isin([where] if where != "all" else WHERES).sum()))
 
 
 @number("path.points")

@@ -12,7 +12,8 @@ from torch import Tensor
 from fragility import attacks
 from fragility.passes import logits_of
 from lab.chapters.fragility import comparison
-from lab.core.experiment import Experiment, Factor, Outcome, device
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome
 from lab.core.parameters import Parameters, Precision, one_of
 from lab.core.store import Record, Store, fingerprint, weights_fingerprint
 from lab.material import networks

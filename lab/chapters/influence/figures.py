@@ -1,197 +1,173 @@
-"""Figures of the influence of training images, of fragile directions, and of the effect of dimension."""
+"""Figures of the influence of training images."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
-from fragility import attribution
-from lab.chapters.influence.directions import random_angles
-from lab.core.statistics import bootstrap
+from lab.chapters.influence.influences import SURVIVORS
+from lab.core.frames import intervals
+from lab.core.numbers import difference
 from lab.drawing.maps import picture
-from lab.drawing.style import PALETTE, epsilon_axis, legend_below
+from lab.drawing.style import PALETTE, band, label_ends, legend_below
 
-_ATTACKS = {"gradient_sign": ("gradient sign", PALETTE[3], "o"), "random_sign": ("random sign", PALETTE[2], "^")}
-_PERTURBATIONS = {"random": ("random signs", "--", "^"), "sign": ("signs of the worst direction", "-", "o")}
+ATTACKS = {"gradient_sign": ("gradient sign", PALETTE[3], "o"), "random_sign": ("random signs", PALETTE[2], "^")}
+PANELS = {"survivors": f"of the top {SURVIVORS}, still there", "spearman": "rank correlation"}
+START = {"survivors": SURVIVORS, "spearman": 1.0}
+NETWORKS = {"squeezenet1_0": "SqueezeNet", "efficientnet_lite0": "EfficientNet-Lite0", "mnist-cnn": "small network"}
+#: What we know of the paper's values, from second hand: attack, grey levels, value.
+STATED = {"spearman": [("gradient_sign", 8, 0.0), ("random_sign", 10, 0.8)], "survivors": [("gradient_sign", 8, 2.0)]}
+_STAR = {"linestyle": "none", "marker": "*", "markersize": 11, "markeredgecolor": "0.2", "zorder": 5}
+
+
+def levels(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of what stays, in our measure and the published code's, a row a network, perturbation, size and metric."""
+    columns = [f"{metric}{measure}" for metric in PANELS for measure in ("", "_published")]
+    found = intervals(table, ["network", "attack", "epsilon"], columns)
+    chance = {"survivors": SURVIVORS**2 / table.train_images.iloc[0], "spearman": 0.0}
+    return found.assign(chance=found.metric.str.removesuffix("_published").map(chance))
+
+
+def influence_curves(means: pd.DataFrame, *, paper: bool = False) -> Figure:
+    """What stays of the influences over epsilon, of :func:`levels` in our measure, a row of panels a network; with
+    `paper` what that states, as stars."""
+    networks, epsilons = list(dict.fromkeys(means.network)), sorted(means.epsilon.unique())
+    figure, axes = plt.subplots(len(networks), len(PANELS), figsize=(7.2, 0.4 + 2.0 * len(networks)), squeeze=False,
+                                sharex=True, sharey="col")
+    whole = all(abs(255 * size - round(255 * size)) < 0.01 for size in epsilons)
+    for network, row in zip(networks, axes):
+        for (metric, label), axis in zip(PANELS.items(), row):
+            part, ends = means[(means.network == network) & (means.metric == metric)], {}
+            for attack, (name, color, marker) in ATTACKS.items():
+                rows, start = part[part.attack == attack].sort_values("epsilon"), START[metric]
+                band(axis, range(1 + len(rows)), rows, start=start, color=color, marker=marker, label=name)
+                ends[name] = (rows["mean"].iloc[-1], color)
+            axis.axhline(part.chance.iloc[0], color="0.35", linestyle="--", linewidth=1)
+            for attack, grey_levels, value in STATED[metric] if paper else ():
+                place = 1 + np.argmin(np.abs(np.array(epsilons) - grey_levels / 255))
+                axis.plot(place, value, color=ATTACKS[attack][1], **_STAR)
+            axis.set(ylabel=label, ylim=(-0.04 * START[metric], 1.04 * START[metric]))
+            label_ends(axis, ends, 0.13)
+        row[0].set_title(NETWORKS[network], loc="left")
+    for axis in axes[-1]:
+        axis.set_xticks(range(1 + len(epsilons)), ["0", *(f"{255 * e:.0f}" if whole else f"{e:.3g}" for e in epsilons)])
+        axis.set_xlabel("ε (of 255 grey levels)" if whole else "ε (of 1)")
+    handles = [Line2D([], [], color="0.35", linestyle="--", label="chance"),
+               *([Line2D([], [], color="0.6", label="paper, second-hand", **_STAR)] if paper else [])]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """How many more of the top random signs leave than the gradient sign, on the same images, by network and size."""
+    rows = []
+    for (network, epsilon), part in table.groupby(["network", "epsilon"], sort=False):
+        random, gradient = (part[part.attack == attack] for attack in ("random_sign", "gradient_sign"))
+        gap = difference(random, gradient, "survivors")
+        rows.append({"network": network, "epsilon": epsilon, "n": gap.n, "mean": gap.value, "low": gap.interval[0],
+                     "high": gap.interval[1]})
+    return pd.DataFrame(rows)
+
+
+def beyond_noise(means: pd.DataFrame) -> Figure:
+    """The :func:`gains` over epsilon, a curve a network."""
+    figure, axis = plt.subplots(figsize=(5.4, 2.6))
+    epsilons, ends = sorted(means.epsilon.unique()), {}
+    for (network, part), color, marker in zip(means.groupby("network", sort=False), PALETTE, "so"):
+        rows = part.sort_values("epsilon")
+        band(axis, range(len(rows)), rows, color=color, marker=marker, label=NETWORKS[network])
+        ends[NETWORKS[network]] = (rows["mean"].iloc[-1], color)
+    axis.axhline(0, color="0.35", linewidth=0.8)
+    axis.set_xticks(range(len(epsilons)), [f"{255 * size:.0f}" for size in epsilons])
+    axis.set(xlabel="ε (of 255 grey levels)", ylabel=f"lost of the top {SURVIVORS}\nbeyond random signs")
+    label_ends(axis, ends)
+    return figure
+
+
+def measures(means: pd.DataFrame) -> Figure:
+    """What stays at 8/255 of :func:`levels`: filled marks are of our measure, hollow ones of the published code's."""
+    part = means[(255 * means.epsilon).round() == 8]
+    rows = list(dict.fromkeys(zip(part.network, part.attack)))
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(7.2, 2.5), sharey=True)
+    for (metric, label), axis in zip(PANELS.items(), axes):
+        for place, (network, attack) in enumerate(rows):
+            _, color, marker = ATTACKS[attack]
+            chosen = part[(part.network == network) & (part.attack == attack)].set_index("metric")
+            for suffix, shift, filled in (("", -0.13, color), ("_published", 0.13, "none")):
+                one = chosen.loc[metric + suffix]
+                axis.errorbar(one["mean"], place + shift, fmt=marker, color=color, markerfacecolor=filled,
+                              xerr=[[one["mean"] - one.low], [one.high - one["mean"]]])
+            for stated, grey_levels, value in STATED[metric]:
+                if (stated, grey_levels) == (attack, 8):
+                    axis.plot(value, place, color=color, **_STAR)
+        axis.set(xlabel=label, xlim=(-0.03 * START[metric], None))
+    axes[0].set_yticks(range(len(rows)), [f"{NETWORKS[network]}, {ATTACKS[attack][0]}" for network, attack in rows])
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    handles = [Line2D([], [], linestyle="none", marker="o", color="0.35", label="our measure"),
+               Line2D([], [], linestyle="none", marker="o", color="0.35", markerfacecolor="none",
+                      label="the published code's"), Line2D([], [], color="0.6", label="paper, second-hand", **_STAR)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
 
 
 def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequence[Tensor], titles: Sequence[str],
                       rank_correlation: float) -> Figure:
     """A test image (c, h, w), clean and perturbed, with its three most helpful training images.
 
-    `influences` holds those of all training images (n,) before and after; each is divided by its largest absolute
-    value. Images in [0, 1].
+    `influences` holds those of all training images (n,) before and after; above each image stands its own over the
+    largest in absolute value, on the right the ranks of all. Images in [0, 1].
     """
     rows = [[f"{name}{row}" for name in ("test", "a", "b", "c")] + ["all", "all"] for row in (0, 1)]
-    figure, axes = plt.subplot_mosaic(rows, figsize=(7.6, 2.9))
+    figure, axes = plt.subplot_mosaic(rows, figsize=(7.2, 2.8))
     for row, (test, share, title) in enumerate(zip(tests, influences, titles)):
         size = share.abs().max()
         axes[f"test{row}"].imshow(picture(test), cmap="gray", vmin=0, vmax=1)
-        axes[f"test{row}"].set_title(title, fontsize=7.5)
+        axes[f"test{row}"].set_title(title, fontsize=8)
         for name, place in zip("abc", share.topk(3).indices.tolist()):
             axes[f"{name}{row}"].imshow(picture(train[place]), cmap="gray", vmin=0, vmax=1)
-            axes[f"{name}{row}"].set_title(f"{share[place] / size:.2f}", fontsize=7.5)
+            axes[f"{name}{row}"].set_title(f"{share[place] / size:.2f}", fontsize=8)
     for name, axis in axes.items():
         if name != "all":
             axis.axis("off")
-    before, after = ((share / share.abs().max()).cpu().numpy() for share in influences)
-    ends = [min(before.min(), after.min()), 1.0]
-    axes["all"].plot(ends, ends, color="0.6", linewidth=0.8)
+    before, after = (_ranks(pd.Series(share.cpu().numpy())) for share in influences)
+    axes["all"].plot([1, len(before)], [1, len(before)], color="0.6", linewidth=0.8)
     axes["all"].plot(before, after, ".", color=PALETTE[0], markersize=3, alpha=0.6)
-    axes["all"].set(xlabel="influence, clean image (largest size = 1)", ylabel="influence, perturbed image",
+    axes["all"].set(xlabel="rank, clean image", ylabel="rank, perturbed image",
                     title=f"all training images, rank correlation {rank_correlation:.2f}")
     return figure
 
 
-def influence_scatters(table: pd.DataFrame) -> Figure:
-    """Influence of every training image before and after the attack, a panel a test image, a colour a class.
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Ranks of the influence of every training image on a test image, 1 the most helpful, before and after the step."""
+    ranks = table.groupby("place", sort=False)[["before", "after"]].transform(_ranks)
+    return table[["place", "spearman", "test_class", "training_class"]].assign(**ranks.astype(int))
 
-    Both are divided by their largest absolute value; the five images that were most helpful before have a ring.
-    """
+
+def influence_ranks(table: pd.DataFrame) -> Figure:
+    """Ranks after over ranks before the attack, of :func:`ranked`, a panel a test image, a colour a class of training
+    images; the most helpful before have a ring."""
     parts = dict(list(table.groupby("place", sort=False)))
     classes = dict(zip(sorted(table.training_class.unique()), zip((PALETTE[0], PALETTE[3]), "o^")))
-    figure, axes = plt.subplots(1, len(parts), figsize=(7.6, 2.9), squeeze=False)
+    figure, axes = plt.subplots(1, len(parts), figsize=(7.2, 2.9), squeeze=False, sharey=True)
     for axis, (place, part) in zip(axes[0], parts.items()):
-        both = part[["before", "after"]] / part[["before", "after"]].abs().max()
-        ends = [both.to_numpy().min(), 1.0]
-        axis.plot(ends, ends, color="0.6", linewidth=0.8)
+        axis.plot([1, len(part)], [1, len(part)], color="0.6", linewidth=0.8)
         for name, (color, marker) in classes.items():
-            rows = (part.training_class == name).to_numpy()
-            axis.plot(both.before[rows], both.after[rows], marker, color=color, markersize=3, alpha=0.5,
-                      markeredgewidth=0, label=f"training image of class {name}")
-        strongest = both.nlargest(5, "before")
-        axis.plot(strongest.before, strongest.after, "o", color="none", markeredgecolor="0.2", markersize=7,
-                  label="the five most helpful before")
-        axis.set(title=f"{place} correlation, {part.spearman.iloc[0]:.2f}\n(a test image of class "
-                       f"{part.test_class.iloc[0]})", xlabel="influence before (largest = 1)")
-    axes[0, 0].set_ylabel("influence after (largest = 1)")
-    legend_below(figure, axes[0, 0], 3, fontsize=7.5)
+            rows = part[part.training_class == name]
+            axis.plot(rows.before, rows.after, marker, color=color, markersize=2.5, alpha=0.5, markeredgewidth=0,
+                      label=f"training image of class {name}")
+        helpful = part[part.before <= SURVIVORS]
+        axis.plot(helpful.before, helpful.after, "o", color="none", markeredgecolor="0.2", markersize=7,
+                  label=f"the {SURVIVORS} most helpful before")
+        axis.set(title=f"{place} correlation, {part.spearman.iloc[0]:.2f}\n(test image: {part.test_class.iloc[0]})",
+                 xlabel="rank before", xticks=[1, len(part) // 2, len(part)], yticks=[1, len(part) // 2, len(part)])
+    axes[0, 0].set_ylabel("rank after")
+    legend_below(figure, axes[0, 0], 3, markerscale=2)
     return figure
 
 
-def influence_curves(table: pd.DataFrame, survivors: int, training_images: int, *, paper: bool = False) -> Figure:
-    """Rank correlation and survivors over epsilon, with chance.
-
-    `paper` adds the same by the published code, dotted, and what the paper states, as stars.
-    """
-    epsilons = sorted(table.epsilon.unique())
-    panels = {"spearman": ("rank correlation of all influences", 0.0),
-              "survivors": (f"of the top {survivors}, still there", survivors**2 / training_images)}
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
-    for axis, (column, (label, chance)) in zip(axes, panels.items()):
-        for attack, (name, color, marker) in _ATTACKS.items():
-            groups = [table[(table.attack == attack) & (table.epsilon == e)] for e in epsilons]
-            _band(axis, range(len(epsilons)), [group[column] for group in groups], color=color, marker=marker,
-                  label=name)
-            if paper:
-                axis.plot([group[f"{column}_published"].mean() for group in groups], ":", color=color, linewidth=1.4,
-                          label=f"{name}, published code's measure")
-        axis.axhline(chance, color="0.35", linestyle="--", linewidth=1, label="chance")
-        for attack, grey_levels, value in _STATED[column] if paper else ():
-            axis.plot(np.argmin(np.abs(np.array(epsilons) - grey_levels / 255)), value, "*", markersize=11,
-                      color=_ATTACKS[attack][1], markeredgecolor="0.2",
-                      label="paper, second-hand" if attack == "gradient_sign" else None)
-        epsilon_axis(axis, epsilons)
-        axis.set_ylabel(label)
-    legend_below(figure, axes[0], 3, fontsize=7.5)
-    return figure
-
-
-_STATED = {"spearman": [("gradient_sign", 8, 0.0), ("random_sign", 10, 0.8)], "survivors": [("gradient_sign", 8, 2.0)]}
-
-
-def _band(axis, places: Sequence[float], groups: Sequence[pd.Series], **style) -> None:
-    """Means of groups of values over places, with their bootstrap intervals."""
-    bands = np.array([bootstrap(group.to_numpy(float)) for group in groups])
-    axis.fill_between(places, *bands.T, color=style["color"], alpha=0.18, linewidth=0)
-    axis.plot(places, [group.mean() for group in groups], **style)
-
-
-def angle_histograms(table: pd.DataFrame) -> Figure:
-    """Angles of each kind and network, with the density of the angle between random directions of that dimension."""
-    parts = dict(list(table.groupby(["kind", "network"], sort=False)))
-    figure, axes = plt.subplots(1, len(parts), figsize=(7.4, 2.8), sharex=True, squeeze=False)
-    for axis, ((kind, network), part) in zip(axes[0], parts.items()):
-        axis.hist(part.angle, bins=np.arange(0, 93, 3), density=True, color=PALETTE[0], alpha=0.75, label="measured")
-        degrees = np.linspace(0.1, 90, 900)
-        expected = random_angles(degrees, int(part.pixels.iloc[0]))
-        axis.plot(degrees, np.minimum(expected, 1.15 * axis.get_ylim()[1]), color="0.3", linewidth=1.2,
-                  label="random directions (cut off)")
-        axis.axvline(part.angle.mean(), color=PALETTE[3], linestyle="--", linewidth=1.2, label="mean")
-        axis.set(title=f"{kind}\n{network}", xlabel="angle (degrees)", xlim=(0, 91))
-    axes[0, 0].set_ylabel("density (per degree)")
-    legend_below(figure, axes[0, 0], 3)
-    return figure
-
-
-def kink(model, points: Tensor) -> Figure:
-    """The logit of a network of two inputs as contours, and its gradient at points (n, 2) as arrows."""
-    grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 200), torch.linspace(-1, 1, 200), indexing="xy"), -1)
-    heights = model(grid.reshape(-1, 1, 1, 2)).detach()[:, 0].reshape(200, 200)
-    slopes = attribution.gradient(model, points[:, None, None], 1)[:, 0, 0]      # of the one logit itself
-    figure, axis = plt.subplots(figsize=(3.6, 3.3))
-    axis.contour(grid[..., 0], grid[..., 1], heights, levels=14, cmap="cividis", linewidths=1)
-    for (x, y), (dx, dy) in zip(points.tolist(), (0.45 * slopes / slopes.norm(dim=1, keepdim=True)).tolist()):
-        axis.annotate("", (x + dx, y + dy), (x, y), arrowprops={"arrowstyle": "->", "color": PALETTE[3], "lw": 1.6})
-        axis.plot(x, y, "o", color=PALETTE[3], markersize=4)
-    ticks = [-1, 0, 1]      # more of them run into each other
-    axis.set(xlabel="first input", ylabel="second input", aspect="equal", xticks=ticks, yticks=ticks)
-    axis.grid(False)
-    return figure
-
-
-def dimension_curves(table: pd.DataFrame) -> Figure:
-    """Change of the gradient of random networks over the dimension of the input, a colour a width, with bands."""
-    widths = sorted(table.width.unique())
-    panels = {"relative": "relative change of the gradient", "cosine": "cosine of the gradients",
-              "spearman": "Spearman of |gradient|", "angle": "fragile direction to gradient (°)"}
-    figure, axes = plt.subplots(2, 2, figsize=(7.6, 5.6), sharex=True)
-    for axis, (column, label) in zip(axes.flat, panels.items()):
-        for width, color in zip(widths, PALETTE):
-            for perturbation, (name, line, marker) in _PERTURBATIONS.items():
-                if (column, perturbation) == ("angle", "random"):
-                    continue      # the angle is the direction's, which random signs do not have
-                part = table[(table.width == width) & (table.perturbation == perturbation)]
-                groups = dict(list(part.groupby("dimension")[column]))
-                _band(axis, list(groups), list(groups.values()), linestyle=line, marker=marker, markersize=4,
-                      color=color, label=f"width {width}, {name}" if column == "relative" else None)
-        axis.set(xscale="log", ylabel=label)
-    for axis in axes[1]:
-        axis.set_xlabel("dimension of the input")
-    axes[0, 0].set_yscale("log")
-    axes[1, 1].set_ylim(-2, 92)
-    axes[1, 1].axhline(90, color="0.35", linestyle="--", linewidth=1)
-    legend_below(figure, figure.axes, 2, fontsize=7.5)
-    return figure
-
-
-def resolution_curves(table: pd.DataFrame) -> Figure:
-    """Rank correlation and overlap of maps over the number of input values, for two perturbations."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
-    styles = {"random_sign": ("random sign", PALETTE[2], "^"), "topk": ("top-k attack", PALETTE[0], "s")}
-    panels = {"spearman": "Spearman rank correlation", "topk": "overlap of the top 2 %"}
-    for axis, (column, label) in zip(axes, panels.items()):
-        for attack, (name, color, marker) in styles.items():
-            groups = dict(list(table[table.attack == attack].groupby("values")[column]))
-            if groups:      # published records may still lack one of the two
-                _band(axis, [values / 1000 for values in groups], list(groups.values()), color=color, marker=marker,
-                      label=name)
-        axis.axhline(0.02 if column == "topk" else 0.0, color="0.35", linestyle="--", linewidth=1, label="chance")
-        axis.set(xlabel="values of an input image (thousands)", ylabel=label, ylim=(-0.03, 1.02))
-    legend_below(figure, axes[0], 3)
-    return figure
-
-
-def bound_scatter(table: pd.DataFrame) -> Figure:
-    """Bound by operator norms on the change of the gradient along a step, over the measured change, a mark an image."""
-    figure, axis = plt.subplots(figsize=(3.9, 3.1))
-    axis.plot(table.change, table.bound, "o", color=PALETTE[0], markersize=4, label="an image")
-    ends = [table.change.min() / 2, table.bound.max() * 2]
-    axis.plot(ends, ends, color="0.35", linestyle="--", linewidth=1, label="bound reached")
-    axis.set(xscale="log", yscale="log", xlabel="change of the gradient, over the step", ylabel="operator-norm bound")
-    axis.legend()
-    return figure
+def _ranks(values: pd.Series) -> pd.Series:
+    return values.rank(ascending=False, method="first")

@@ -32,17 +32,22 @@ def angle_sample(page: Page) -> Number:
     return mean(angles(page, SAMPLE), "angle")
 
 
-@number("angle.above", "%")
-def angle_above(page: Page) -> Number:
-    """Images of the run whose angle of pixels is above 80°."""
-    rows = angles(page, FEATURE)
-    return mean(rows.assign(above=rows.angle > 80), "above", scale=100)
-
-
 @number("angle.flowers", "°")
 def angle_flowers(page: Page) -> Number:
     """Angle between the direction that changes the influences of flowers fastest and the gradient of the logit."""
     return mean(select(page.edition(directions.EXPERIMENT), kind=SAMPLE), "angle")
+
+
+@number("angle.photos", "°")
+def angle_photos(page: Page) -> Number:
+    """Angle between the direction that changes a pixel map of CIFAR-10 fastest and the gradient of the score."""
+    return mean(select(page.edition(directions.EXPERIMENT), kind=FEATURE, data_set="cifar10"), "angle")
+
+
+@number("twin.photos")
+def twin_photos(page: Page) -> Number:
+    """Cosine of the gradients of the CIFAR-10 network and of its smooth twin."""
+    return mean(select(page.edition(directions.EXPERIMENT), kind=FEATURE, data_set="cifar10"), "twin_cosine")
 
 
 @number("twin")

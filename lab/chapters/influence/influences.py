@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fragility import attacks, checks, influence, metrics, training
 from fragility.passes import batches
 from lab.chapters.influence import published_code
-from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, shrink
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome, generator_for, shrink
 from lab.core.parameters import Epsilon, Parameters
 from lab.core.store import Store, canonical, fingerprint
 from lab.material import data, networks

@@ -5,7 +5,7 @@ import pandas as pd
 from lab.chapters.influence import influences, pairs
 from lab.core import folders
 from lab.core.frames import select
-from lab.core.numbers import Chapter, Number, difference, mean, sourced, statistic
+from lab.core.numbers import Chapter, Number, difference, mean, published_verdict, sourced, statistic
 from lab.core.pages import Page
 from lab.core.profiles import read_yaml
 
@@ -17,6 +17,10 @@ GRADIENT, RANDOM = influences.ATTACKS
 SIZES = {"smallest": 1, "attack": 8, "noise": 10}
 #: The claims that hold what we know of the paper's values.
 CLAIMS = {"stay": "ghorbani-9", "rank": "ghorbani-10", "noise": "ghorbani-11"}
+#: What the text calls the claims that it tells the verdicts of.
+VERDICTS = {"no_more": "ghorbani-9", "no_fewer": "ghorbani-9a", "rank": "ghorbani-10", "noise": "ghorbani-11a",
+            "size": "ghorbani-13", "change": "ghorbani-18", "pixels": "ghorbani-19", "loss": "ghorbani-19b",
+            "width": "ghorbani-19a"}
 
 
 def live(page: Page, **where) -> pd.DataFrame:
@@ -31,16 +35,16 @@ def flowers(page: Page, network: str, size: str = "attack", **where) -> pd.DataF
     return rows[(255 * rows.epsilon).round() == SIZES[size]] if len(rows) else rows
 
 
+@number("verdict.{what}", what=tuple(VERDICTS))
+def verdict(page: Page, what: str) -> Number:
+    """Published verdict on a claim of the paper."""
+    return published_verdict(VERDICTS[what])
+
+
 @number("accuracy", "%")
 def accuracy(page: Page) -> Number:
     """Test images of the run that its head classifies correctly."""
     return mean(live(page, attack=GRADIENT), "correct", scale=100)
-
-
-@number("size.smallest", digits=4)
-def smallest_size(page: Page) -> Number:
-    """Smallest size of a perturbation in the run."""
-    return sourced(min(page.settings["epsilons"]), "a parameter of the run")
 
 
 @number("size.largest", digits=2)
@@ -53,12 +57,6 @@ def largest_size(page: Page) -> Number:
 def images(page: Page, part: str) -> Number:
     """Training and test images of the run's head."""
     return sourced(page.settings[f"{part}_images"], "a parameter of the run")
-
-
-@number("features")
-def features(page: Page) -> Number:
-    """Features that the run's head reads: its weights without the bias."""
-    return statistic(live(page), lambda rows: int(rows.weights.iloc[0]) - 1)
 
 
 @number("rank.{attack}", attack=influences.ATTACKS)
@@ -190,6 +188,19 @@ def flowers_hessian(page: Page, network: str, part: str) -> Number:
 def median(page: Page) -> pd.DataFrame:
     """Influences of all training flowers on the test image whose influences keep the median rank correlation."""
     return select(page.edition(pairs.EXPERIMENT), place="median")
+
+
+@number("median.crossed", "%")
+def median_crossed(page: Page) -> Number:
+    """Of the tenth of the training images that helped the median test image most, how many are in the most harmful
+    tenth after the step."""
+    return statistic(median(page), lambda rows: round(100 * crossed(rows)))
+
+
+def crossed(rows: pd.DataFrame) -> float:
+    """Share of the most helpful tenth before that is in the most harmful tenth after."""
+    tenth = len(rows) // 10
+    return rows.index.isin(rows.nsmallest(tenth, "after").index)[rows.before.rank(ascending=False) <= tenth].mean()
 
 
 def _own(rows: pd.DataFrame) -> pd.DataFrame:

@@ -32,6 +32,15 @@ def most_of_the_harm_is_done_by_noise(page: Page) -> bool:
 
 
 @statement
+def order_goes_and_classes_stay(page: Page) -> bool:
+    """The median test flower keeps a rank correlation below a half, more than a tenth of the most helpful tenth is in
+    the most harmful one afterwards, and the share of its own class that helps changes by less than ten points."""
+    before, after = (numbers.median_own(page, side).value for side in ("before", "after"))
+    return (numbers.median(page).spearman.iloc[0] < 0.5 and numbers.median_crossed(page).value > 10
+            and abs(before - after) < 10)
+
+
+@statement
 def the_gain_over_noise_is_at_the_smallest_size(page: Page) -> bool:
     """On flowers the gradient sign takes more of the five beyond random signs at 1/255 than at 8/255."""
     return all(flowers_beyond(page, network, "smallest").interval[0] > flowers_beyond(page, network).interval[1]
@@ -94,6 +103,13 @@ def _means(table, column: str):
 def _only_rescales(table) -> bool:
     alone = select(table, width=1)
     return alone.spearman.min() > 0.999 and alone.angle.max() < 1
+
+
+@statement
+def pixels_are_not_quite_orthogonal(page: Page) -> bool:
+    """On CIFAR-10 the mean angle of pixels is 75° to 85°, and the smooth twin's gradients are near the network's."""
+    low, high = geometry.angle_photos(page).interval
+    return 75 < low < high < 85 and geometry.twin_photos(page).value > 0.9
 
 
 @statement

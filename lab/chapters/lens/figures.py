@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fragility import metrics as scores
 from lab.chapters.fragility.reported import curve
-from lab.chapters.lens.training_figures import TRAINING_NAMES
+from lab.chapters.lens.training_figures import DATA_NAMES, TRAINING_NAMES
 from lab.core.statistics import bootstrap
 from lab.drawing.style import ATTACK_STYLE, NAMES, PALETTE, epsilon_axis, legend_below
 
@@ -29,18 +29,30 @@ _CONTROLS = {"same_class": ("-.", "another image, same class"), "other_class": (
 _AT_ZERO = ("spearman", "kendall", "lens_spearman", "lens_kendall")      # what unrelated maps give
 
 
+def metric_name(metric: str, table: pd.DataFrame) -> str:
+    """The name of a metric with the window that all rows have, "3-LENS recall"."""
+    windows = set(table["window"]) if "window" in table else set()
+    return METRIC_NAMES[metric].replace("LENS", f"{windows.pop()}-LENS" if len(windows) == 1 else "LENS")
+
+
+def means(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """The mean of each metric, by data set, training, map, perturbation and size: what bars and curves draw."""
+    by = [name for name in ("data_set", "training", "method", "attack", "epsilon") if name in table]
+    return table.groupby(by, sort=False)[list(metrics)].mean().reset_index()
+
+
 def lens_curves(table: pd.DataFrame, reported: dict | None = None,
                 metrics: Sequence[str] = ("topk", "recall", "recall_div")) -> Figure:
-    """Metrics in rows and maps in columns over epsilon, after [kamath2024, fig. 2]; bands are bootstrap intervals.
+    """Maps in rows and metrics in columns over epsilon, after [kamath2024, fig. 2]; bands are bootstrap intervals.
 
-    An attack of one size is a mark with its interval. `reported` adds the digitised top row as dotted lines, position
-    by position; give it only for photographs.
+    An attack of one size is a mark with its interval. `reported` adds the digitised curves of top-k as dotted lines,
+    position by position; give it only for photographs.
     """
     methods, epsilons = list(table.method.unique()), sorted(table.epsilon[table.epsilon > 0].unique())
-    figure, axes = plt.subplots(len(metrics), len(methods), figsize=(1 + 3.2 * len(methods), 2.3 * len(metrics) + 1),
-                                squeeze=False, sharex=True, sharey=True)
-    for metric, row in zip(metrics, axes):
-        for method, axis in zip(methods, row):
+    figure, axes = plt.subplots(len(methods), len(metrics), figsize=(7.2, 2.1 * len(methods) + 1.1), squeeze=False,
+                                sharex=True, sharey=True)
+    for method, row in zip(methods, axes):
+        for metric, axis in zip(metrics, row):
             part = table[table.method == method]
             for attack in (*ATTACK_STYLE, "random_walk"):
                 _curve(axis, {place: values for place, epsilon in enumerate(epsilons)
@@ -55,11 +67,13 @@ def lens_curves(table: pd.DataFrame, reported: dict | None = None,
                 if len(values):
                     axis.axhline(values.mean(), color="0.35", linestyle=line, linewidth=1.2, label=label)
             axis.set_ylim(-0.02, 1.02)
-        row[0].set_ylabel(METRIC_NAMES[metric])
-    for method, top, bottom in zip(methods, axes[0], axes[-1]):
-        top.set_title(NAMES[method])
+        row[0].set_ylabel(NAMES[method])
+    for metric, top, bottom in zip(metrics, axes[0], axes[-1]):
+        top.set_title(metric_name(metric, table))
         epsilon_axis(bottom, epsilons)
-    legend_below(figure, axes[0, 0], min(3, 1 + len(methods)))
+        bottom.set_xlabel("")
+    axes[-1, len(metrics) // 2].set_xlabel("largest change of a pixel, ε")
+    legend_below(figure, axes[0, 0], 4)
     return figure
 
 
@@ -72,35 +86,44 @@ def _curve(axis, groups: dict[int, np.ndarray], attack: str) -> None:
         axis.plot([*groups], [values.mean() for values in groups.values()], label=NAMES[attack], **_STYLES[attack])
 
 
-def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str], by: str = "training") -> Figure:
+def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str], by: str = "training",
+              rows: str = "method") -> Figure:
     """Metrics in columns, maps in rows: a group of bars for each value of column `by`, a bar an attack.
 
-    Over each group a line at its chance level and marks for the maps of another image. Where chance leaves a
-    corrected metric no room, the images without a number are counted as saturated.
+    With `rows` "data_set" data sets are in rows, and the metrics of each map side by side in columns. Over each group
+    a line at its chance level and marks for the maps of another image. Where chance leaves a corrected metric no room,
+    the images without a number are counted as saturated.
     """
-    methods, groups = list(table.method.unique()), list(table[by].unique())
-    figure, axes = plt.subplots(len(methods), len(metrics), squeeze=False, sharex=True, sharey=True,
-                                figsize=(1 + min(2.1 * len(metrics), 7.5), 2.2 * len(methods) + 0.9))
+    lines, groups, methods = list(table[rows].unique()), list(table[by].unique()), list(table.method.unique())
+    panels = [(method, metric) for method in ([None] if rows == "method" else methods) for metric in metrics]
+    figure, axes = plt.subplots(len(lines), len(panels), squeeze=False, sharex=True, sharey=True,
+                                figsize=(min(7.2, 1 + 2.1 * len(panels)), 1.75 * len(lines) + 1.1))
     width = 0.8 / len(attacks)
-    for method, row in zip(methods, axes):
-        for metric, axis in zip(metrics, row):
+    for line, row in zip(lines, axes):
+        for (method, metric), axis in zip(panels, row):
             for place, group in enumerate(groups):
-                part = table[(table.method == method) & (table[by] == group)]
+                part = table[(table[rows] == line) & (table[by] == group)]
+                part = part if method is None else part[part.method == method]
                 for number, attack in enumerate(attacks):
                     _bar(axis, part, metric, attack, place + (number - (len(attacks) - 1) / 2) * width, width)
                 _group_controls(axis, part, metric, place)
-            axis.set_xticks(range(len(groups)), [TRAINING_NAMES.get(group, group) for group in groups],
+            axis.set_xticks(range(len(groups)), [_group_name(group) for group in groups],
                             rotation=25 if len(groups) > 2 else 0)
             axis.axhline(0, color="0.35", linewidth=0.7)
             axis.grid(axis="x", visible=False)
             axis.set_axisbelow(True)
-        row[0].set_ylabel(NAMES[method])
+        row[0].set_ylabel(NAMES[line] if rows == "method" else DATA_NAMES.get(line, line))
     # Not before all panels are drawn, since they share their limits: those of the first would cut negative bars.
     axes[0, 0].set_ylim(min(0, axes[0, 0].get_ylim()[0]), 1.02)
-    for metric, axis in zip(metrics, axes[0]):
-        axis.set_title(METRIC_NAMES[metric])
+    for (method, metric), axis in zip(panels, axes[0]):
+        axis.set_title((f"{NAMES[method]}\n" if method else "") + metric_name(metric, table), fontsize=8.5)
     legend_below(figure, axes, 3)
     return figure
+
+
+def _group_name(group: str) -> str:
+    """A training or a data set, on as little room as a tick has."""
+    return TRAINING_NAMES.get(group, DATA_NAMES.get(group, group)).replace("IG-SUM-NORM", "IG-S-N")
 
 
 def _bar(axis, part: pd.DataFrame, metric: str, attack: str, x: float, width: float) -> None:
@@ -125,17 +148,17 @@ def _group_controls(axis, part: pd.DataFrame, metric: str, place: int) -> None:
 
 
 def separations(table: pd.DataFrame) -> Figure:
-    """Area under the ROC curve of telling noise from an attack, a row a metric, a panel a map, a marker an attack.
+    """Area under the ROC curve of telling noise from an attack: a row a metric, a marker an attack.
 
-    With 95 % bootstrap intervals over images.
+    A row of panels a map, a panel a data set, with 95 % bootstrap intervals over images.
     """
-    methods, attacks = list(table.method.unique()), list(table.attack.unique())
+    methods, attacks, data_sets = (list(table[name].unique()) for name in ("method", "attack", "data_set"))
     metrics = [name for name in METRIC_NAMES if name in set(table.metric)]
-    figure, axes = plt.subplots(1, len(methods), figsize=(1.6 + 2.7 * len(methods), 0.29 * len(metrics) + 1.3),
-                                squeeze=False, sharey=True, sharex=True)
-    for method, axis in zip(methods, axes[0]):
+    figure, axes = plt.subplots(len(methods), len(data_sets), squeeze=False, sharey=True, sharex=True,
+                                figsize=(7.2, len(methods) * (0.24 * len(metrics) + 0.35) + 0.8))
+    for (method, data_set), axis in zip([(one, other) for one in methods for other in data_sets], axes.flat):
         for place, attack in enumerate(attacks):
-            part = table[(table.method == method) & (table.attack == attack)]
+            part = table[(table.method == method) & (table.attack == attack) & (table.data_set == data_set)]
             for row, metric in enumerate(metrics):
                 values = part[part.metric == metric].separation.dropna().to_numpy(float)
                 height = row + 0.24 * (place - (len(attacks) - 1) / 2)
@@ -144,9 +167,9 @@ def separations(table: pd.DataFrame) -> Figure:
                     axis.plot(values.mean(), height, label=NAMES[attack] if row == 0 else None, linestyle="",
                               **_STYLES[attack])
         axis.axvline(0.5, color="0.35", linestyle="--", linewidth=1, label="blind")
-        axis.set_title(NAMES[method])
-        axis.set_xlabel("area under the ROC curve")
-    axes[0, 0].set_yticks(range(len(metrics)), [METRIC_NAMES[metric] for metric in metrics])
+        axis.set_title(f"{NAMES[method]}\n{DATA_NAMES.get(data_set, data_set)}", fontsize=8.5)
+    axes[-1, 0].set_xlabel("area under the ROC curve", loc="left")
+    axes[0, 0].set_yticks(range(len(metrics)), [metric_name(metric, table) for metric in metrics])
     axes[0, 0].invert_yaxis()
     legend_below(figure, axes[0, 0], len(attacks) + 1)
     return figure
@@ -170,7 +193,7 @@ def tie_rules(table: pd.DataFrame, pairs: Mapping[str, str]) -> Figure:
             axis.plot([row - 0.4, row + 0.4], [_chance(table, metric + rule)] * 2, color="0.35", linestyle="--",
                       linewidth=1, label=None if row else "chance")
         axis.set_xticks(range(len(rules)), rules.values())
-        axis.set_title(METRIC_NAMES[metric])
+        axis.set_title(metric_name(metric, table))
         axis.set_xlabel("which of the tied pixels comes first")
         axis.set_ylim(0, 1)
     axes[0].set_ylabel("agreement")
@@ -184,7 +207,7 @@ def noise_dots(table: pd.DataFrame) -> Figure:
     Crosses: the map of another image. The dashed tick: chance.
     """
     methods, trainings = list(table.method.unique()), list(table.training.unique())
-    figure, axes = plt.subplots(1, 3, figsize=(7.6, 0.42 * len(methods) + 1.3), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 0.42 * len(methods) + 1.3), sharey=True)
     for metric, axis in zip(("topk", "recall", "recall_div"), axes):
         for row, method in enumerate(methods):
             for place, training in enumerate(trainings):
@@ -198,7 +221,7 @@ def noise_dots(table: pd.DataFrame) -> Figure:
                 axis.plot(other.mean(), height, "x", color="0.25", label="another image" if first else None)
                 axis.plot(part[f"chance_{metric}"].astype(float).mean(), height, "|", color="0.25", markersize=8,
                           label="chance" if first else None)
-        axis.set_title(METRIC_NAMES[metric])
+        axis.set_title(metric_name(metric, table))
         axis.set_xlim(0, 1.02)
     axes[0].set_yticks(range(len(methods)), [NAMES[method] for method in methods])
     axes[0].invert_yaxis()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fragility import training
-from lab.core.experiment import device
+from lab.core.device import device
 from lab.core.store import Store
 from lab.material import networks
 from lab.trained import natural, robust

@@ -8,7 +8,8 @@ from fragility import attacks, attribution, checks, metrics
 from fragility.passes import logits_of
 from lab.chapters.lens.image_choice import CONTROLS, PARTNERS, partners, subjects
 from lab.chapters.lens.scores import scores
-from lab.core.experiment import Experiment, Factor, Outcome, device, generator_for, repeatable, shrink
+from lab.core.device import device, repeatable
+from lab.core.experiment import Experiment, Factor, Outcome, generator_for, shrink
 from lab.core.frames import select
 from lab.core.parameters import PRECISIONS, Epsilon, Precision, grids, one_of
 from lab.core.profiles import PROFILES

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from fragility import metrics
+from lab.chapters.fragility import portraits
 from lab.chapters.lens import metric_comparison
 from lab.chapters.lens.training_figures import TRAINING_NAMES
+from lab.core import results
 from lab.core.frames import select
 from lab.core.pages import Page
 
@@ -30,6 +32,25 @@ def most_disagreeing(rows: pd.DataFrame, count: int = 3) -> tuple[list[int], lis
     chosen = rows.loc[(rows.recall - rows.topk).nlargest(count).index]
     titles = [["", f"top-k {row.topk:.2f}, LENS {row.recall:.2f}"] for row in chosen.itertuples()]
     return chosen.index.tolist(), titles
+
+
+def attacked_cat() -> tuple[Tensor, Tensor]:
+    """The gradient map (h, w) of scikit-image's cat before and after the top-k attack, from published pictures of 256
+    levels."""
+    record = next(record for record in results.published(portraits.EXPERIMENT)
+                  if [record.parameters[name] for name in ("photograph", "method", "attack")]
+                  == ["chelsea", "gradient", "topk"])
+    return tuple(record.tensors()[name].float() / 255 for name in ("before", "after"))
+
+
+def set_scores(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]]) -> pd.DataFrame:
+    """The scores of two maps (h, w) that :func:`lab.chapters.lens.neighbourhoods.top_sets` writes under its panels."""
+    a, b = a[None], b[None]
+    scores = {"recall": metrics.lens_recall, "precision": metrics.lens_precision}
+    return pd.DataFrame([{"window": window, "diverse": diverse,
+                          **{name: score(a, b, k, window, diverse=diverse).item() for name, score in scores.items()},
+                          "chance of recall": metrics.lens_chance(a, k, window, diverse=diverse).item()}
+                         for window, diverse in sets])
 
 
 def in_pairs(parts: Sequence[Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:

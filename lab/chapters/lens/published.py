@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lab.chapters.fragility.comparison import CONTROL
-from lab.chapters.lens import metric_comparison, photographs, seeds
+from lab.chapters.lens import metric_comparison, photographs, seeds, separation
 from lab.chapters.lens.numbers import METHODS, NUMBERS
 from lab.core.frames import select
 from lab.core.numbers import Number, difference, mean, statistic
@@ -65,6 +65,39 @@ def diverse(page: Page, data: str, attack: str) -> Number:
     return mean(edition(page, data, attack), "recall_div")
 
 
+@number("ties.{metric}.{attack}", digits=2, metric=("recall_div", "recall_div_any"),
+        attack=("random_sign", "other_class"))
+def tied(page: Page, metric: str, attack: str) -> Number:
+    """LENS recall of diverse pixels of integrated gradients of MNIST on the natural network, ties by the lowest index
+    or, "any", in another order in each map."""
+    return mean(edition(page, "mnist", attack, "integrated_gradients"), metric)
+
+
+@number("ties.zeros", "%", digits=0)
+def tied_zeros(page: Page) -> Number:
+    """Diverse top pixels of integrated gradients of MNIST that are exact zeros."""
+    return mean(edition(page, "mnist", "other_class", "integrated_gradients"), "zeros_div", scale=100)
+
+
+def areas(page: Page, **where) -> pd.DataFrame:
+    """Mean areas under the ROC curve of the natural networks' maps: a row a data set, map, attack and metric."""
+    rows = select(page.edition(separation.EXPERIMENT), training="natural", **where)
+    return rows.groupby(["data_set", "method", "attack", "metric"]).separation.mean().reset_index()
+
+
+@number("area.least.{metric}", digits=2, metric=("topk", "recall", "lens_kendall"))
+def least_area(page: Page, metric: str) -> Number:
+    """Least area under the ROC curve of telling noise from an attack, over data sets, maps and attacks."""
+    rows = select(page.edition(separation.EXPERIMENT), training="natural", metric=metric)
+    return statistic(rows, lambda _: areas(page, metric=metric).separation.min())
+
+
+@number("rank.{data}.{attack}", signed=True, data=DATA, attack=("topk", "other_class"))
+def rank_gain(page: Page, data: str, attack: str) -> Number:
+    """LENS-Spearman less Spearman, of attacked pairs of gradient maps and of maps of two classes."""
+    return mean(edition(page, data, attack), "rank_gain")
+
+
 @number("{data}.size", digits=1, data=("mnist", "fashion"))
 def size(page: Page, data: str) -> Number:
     """Largest size of a perturbation."""
@@ -118,6 +151,11 @@ def seed_count(page: Page) -> Number:
 def seed_means(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean top-k overlap of each training, a row a map, data set and seed."""
     return rows.groupby(["method", "data_set", "seed", "training"]).topk.mean().unstack("training")
+
+
+def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean top-k overlap and LENS recall of each training, a row a map, data set, training and seed."""
+    return rows.groupby(["method", "data_set", "training", "seed"])[["topk", "recall"]].mean().reset_index()
 
 
 @number("seeds.deviation", digits=3)

@@ -12,6 +12,7 @@ from lab.core import folders
 from lab.drawing.style import NAMES, PALETTE, legend_below
 from lab.drawing.tables import plain_table
 
+DATA_NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "gtsrb": "traffic signs", "flowers": "flowers"}
 TRAINING_NAMES = {"natural": "natural", "pgd": "PGD", "ig_norm": "IG-NORM", "ig_sum_norm": "IG-SUM-NORM"}
 
 
@@ -48,7 +49,7 @@ def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     methods, trainings = list(table.method.unique()), list(table.training.unique())
     subjects = list(dict.fromkeys(zip(table.data_set, table.training)))
     figure, axes = plt.subplots(len(methods), len(metrics), sharex="col", sharey=True, squeeze=False,
-                                figsize=(1.6 + 2.3 * len(metrics), 0.24 * len(subjects) * len(methods) + 1.2))
+                                figsize=(min(7.2, 2.0 + 2.6 * len(metrics)), 0.19 * len(subjects) * len(methods) + 1.2))
     for method, row in zip(methods, axes):
         for (metric, title), axis in zip(metrics.items(), row):
             for height, (data_set, training) in enumerate(subjects):
@@ -71,7 +72,7 @@ def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
         axis.set_xlabel("agreement")
     data_sets = [name for name, _ in subjects]
     middles = {name: np.mean([place for place, one in enumerate(data_sets) if one == name]) for name in data_sets}
-    axes[0, 0].set_yticks(list(middles.values()), list(middles))
+    axes[0, 0].set_yticks(list(middles.values()), [DATA_NAMES.get(name, name) for name in middles])
     axes[0, 0].invert_yaxis()
     legend_below(figure, axes[0, 0], len(trainings) + 2)
     return figure

@@ -1,6 +1,6 @@
 """Figures and tables of the accuracy that is left when the top of a ranking is removed or kept."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,8 +27,12 @@ _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
 _GUESSING = {"color": "0.35", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
 FILTERS = {"none": "as it is", "gauss": "Gaussian blur, 1 pixel", "max": "3 x 3 maximum"}
-GROUPS = {"base": ["GRAD", "IG", "GB"], "SmoothGrad": ["SG-GRAD", "SG-IG", "SG-GB"],
-          "squared, variance": [f"{kind}-{name}" for kind in ("SG-SQ", "VAR") for name in ("GRAD", "IG", "GB")]}
+#: Title -> the estimators of a panel, each with both controls.
+GROUPS = {"base and SmoothGrad": ["GRAD", "IG", "GB", "SG-GRAD", "Sobel", "Random"],
+          "squared, variance": ["SG-SQ-GRAD", "VAR-GRAD", "Sobel", "Random"]}
+ENSEMBLES = {title: [f"{kind}-{name}" for name in ("GRAD", "IG", "GB")] + ["Random"]
+             for title, kind in (("SmoothGrad", "SG"), ("squared", "SG-SQ"), ("variance", "VAR"))}
+DATA_NAMES = {"cifar10": "CIFAR-10", "fashion-mnist": "Fashion-MNIST"}
 _TOY = {"true": PALETTE[0], "random": PALETTE[7], "worst": PALETTE[3]}
 
 
@@ -68,7 +72,7 @@ def mean_notes(table: pd.DataFrame, shares: Sequence[float]) -> dict[tuple[str, 
 
 def toy_curves(table: pd.DataFrame) -> Figure:
     """Accuracy over removed features without and with a new fit, after [hooker2019, fig. 2]; bands span the seeds."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True)
     for axis, retrained in zip(axes, (False, True)):
         for (ranking, color), marker in zip(_TOY.items(), "os^"):
             part = table[(table.ranking == ranking) & (table.retrained == retrained)].groupby("removed").accuracy
@@ -82,65 +86,108 @@ def toy_curves(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, published: Sequence[str] = ()) -> Figure:
-    """Accuracy over the replaced share, a line an estimator, with that of guessing; small marks are single trainings.
+def toy_means(table: pd.DataFrame) -> pd.DataFrame:
+    """The means that :func:`toy_curves` draws."""
+    return table.groupby(["ranking", "retrained", "removed"]).accuracy.mean().reset_index()
 
-    `panels` {title: (frame, accuracy with nothing replaced)}; frames hold data_set, estimator, replaced and accuracy.
-    Titles in `published` are drawn dotted, but for the controls. Three panels to a row.
+
+def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, width: int = 3) -> Figure:
+    """Accuracy over the replaced share, a line an estimator with its name at its end; small marks are single trainings.
+
+    `panels` {title: (frame, accuracy with nothing replaced)}, `width` of them to a row; frames hold data_set,
+    estimator, replaced and accuracy. Those of the paper, whose frame is :func:`reported_roar`'s, are drawn dotted.
     """
-    width = min(3, len(panels))
+    width = min(width, len(panels))
     height = -(-len(panels) // width)
-    figure, axes = plt.subplots(height, width, figsize=(2.55 * width + 0.4, 2.6 * height + 0.7), squeeze=False,
-                                sharex=True, sharey="row")
+    figure, axes = plt.subplots(height, width, figsize=(7.2, 2.4 * height + 0.3), squeeze=False, sharex=True)
     for axis, (title, (table, control)) in zip(axes.flat, panels.items()):
+        dotted, ends = table.data_set.iloc[0] in REPORTED_CLEAN, {}
         for name in dict.fromkeys(table.estimator):
-            _line(axis, table[table.estimator == name], name, control, title in published)
+            ends[name] = _line(axis, table[table.estimator == name], name, control, dotted)
         axis.axhline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
-        axis.set_title(title)
-        axis.set_xticks([0, 10, 30, 50, 70, 90])
+        axis.set(ylim=(0, 102), xlim=(-3, 145), xticks=[0, 10, 30, 50, 70, 90])
+        axis.set_title(title, fontsize=8.5)
+        _name_ends(axis, ends)
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy (%)")
     for axis in axes.flat[len(panels) - width:len(panels)]:      # the lowest of each column
-        axis.set_xlabel("inputs replaced (%)")
+        axis.set_xlabel("pixels replaced (%)", loc="left")
         axis.tick_params(labelbottom=True)
     for axis in axes.flat[len(panels):]:
         axis.set_axis_off()
-    legend_below(figure, axes[::-1], 5)
     return figure
 
 
-def by_group(table: pd.DataFrame, controls: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, float]]:
-    """Panels of :func:`removal_curves`: ROAR of each data set and group of estimators that was measured, with both
-    controls; `controls` is the frame of the trainings on untouched images."""
-    return {f"{title}, {data_set}": (rows, benchmarks.untouched(controls, data_set))
-            for data_set in table.data_set.unique()
-            for title, rows in _grouped(benchmarks.retrained(table, data_set))}
+def _name_ends(axis, ends: Mapping[str, tuple[float, float]]) -> None:
+    """Write each line's name beside its end, in its colour; names that would overlap are moved apart."""
+    names = sorted(ends, key=lambda name: ends[name][1])
+    heights = np.array([ends[name][1] for name in names])
+    gap = 6.2       # per cent of accuracy that a line of text takes
+    for _ in range(200):        # push neighbours apart, and back from the edges
+        close = np.clip(gap - np.diff(heights), 0, None) / 2
+        heights[:-1] -= close
+        heights[1:] += close
+        heights = np.clip(heights, 3 + gap * np.arange(len(names)), 100 - gap * np.arange(len(names))[::-1])
+    for name, height in zip(names, heights):
+        x, y = ends[name]
+        axis.annotate(name, (x, y), (98, height), fontsize=7, va="center", color=_readable(name),
+                      arrowprops={"arrowstyle": "-", "color": "0.8", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1})
 
 
-def reported_by_group() -> dict[str, tuple[pd.DataFrame, float]]:
-    """The same panels of the paper's means on ImageNet."""
-    table = select(reported_roar(), data_set="ImageNet", mode="ROAR")
-    return {f"paper: {title}": (rows, REPORTED_CLEAN["ImageNet"]) for title, rows in _grouped(table)}
+def beside_the_paper(table: pd.DataFrame, controls: pd.DataFrame,
+                     groups: Mapping[str, list[str]] = GROUPS) -> dict[str, tuple[pd.DataFrame, float]]:
+    """Panels of :func:`removal_curves`: ROAR of groups of estimators, the paper's ImageNet beside our data sets;
+    `controls` is the frame of the trainings on untouched images."""
+    paper = select(reported_roar(), data_set="ImageNet", mode="ROAR")
+    panels = {}
+    for title, members in groups.items():
+        panels[f"ImageNet (the paper's)\n{title}"] = (select(paper, estimator=members), REPORTED_CLEAN["ImageNet"])
+        for data_set in sorted(table.data_set.unique()):
+            rows = select(benchmarks.retrained(table, data_set), estimator=members)
+            name = DATA_NAMES.get(data_set, data_set)
+            panels[f"{name} (ours)\n{title}"] = rows, benchmarks.untouched(controls, data_set)
+    return panels
 
 
-def _grouped(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    for title, members in GROUPS.items():
-        if table.estimator.isin(members).any():
-            yield title, select(table, estimator=[*members, *_CONTROLS])
+def keeping_and_removing(table: pd.DataFrame, control: float) -> dict[str, tuple[pd.DataFrame, float]]:
+    """Panels of :func:`removal_curves`: KAR and ROAR of the paper on ImageNet, and of one data set of ours."""
+    shown = [name for group in GROUPS.values() for name in group]
+    paper, data_set = select(reported_roar(), data_set="ImageNet", estimator=shown), table.data_set.iloc[0]
+    panels = {f"{name}, ImageNet (the paper's)": (select(paper, mode=name), REPORTED_CLEAN["ImageNet"])
+              for name in ("KAR", "ROAR")}
+    for name, mode in (("KAR", "keep"), ("ROAR", "remove")):
+        rows = select(benchmarks.retrained(table, data_set, mode), estimator=shown)
+        panels[f"{name}, {DATA_NAMES.get(data_set, data_set)} (ours)"] = rows, control
+    return panels
 
 
-def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) -> None:
+def drawn(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> pd.DataFrame:
+    """What :func:`removal_curves` draws as a table: an estimator's mean at each share, and over how many trainings."""
+    parts = [rows.groupby(["estimator", "replaced"]).accuracy.agg(["mean", "count"]).reset_index()
+             .assign(panel=title, nothing_replaced=control) for title, (rows, control) in panels.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _line(axis, table: pd.DataFrame, name: str, control: float, dotted: bool) -> tuple[float, float]:
+    """Draw an estimator; returns where its line ends."""
     style = _style(name)
     means = table.groupby("replaced").accuracy.mean()
     if not dotted:
         axis.plot(100 * table.replaced, table.accuracy, ".", color=style["color"], markersize=3, alpha=0.7)
     axis.plot([0, *(100 * means.index)], [control, *means], label=name,
               **style | ({"linestyle": ":"} if dotted and name not in _CONTROLS else {}))
+    return 100 * means.index[-1], float(means.iloc[-1])
 
 
 def guessing(name: str) -> float:
     """What guessing gets right on a data set, in per cent."""
     return 100 / (CLASSES[name] if name in CLASSES else len(data.load(name, "test").class_names))
+
+
+def _readable(name: str):
+    """The colour of an estimator's name: that of its base where its own is mixed with white."""
+    kind, _, base = name.rpartition("-")
+    return _BASES[base] if name not in _CONTROLS and _SHADES[kind][1] else _style(name)["color"]
 
 
 def _style(name: str) -> dict:
@@ -152,37 +199,46 @@ def _style(name: str) -> dict:
     return {"color": color, "marker": _MARKERS[kind], "linestyle": "-"}
 
 
-def training_dots(table: pd.DataFrame, control: float, label: str = "test accuracy (%)") -> Figure:
+def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]], *, guess: bool = True) -> Figure:
     """One row for each value of the column `setting`: a dot a training, a bar at the mean.
 
-    Dashed: the control with nothing replaced. Dotted: the accuracy of guessing.
+    `panels` {title: (frame, accuracy with nothing replaced)}, side by side. Dashed: that control. Dotted: guessing,
+    which `guess` leaves out where all dots are far from it.
     """
-    settings = list(dict.fromkeys(table.setting))
-    figure, axis = plt.subplots(figsize=(6.6, 0.32 * len(settings) + 1.0))
-    for row, name in enumerate(settings):
-        values = table[table.setting == name].accuracy
-        axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
-        axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
-    axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
-    axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
-    axis.set_yticks(range(len(settings)), settings)
-    axis.invert_yaxis()
-    axis.set_xlabel(label)
-    axis.xaxis.set_major_locator(MaxNLocator(8))
-    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    settings = list(dict.fromkeys(name for table, _ in panels.values() for name in table.setting))
+    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, figsize=(7.2, 0.27 * len(settings) + 1.1))
+    for axis, (title, (table, control)) in zip(axes[0], panels.items()):
+        for row, name in enumerate(settings):
+            values = table[table.setting == name].accuracy
+            if len(values):
+                axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
+                axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
+        axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
+        if guess:
+            axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.set(title=title, xlabel="test accuracy (%)")
+    axes[0, 0].set_yticks(range(len(settings)), settings)
+    axes[0, 0].invert_yaxis()
+    legend_below(figure, axes[0, 0], 2)
     return figure
 
 
-def mask_dots(table: pd.DataFrame, controls: pd.DataFrame) -> Figure:
+def trained(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> pd.DataFrame:
+    """What :func:`training_dots` draws as a table, a row a training."""
+    return pd.concat([rows[["setting", "seed", "accuracy"]].assign(panel=title, nothing_replaced=control)
+                      for title, (rows, control) in panels.items()], ignore_index=True)
+
+
+def mask_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Trainings on masks alone and on the degraded images behind them, at the largest removed share of one data set."""
     masks = benchmarks.at_share(table, kind="masks").assign(seen=", mask alone")
     images = benchmarks.at_share(table, estimator=list(masks.estimator.unique())).assign(seen=", what ROAR sees")
     rows = pd.concat([masks, images])
-    rows = rows.assign(setting=rows.estimator + rows.seen).sort_values("setting")
-    return training_dots(rows, benchmarks.untouched(controls, table.data_set.iloc[0]))
+    return rows.assign(setting=rows.estimator + rows.seen).sort_values("setting")
 
 
-def filter_dots(table: pd.DataFrame, estimators: Sequence[str], control: float) -> Figure:
+def filter_rows(table: pd.DataFrame, estimators: Sequence[str]) -> pd.DataFrame:
     """Trainings on images degraded by maps as they are and after each filter, at the largest removed share."""
     rows = benchmarks.at_share(table, filter=list(FILTERS), estimator=list(estimators))
-    return training_dots(rows.assign(setting=rows.estimator + ", " + rows["filter"].map(FILTERS)), control)
+    return rows.assign(setting=rows.estimator + ", " + rows["filter"].map(FILTERS))

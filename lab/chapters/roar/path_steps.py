@@ -6,7 +6,8 @@ from pydantic import Field
 
 from fragility import metrics, training
 from lab.chapters.roar import rankings, trainings
-from lab.core.experiment import Experiment, Factor, Outcome, device, shrink
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome, shrink
 from lab.core.store import Store
 
 

@@ -79,6 +79,18 @@ def road(page: Page, data: str, estimator: str) -> Number:
     return mean(edition(page, data, kind="road", estimator=estimator), "accuracy", over="seed")
 
 
+@number("{data}.original", "%", digits=1, data=DATA)
+def original(page: Page, data: str) -> Number:
+    """Accuracy of the explained network, not trained again, on images that lose the largest share at random."""
+    return mean(edition(page, data, kind="original", estimator="Random"), "accuracy", over="seed")
+
+
+@number("clothes.span.{benchmark}", "points", digits=0, benchmark=MODES)
+def spread(page: Page, benchmark: str) -> Number:
+    """Points between the best and the worst estimator of both benchmarks with nine tenths replaced on clothes."""
+    return statistic(edition(page, "clothes", mode=MODES[benchmark]), span)
+
+
 @number("{data}.{estimator}.road.half", "%", digits=0, data=DATA, estimator=COMMON)
 def road_half(page: Page, data: str, estimator: str) -> Number:
     """Accuracy that ROAD leaves with half of the pixels removed, of one network."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fragility import attribution, removal, training
 from lab.chapters.roar import trainings
-from lab.core.experiment import Experiment, Factor, Outcome, device, distinct, generator_for
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome, distinct, generator_for, shrink
 from lab.core.parameters import grids, one_of
 from lab.core.store import Store, canonical
 
@@ -162,7 +163,8 @@ def _stored(family: str, store: Store) -> dict[str, Tensor]:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """Few images, explained by a network that is hardly trained."""
-    images = min(128, cell["train_images"], cell["test_images"])
+    few, _ = shrink(cell, train_images=128, test_images=128)
+    images = min(few["train_images"], few["test_images"])
     tiny = {**cell, "train_images": images, "test_images": images, "epochs": 1, "batch_size": min(32, images)}
     factor = (cell["train_images"] + cell["test_images"]) / (2 * images)
     return tiny, Factor(factor, factor)

@@ -14,14 +14,12 @@ from lab.core.experiment import Experiment, Factor, Outcome, distinct, generator
 from lab.core.parameters import Fraction, grids
 from lab.core.store import Store
 
-#: Kind of a cell -> what is done with its images.
-KINDS = {
-    "retrain": "train anew on degraded images, test on degraded ones: ROAR, or KAR where the top is kept",
-    "original": "no training: the explained network on degraded test images",
-    "road": "no training: the explained network on test images with noisy linear imputation (ROAD)",
-    "masks": "train anew on the binary masks alone",
-    "fresh": "train anew with fresh random masks for every batch, test on fixed ones",
-}
+# What is done with the images of a cell of each kind:
+# retrain   train anew on degraded images, test on degraded ones: ROAR, or KAR where the top is kept
+# original  no training: the explained network on degraded test images
+# road      no training: the explained network on test images with noisy linear imputation (ROAD)
+# masks     train anew on the binary masks alone
+# fresh     train anew with fresh random masks for every batch, test on fixed ones
 NOISE = 0.01          # of the imputation, as in the code of [rong2022]
 _BATCH = 256
 

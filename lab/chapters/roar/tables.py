@@ -1,13 +1,12 @@
-"""Accuracies as tables: beside the paper's, of the controls, and what every benchmark leaves of an estimator."""
+"""Accuracies as tables: ours, the paper's, of the controls, and what every benchmark leaves of an estimator."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from lab.chapters.roar import benchmarks, retraining
-from lab.chapters.roar.figures import REPORTED_CLEAN, reported_roar
+from lab.chapters.roar import benchmarks
+from lab.chapters.roar.figures import reported_roar
 from lab.core.numbers import difference
 from lab.core.store import Record
 from lab.drawing.tables import plain_table
@@ -15,19 +14,27 @@ from lab.drawing.tables import plain_table
 
 def accuracy_table(table: pd.DataFrame) -> Styler:
     """Accuracies of ROAR and KAR, an estimator of a data set a row, a share a column: mean ± standard deviation (number
-    of trainings) over those that [hooker2019, table 2] has at the same share."""
-    reported, rows = reported_roar(), []
+    of trainings)."""
+    rows = []
     columns = table[["mode", "fraction"]].drop_duplicates().sort_values(["mode", "fraction"], ascending=[False, True])
     for (data_set, name), own in table.groupby(["data_set", "estimator"], sort=False):
         row = {"data": data_set, "estimator": name}
         for mode, fraction in columns.itertuples(index=False):
             label, done = ("ROAR", "removed") if mode == "remove" else ("KAR", "kept")
-            theirs = reported[(reported.estimator == name) & (reported["mode"] == label)
-                              & np.isclose(reported.percent, 100 * fraction)].set_index("data_set").accuracy
             ours = own[(own["mode"] == mode) & (own.fraction == fraction)].accuracy
-            row[f"{label}, {100 * fraction:.0f} % {done}"] = _beside(ours, theirs)
+            row[f"{label}, {100 * fraction:.0f} % {done}"] = _spread(ours)
         rows.append(row)
     return plain_table(pd.DataFrame(rows))
+
+
+def reported_table() -> Styler:
+    """The accuracies of [hooker2019, table 2]: means of five trainings, an estimator of a data set a row."""
+    table = reported_roar().assign(column=lambda rows: rows["mode"] + ", " + rows.percent.astype(str) + " %")
+    order = [f"{mode}, {percent} %" for mode in ("ROAR", "KAR") for percent in sorted(table.percent.unique())]
+    wide = table.pivot(index=["data_set", "estimator"], columns="column", values="accuracy")[order].map("{:.1f}".format)
+    names = dict.fromkeys(zip(table.data_set, table.estimator))
+    return plain_table(wide.loc[list(names)].rename_axis(columns=None).reset_index().rename(
+        columns={"data_set": "data"}))
 
 
 def training_table(records: Sequence[Record]) -> Styler:
@@ -42,13 +49,6 @@ def training_table(records: Sequence[Record]) -> Styler:
         "test accuracy (%)": f"{own.accuracy.mean():.2f} ± {own.accuracy.std():.2f}",
         "time of one (s)": f"{own.seconds.mean():.0f} ± {own.seconds.std():.0f}", "device": own.device.iloc[0]}
         for (data_set, network, images, epochs), own in single.groupby(kinds, sort=False)]))
-
-
-def kinds_table(table: pd.DataFrame) -> Styler:
-    """What is done with the images of a cell, and how many cells of a grid do it."""
-    counts = table.kind.value_counts()
-    return plain_table(pd.DataFrame([{"kind": kind, "what is done": text, "cells": counts.get(kind, 0)}
-                                     for kind, text in retraining.KINDS.items()]))
 
 
 def agreement_table(table: pd.DataFrame) -> Styler:
@@ -72,9 +72,9 @@ def benchmark_table(table: pd.DataFrame) -> Styler:
             roar, masks, road = (benchmarks.at_share(own, kind=kind, estimator=name)
                                  for kind in ("retrain", "masks", "road"))
             half = benchmarks.at_share(own, 0.5, kind="road", estimator=name)
-            rows.append({"data": data_set, "estimator": name, "ROAR (%)": _beside(roar.accuracy, ()),
+            rows.append({"data": data_set, "estimator": name, "ROAR (%)": _spread(roar.accuracy),
                          "minus Random": "" if name == "Random" else _paired(roar, random),
-                         "masks alone (%)": _beside(masks.accuracy, ()), "ROAD (%)": _mean(road.accuracy),
+                         "masks alone (%)": _spread(masks.accuracy), "ROAD (%)": _mean(road.accuracy),
                          "ROAD, half removed (%)": _mean(half.accuracy)})
     return plain_table(pd.DataFrame(rows))
 
@@ -91,8 +91,6 @@ def _paired(first: pd.DataFrame, second: pd.DataFrame) -> str:
     return f"{number.value:+.1f} [{low:+.1f} to {high:+.1f}]".replace("-", "−")
 
 
-def _beside(ours: pd.Series, theirs: pd.Series) -> str:
-    spread = f" ± {ours.std():.1f}" if len(ours) > 1 else ""
-    here = f"{ours.mean():.1f}{spread} ({len(ours)})" if len(ours) else ""
-    paper = "paper: " + ", ".join(f"{theirs[name]:.1f}" for name in REPORTED_CLEAN) if len(theirs) else ""
-    return "<br>".join(part for part in (here, paper) if part)
+def _spread(values: pd.Series) -> str:
+    spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{spread} ({len(values)})" if len(values) else ""

@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fragility import training
-from lab.core.experiment import Experiment, Factor, Outcome, device, distinct
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome, distinct
 from lab.core.parameters import SeveralGrids, grids, one_of
 from lab.core.store import Store, fingerprint
 from lab.material import data, networks

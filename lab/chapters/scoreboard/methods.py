@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fragility import attribution, training
 from fragility.audit.methods import CONTROLS, Method
 from lab.chapters.audit import planted
-from lab.core.experiment import device
+from lab.core.device import device
 from lab.material import data, networks
 
 #: The methods by name, written out: one that is added to the package joins the board by a decision, and then by a run.

@@ -1,50 +1,56 @@
-"""Maps of two networks that compute the same function, and how much they differ."""
+"""Maps of two networks that compute the same function, and whether they differ."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from fragility.metrics import IDENTICAL
-from lab.core.statistics import bootstrap
-from lab.drawing.style import NAMES, PALETTE, legend_below
+from lab.drawing.style import NAMES, PALETTE
 from lab.drawing.tables import plain_table
 
-_FLOOR = 1e-17       # where a change of exactly zero is drawn
+CHANGED = PALETTE[3]         # colour of what changes
+_SHADE = ("0.95", "#cfe8e0", "#f8d9c4")     # not asked, the same, changed
 _SHADES = 0.995      # quantile at which the colour scale ends: a few larger values would leave all others pale
 
 
 def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
-              changes: Mapping[str, float] | None = None, rows: Sequence[str] = ("network 1", "network 2")) -> Figure:
+              changes: Mapping[str, float] | None = None, rows: Sequence[str] = ("network 1", "network 2"),
+              reported: Mapping[str, float] | None = None) -> Figure:
     """Signed maps (c, h, w) of one image, methods in columns, networks (or references) in rows.
 
-    `images` holds the input of each row. Maps are summed over channels; each has its own scale, zero in the middle,
-    and the largest 0.5 % of its values share one colour.
-    `changes` gives the measured relative change that stands under a column.
+    `images` holds the input of each row; grey ones share one scale, which ends at -1 and 2, so that a shift shows.
+    Maps are summed over channels; each has its own scale, zero in the middle, and the largest 0.5 % of its values share
+    one colour. `changes` gives the measured relative change that stands under a column, `reported` the paper's verdict.
     """
-    figure, axes = plt.subplots(len(rows), 1 + len(maps), figsize=(1.3 * (1 + len(maps)) + 0.3, 1.4 * len(rows) + 0.5),
-                                squeeze=False)
+    grey = [image for image in images if len(image) == 1]
+    ends = {"vmin": max(-1.0, min((float(image.min()) for image in grey), default=0.0)),
+            "vmax": min(2.0, max((float(image.max()) for image in grey), default=1.0))}
+    size = min(1.3, 7.0 / (1 + len(maps)))
+    figure, axes = plt.subplots(len(rows), 1 + len(maps), squeeze=False,
+                                figsize=(size * (1 + len(maps)) + 0.3, 1.04 * size * len(rows) + 0.75))
     for row, (axis, image, name) in enumerate(zip(axes[:, 0], images, rows)):
         values = image.detach().cpu().numpy()
-        axis.imshow(values[0] if len(values) == 1 else np.clip(values.transpose(1, 2, 0), 0, 1), cmap="gray")
-        axis.set_ylabel(name)
+        axis.imshow(values[0] if len(values) == 1 else np.clip(values.transpose(1, 2, 0), 0, 1), cmap="gray", **ends)
+        axis.set_ylabel(name, fontsize=7.5)
         if row == 0:
-            axis.set_title("input")
+            axis.set_title("input", fontsize=7.5)
     for column, (method, pair) in enumerate(maps.items(), 1):
         for axis, signed in zip(axes[:, column], pair):
             values = signed.detach().sum(0).cpu().numpy()
-            size = np.quantile(np.abs(values), _SHADES) or np.abs(values).max() or 1.0
-            axis.imshow(values, cmap="RdBu_r", vmin=-size, vmax=size)
-        axes[0, column].set_title(_wrapped(method))
+            most = np.quantile(np.abs(values), _SHADES) or np.abs(values).max() or 1.0
+            axis.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
+        axes[0, column].set_title(_wrapped(method), fontsize=7.5)
         if changes:
-            change = changes[method]
-            axes[-1, column].set_xlabel("identical" if change < IDENTICAL else f"changed by {change:.0%}",
-                                        color="0.25" if change < IDENTICAL else PALETTE[3], fontsize=8)
+            theirs = mark(reported[method])[:1] if reported else ""
+            said = theirs and f"\npaper {theirs}"
+            axes[-1, column].set_xlabel(mark(changes[method]) + said, fontsize=7.5,
+                                        color="0.25" if changes[method] < IDENTICAL else CHANGED)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
@@ -53,57 +59,52 @@ def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
 
 
 def _wrapped(method: str) -> str:
-    name = NAMES.get(method, method.replace("_", " "))
-    words = name.split()
-    return name if len(name) < 15 or len(words) < 2 else " ".join(words[:-1]) + "\n" + words[-1]
+    """A method's name on two lines, where it is long."""
+    name = NAMES.get(method, method.replace("_", " ")).replace("PatternAttribution", "Pattern- Attribution")
+    return name if len(name) < 12 else name.replace(" ", "\n", 1)
 
 
-def invariance_matrix(table: pd.DataFrame) -> Figure:
-    """Mean relative change of every method (rows) under every shift, a panel a network; a tick where it passes."""
-    networks, shifts = (list(dict.fromkeys(table[column])) for column in ("network", "shift"))
-    methods = list(dict.fromkeys(table.method))
-    means = table.groupby(["method", "network", "shift"]).relative.mean()
-    figure, axes = plt.subplots(1, len(networks), figsize=(1.6 + 2.6 * len(networks), 0.34 * len(methods) + 1.2),
-                                sharey=True, squeeze=False)
-    for axis, network in zip(axes[0], networks):
-        values = np.array([[means.get((m, network, s), np.nan) for s in shifts] for m in methods], float)
-        drawn = axis.imshow(np.clip(values, _FLOOR, None), norm=LogNorm(1e-16, 10), cmap="cividis", aspect="auto")
-        for (row, column), value in np.ndenumerate(values):
-            axis.text(column, row, _mark(value), ha="center", va="center", fontsize=7,
-                      color="black" if value > 1e-3 else "white")
-        axis.set_xticks(range(len(shifts)), shifts, rotation=35, ha="right")
-        axis.set_yticks(range(len(methods)), [NAMES.get(m, m.replace("_", " ")) for m in methods])
-        axis.set_title(network)
+def mark(change: float) -> str:
+    """A tick where a map stays the same, else a cross and by how much of its length it changes, where that is known."""
+    if np.isnan(change):
+        return ""
+    if change < IDENTICAL:
+        return "✓ same"
+    if np.isinf(change):
+        return "✗"
+    return "✗ " + (">999%" if change > 9.99 else "<1%" if change < 0.01 else f"{change:.0%}")
+
+
+def ticks(values: pd.DataFrame, rows: Mapping[str, str] | None = None) -> Figure:
+    """Which maps change: methods in rows, columns in panels; pale colours, so that the text reads on each.
+
+    Where there are many columns, a mark is a tick or the change alone. `values` has columns (panel, title) and holds
+    relative changes: infinite where a change has no size, NaN where nothing was asked. `rows` renames its rows.
+    """
+    names = [(rows or NAMES).get(name, NAMES.get(name, name.replace("_", " "))) for name in values.index]
+    panels = list(dict.fromkeys(values.columns.get_level_values(0)))
+    widths, brief = [values[panel].shape[1] for panel in panels], values.shape[1] > 8
+    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths,
+                                figsize=(min(7.2, 2.1 + 1.3 * sum(widths)), 0.21 * len(names) + 0.75))
+    for axis, panel in zip(axes[0], panels):
+        part = values[panel].to_numpy(float)
+        shade = np.where(np.isnan(part), 0, np.where(part < IDENTICAL, 1, 2))
+        axis.imshow(shade, cmap=ListedColormap(_SHADE), vmin=0, vmax=2, aspect="auto")
+        for (row, column), change in np.ndenumerate(part):
+            text = mark(change)
+            axis.text(column, row, text.replace(" same", "").removeprefix("✗ ") if brief else text,
+                      ha="center", va="center", fontsize=7 if brief else 7.5, color="black")
+        axis.set_xticks(range(part.shape[1]), values[panel].columns, fontsize=7.5, rotation=40 if brief else 0,
+                        ha="left" if brief else "center")
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set_xticks(np.arange(part.shape[1] - 1) + 0.5, minor=True)
+        axis.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
         axis.grid(False)
-    figure.colorbar(drawn, ax=axes, label="relative change of the map", shrink=0.8)
-    return figure
-
-
-def _mark(value: float) -> str:
-    if np.isnan(value):
-        return "refused"
-    return "✓ same" if value < IDENTICAL else f"{value:.0%}" if value >= 0.01 else f"{value:.0e}"
-
-
-def changes(table: pd.DataFrame, by: str, labels: Mapping[str, str]) -> Figure:
-    """Relative change of each method with its 95 % bootstrap interval; one marker for each value of column `by`."""
-    methods = list(dict.fromkeys(table.method))
-    figure, axis = plt.subplots(figsize=(6.4, 0.36 * len(methods) + 1.3))
-    for place, (value, label) in enumerate(labels.items()):
-        for row, method in enumerate(methods):
-            group = table[(table.method == method) & (table[by] == value)].relative.to_numpy(float)
-            if len(group):
-                low, high = np.clip(bootstrap(group), _FLOOR, None)
-                height = row + 0.22 * (place - (len(labels) - 1) / 2)
-                axis.plot([low, high], [height] * 2, color=PALETTE[place], linewidth=1.2)
-                axis.plot(max(group.mean(), _FLOOR), height, "os^D"[place], color=PALETTE[place],
-                          label=label if row == 0 else None)
-    axis.axvline(IDENTICAL, color="0.35", linestyle="--", linewidth=1, label="identical to the left")
-    axis.set_xscale("log")
-    axis.set_yticks(range(len(methods)), [NAMES.get(m, m.replace("_", " ")) for m in methods])
-    axis.invert_yaxis()
-    axis.set_xlabel("relative change of the map, ‖a − b‖ / ‖a‖")
-    legend_below(figure, figure.axes, len(labels) + 1)
+        axis.grid(which="minor", color="white", linewidth=1.5)
+        axis.tick_params(which="both", length=0)
+        axis.xaxis.tick_top()
+        axis.spines[:].set_visible(False)
+        axis.set_title(panel, fontsize=8.5, fontweight="bold")
     return figure
 
 
@@ -119,7 +120,8 @@ def both_runs(numbers: Mapping[str, Mapping]) -> Styler:
         about = numbers[name]
         return about["text"] + (f" [{about['interval']}]" if about["interval"] else "")
 
-    wanted = [name.split(".")[1:] for name in numbers if name.startswith("live.") and name.split(".")[1] in BESIDE]
+    live = [name.split(".")[1:] for name in numbers if name.startswith("live.")]
+    wanted = [(kind, *method) for kind, *method in live if kind in BESIDE and method[0] in NAMES]
     return plain_table(pd.DataFrame([{
         "": BESIDE[kind], "map": NAMES[method], "this run": shown(f"live.{kind}.{method}"),
         "at the paper's size": shown(f"full.{kind}.{method}")} for kind, method in wanted]))

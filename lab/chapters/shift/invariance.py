@@ -13,7 +13,8 @@ from fragility import attribution, metrics, training
 from fragility import shift as shifted
 from fragility.passes import logits_of
 from lab.chapters.shift import patterns, shifts
-from lab.core.experiment import Experiment, Factor, Outcome, device, repeatable, shrink
+from lab.core.device import device, repeatable
+from lab.core.experiment import Experiment, Factor, Outcome, shrink
 from lab.core.parameters import Parameters, one_of
 from lab.core.store import Store, fingerprint
 from lab.material import data

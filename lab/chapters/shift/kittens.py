@@ -1,5 +1,7 @@
 """How well a constant shift paints a drawing into the maps of a chosen image [kindermans2019, section 4]."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from pydantic import Field
 from torch import Tensor
@@ -48,9 +50,10 @@ def run(cell: dict, store: Store) -> Outcome:
     return Outcome(pd.DataFrame(rows))
 
 
-def pair(first: invariance.Side, m: Tensor, image: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """Maps (1, c, h, w) of one image by every method, before and after the shift m of the whole data set."""
-    first = first._replace(x=first.x[image:image + 1], cell={**first.cell, "noise": "none"})
+def pair(first: invariance.Side, m: Tensor, image: int,
+         methods: Sequence[str] = METHODS) -> dict[str, tuple[Tensor, Tensor]]:
+    """Maps (1, c, h, w) of one image by some methods, before and after the shift m of the whole data set."""
+    first = first._replace(x=first.x[image:image + 1], cell={"noise": "none", **first.cell})
     floor = (first.lowest + m).min().item()
     second = first._replace(model=shifted.compensate(first.model, m), x=first.x + m, m=m, floor=floor,
                             mean=first.mean + m)
@@ -59,7 +62,7 @@ def pair(first: invariance.Side, m: Tensor, image: int) -> dict[str, tuple[Tenso
         raise ValueError(f"The shifted network differs by {agreement.max():.2g} in its logits; the maps cannot be "
                          "compared.")
     target = logits_of(first.model, first.x).argmax(1)
-    return {method: tuple(invariance.maps(side, method, target) for side in (first, second)) for method in METHODS}
+    return {method: tuple(invariance.maps(side, method, target) for side in (first, second)) for method in methods}
 
 
 def inputs(cell: dict, store: Store) -> dict:

@@ -56,16 +56,22 @@ def images(page: Page, run: str) -> Number:
     return statistic(main(page, run), lambda rows: rows.image.nunique())
 
 
-@number("agreement")
-def agreement(page: Page) -> Number:
-    """Largest relative difference of the logits of two networks in the live run, over all networks and shifts."""
-    return statistic(page.live(invariance.EXPERIMENT), lambda rows: f"{rows.agreement.max():.0e}")
+@number("{run}.agreement", run=RUNS)
+def agreement(page: Page, run: str) -> Number:
+    """Largest relative difference of the logits of two networks, over all networks and shifts."""
+    return statistic(of_run(page, run, invariance.EXPERIMENT), lambda rows: f"{rows.agreement.max():.0e}")
 
 
 @number("{run}.change.{method}", "%", run=RUNS, method=(*FIXED, REFIT))
 def change(page: Page, run: str, method: str) -> Number:
     """Change of a map under the uniform shift, in parts of its own length."""
     return mean(main(page, run, shift="uniform", method=method), "relative", scale=100)
+
+
+@number("{run}.noise.change", "%", run=RUNS)
+def noise_change(page: Page, run: str) -> Number:
+    """Change of SmoothGrad of the gradient under the checkerboard, with noise of each one's own range."""
+    return mean(main(page, run, shift="checkerboard", noise="own", method="gradient"), "relative", scale=100)
 
 
 @number("{run}.likeness.{method}", run=RUNS, method=PAINTED)
@@ -92,23 +98,22 @@ def rebuilt_correlation(page: Page, run: str, method: str) -> Number:
     return statistic(main(page, run, shift=shifts.REBUILT, method=method), lambda rows: rows.pearson.mean())
 
 
-@number("ink.{ink}", "%", digits=0, ink=tuple(INK))
-def ink_strength(page: Page, ink: str) -> Number:
-    """Ink of a drawing in the live run, of the largest gradient of its image."""
-    scales = page.settings["scales"]
-    return sourced(100 * (min(scales) if ink == "faint" else max(scales)), PARAMETER)
+@number("{run}.ink.{ink}", "%", digits=0, run=RUNS, ink=tuple(INK))
+def ink_strength(page: Page, run: str, ink: str) -> Number:
+    """Ink of a drawing, of the largest gradient of its image."""
+    return statistic(painted(page, run, scale=INK[ink]), lambda rows: 100 * rows.scale.iloc[0])
 
 
-@number("clipped.{ink}", "%", ink=tuple(INK))
-def clipped(page: Page, ink: str) -> Number:
-    """Pixels of the shift in the live run that are clipped for a drawing of this ink."""
-    return mean(painted(page, "live", scale=INK[ink]), "clipped", scale=100)
+@number("{run}.clipped.{ink}", "%", digits=1, run=RUNS, ink=tuple(INK))
+def clipped(page: Page, run: str, ink: str) -> Number:
+    """Pixels of the shift that are clipped for a drawing of this ink."""
+    return mean(painted(page, run, scale=INK[ink]), "clipped", scale=100)
 
 
-@number("likeness.strong")
-def likeness_strong(page: Page) -> Number:
-    """Correlation of gradient times input with the drawing of the strongest ink in the live run."""
-    return mean(painted(page, "live", scale=INK["strong"], method="gradient_x_input"), "likeness")
+@number("{run}.likeness.strong", run=RUNS)
+def likeness_strong(page: Page, run: str) -> Number:
+    """Correlation of gradient times input with the drawing of the strongest ink."""
+    return mean(painted(page, run, scale=INK["strong"], method="gradient_x_input"), "likeness")
 
 
 @number("{run}.reference.images", run=RUNS)
@@ -129,11 +134,12 @@ def reference_correlation(page: Page, method: str) -> Number:
     return mean(referred(page, "full", method), "pearson")
 
 
-@number("tied", digits=2)
-def tied(page: Page) -> Number:
-    """Largest change of the gradient of any image and network by the kitten's shift in the live run."""
-    rows = select(page.live(invariance.EXPERIMENT), shift="kitten", noise="none", method="gradient")
-    return statistic(rows, lambda rows: rows.relative.max())
+@number("{run}.tied", "%", digits=1, run=RUNS)
+def tied(page: Page, run: str) -> Number:
+    """Largest change of the gradient of any image, network and shift."""
+    rows = of_run(page, run, invariance.EXPERIMENT)
+    rows = select(rows, shift=list(shifts.SHIFTS), noise="none", method="gradient") if len(rows) else rows
+    return statistic(rows, lambda rows: 100 * rows.relative.max())
 
 
 @number("digits.{split}", split=("train", "test"))
@@ -142,10 +148,10 @@ def digits(page: Page, split: str) -> Number:
     return sourced(len(data.load(page.settings["data_set"], split).images), "the data set")
 
 
-@number("{what}", what=("path_steps", "samples"))
+@number("full.{what}", what=("path_steps", "samples"))
 def setting(page: Page, what: str) -> Number:
-    """Points of the path, and noise draws of SmoothGrad, in the live run."""
-    return sourced(page.settings[what], PARAMETER)
+    """Points of the path, and noise draws of SmoothGrad, at the paper's size."""
+    return statistic(main(page, "full"), lambda rows: int(rows[what].iloc[0]))
 
 
 @number("square", "pixels")

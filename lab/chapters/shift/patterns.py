@@ -8,7 +8,8 @@ from torch import Tensor
 from fragility import attribution, training
 from fragility import shift as shifted
 from lab.chapters.shift import shifts
-from lab.core.experiment import Experiment, Factor, Outcome, device, shrink
+from lab.core.device import device
+from lab.core.experiment import Experiment, Factor, Outcome, shrink
 from lab.core.parameters import Parameters
 from lab.core.store import Store, fingerprint
 from lab.material import data

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from fragility import attribution, metrics
 from fragility.passes import logits_of
-from lab.core.experiment import Experiment, Factor, Outcome, device, repeatable, shrink
+from lab.core.device import device, repeatable
+from lab.core.experiment import Experiment, Factor, Outcome, shrink
 from lab.core.parameters import Parameters
 from lab.core.store import Store, fingerprint
 from lab.material import photographs

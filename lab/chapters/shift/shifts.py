@@ -52,6 +52,13 @@ def drawing(text: str = KITTEN) -> Tensor:
     return torch.tensor([[float(mark not in ". ") for mark in line] for line in lines])
 
 
+def outline(image: Tensor) -> Tensor:
+    """The edge of a drawing (h, w): ones of it that have a zero beside them, or the end of the image."""
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
+    inside = -torch.nn.functional.max_pool2d(-padded[None], 3, 1)[0]
+    return image - inside
+
+
 def shift(name: str, model, x: Tensor, *, square: int = SQUARE, scale: float = 0.01) -> Tensor:
     """The shift m (c, h, w) of that name, for images like those of x (n, c, h, w); "kitten" is made for the first one.
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from fragility.metrics import IDENTICAL
-from lab.chapters.shift import invariance, kittens, shifts
+from lab.chapters.shift import invariance, kittens, references, shifts, tables
 from lab.chapters.shift.numbers import FIXED, INK, NUMBERS, REFIT, RUNS, main, of_run, painted, referred
 from lab.core.frames import select
 from lab.core.pages import Page
@@ -122,10 +122,28 @@ def more_ink_clips_more(page: Page) -> bool:
 
 @statement
 def only_max_pooling_changes_the_gradient(page: Page) -> bool:
-    """In this run the gradient changes under a shift on the CNN with max-pooling and on no other network."""
-    rows = select(page.live(invariance.EXPERIMENT), method="gradient", noise="none", shift=list(shifts.SHIFTS))
-    largest = rows.groupby("network").relative.max()
-    return list(largest.index[largest >= IDENTICAL]) == ["mnist-cnn"]
+    """In both runs the gradient changes under a shift on the CNN with max-pooling and on no other network."""
+    def changing(run: str) -> list[str]:
+        rows = select(of_run(page, run, invariance.EXPERIMENT), method="gradient", noise="none",
+                      shift=list(shifts.SHIFTS))
+        largest = rows.groupby("network").relative.max()
+        return list(largest.index[largest >= IDENTICAL])
+    return all(changing(run) == ["mnist-cnn"] for run in RUNS)
+
+
+@statement
+def as_the_paper_says_under_a_constant_and_a_checkerboard(page: Page) -> bool:
+    """At the paper's size every map that it judges under the uniform shift and the checkerboard has its verdict."""
+    return all((tables.change(main(page, "full", shift=shift, method=method)) < IDENTICAL) == (theirs == 0)
+               for (method, shift), theirs in tables.reported().items() if shift in ("uniform", "checkerboard"))
+
+
+@statement
+def references_show_other_maps_on_photographs(page: Page) -> bool:
+    """On photographs the maps of integrated gradients from two references correlate below 0.9, those of deep Taylor
+    from two roots below 0.3."""
+    correlation = {method: referred(page, "full", method).pearson.mean() for method in references.PAIRS}
+    return correlation["integrated_gradients"] < 0.9 and correlation["deep_taylor"] < 0.3
 
 
 @statement

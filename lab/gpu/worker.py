@@ -1,0 +1,38 @@
+"""A process of its own for what a card computes: `plan` says what is missing, `cells FILE` computes a chunk of cells.
+
+What crashes, or runs out of a card's memory, ends this process alone.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from lab import catalogue
+from lab.core.running import run_cells
+from lab.core.store import Store
+from lab.gpu import worth
+
+
+def plan(profile: str) -> str:
+    """The queue as one line of JSON."""
+    return json.dumps([{**one._asdict(), "entry": one.entry._asdict(),
+                        "chunks": [part._asdict() for part in one.chunks]} for one in worth.queue(Store(), profile)])
+
+
+def planned(text: str) -> list[worth.Estimate]:
+    """The queue of that line."""
+    return [worth.Estimate(**{**one, "entry": worth.Entry(**one["entry"]),
+                              "chunks": [worth.Cells(**part) for part in one["chunks"]]}) for one in json.loads(text)]
+
+
+def main() -> None:
+    what, argument = sys.argv[1:]
+    if what == "plan":
+        print(plan(argument), flush=True)
+    else:
+        chunk = json.loads(Path(argument).read_text())
+        run_cells(catalogue.experiment(chunk["experiment"]), chunk["cells"], Store(), progress=False, keep_going=True)
+
+
+if __name__ == "__main__":
+    main()
