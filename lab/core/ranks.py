@@ -80,6 +80,6 @@ def of_orders(one: np.ndarray, other: np.ndarray) -> Estimate | None:
 
 def matrices(tables: Sequence, things: str, units: str, column: str) -> list[np.ndarray]:
     """Frames as arrays (things, units) with the same rows and columns in all of them; NaN where one lacks a value."""
-    wide = [table.pivot_table(index=things, columns=units, values=column) for table in tables]
+    wide = [table.astype({column: float}).pivot_table(index=things, columns=units, values=column) for table in tables]
     rows, columns = (sorted(set().union(*(getattr(one, side) for one in wide))) for side in ("index", "columns"))
     return [one.reindex(index=rows, columns=columns).to_numpy(float) for one in wide]

@@ -122,6 +122,8 @@ def test_attacks_that_take_hours_are_left_out_by_name(cells, store):
 
 
 def test_effects_are_scores_minus_the_closest_control_and_excess_decides(table, judged):
+    names = ["score", "effect", "excess", *(name for name in table if name.startswith("control: "))]
+    table = table.astype(dict.fromkeys(names, float))
     rows = select(table, method="gradient", criterion="noise")
     assert np.allclose(rows.effect, rows.score - rows["control: another image"], atol=1e-6)
     one = select(judged, method="gradient", criterion="noise").iloc[0]
@@ -135,7 +137,7 @@ def test_effects_are_scores_minus_the_closest_control_and_excess_decides(table, 
 
 
 @pytest.mark.parametrize("cheat, criteria", [
-    ("constant", ["noise", "removal", "parameters", "class"]), ("centre", ["parameters", "class", "infidelity"]),
+    ("constant", ["noise", "removal", "parameters", "class"]), ("centre", ["parameters", "class"]),
     ("the_input", ["shift", "parameters", "class"]), ("sobel", ["parameters", "class"]),
     ("random", ["noise", "removal", "parameters", "class"]), ("another_class", ["infidelity"])])
 def test_planted_maps_are_caught(judged, cheat, criteria):
