@@ -224,6 +224,16 @@ def gpu(context, minutes, where):
     sys.exit(bool(counts["failed"]))
 
 
+@gpu.command("waiting")
+@errors_as_sentences
+def gpu_waiting():
+    """Measure what waits for a GPU and write it to results/, for the book to show."""
+    from lab.gpu import worth
+
+    found = worth.queue(Store(), say=lambda line: click.echo(line, err=True))
+    click.echo(f"What waits for a GPU, measured here, is in {worth.publish(found)}.")
+
+
 @gpu.command("pack")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @PROFILE

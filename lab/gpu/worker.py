@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from lab import catalogue
-from lab.core.running import run_cells
 from lab.core.store import Store
-from lab.gpu import worth
+from lab.gpu import batches, worth
 
 
 def plan(profile: str) -> str:
@@ -31,7 +30,7 @@ def main() -> None:
         print(plan(argument), flush=True)
     else:
         chunk = json.loads(Path(argument).read_text())
-        run_cells(catalogue.experiment(chunk["experiment"]), chunk["cells"], Store(), progress=False, keep_going=True)
+        batches.run(catalogue.experiment(chunk["experiment"]), chunk["cells"], Store())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What of the paper profiles is missing, what it costs, and in which order it is worth a card's time."""
 
+import json
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -9,10 +11,12 @@ from fragility import checks
 from lab import catalogue
 from lab.core import costs, folders, profiles, results
 from lab.core.experiment import Experiment
-from lab.core.store import Store, canonical
+from lab.core.store import Store, canonical, write
+from lab.core.surroundings import surroundings
 
 DECLARED = folders.ROOT / "lab" / "gpu" / "worth.yaml"
 PROFILE = "paper"
+WAITING = "waiting.json"        # in `results/`
 CHUNK = 5.0             # minutes of a chunk of cells: what a kill may cost, and how often is published
 
 
@@ -126,12 +130,31 @@ def _unseen(chunk: Cells, seen: set[tuple[str, str]]) -> Cells:
     return chunk._replace(cells=new, minutes=chunk.minutes * len(new) / len(chunk.cells))
 
 
-def waiting(found: list[Estimate]) -> pd.DataFrame:
-    """What waits for a card: an entry a row, by worth a minute; what cannot be estimated here comes last."""
-    return pd.DataFrame([{
-        "what": one.entry.name, "why": one.entry.why, "worth": one.entry.worth, "cells": one.cells,
-        "missing": None if one.hindrance else one.missing,
-        "minutes": None if one.hindrance else float(f"{one.minutes:.2g}"),
-        "gigabytes": None if one.hindrance else float(f"{one.gigabytes:.2g}"),
-        "worth a minute": None if one.hindrance else float(f"{one.worth_per_minute:.2g}"),
-        "hindrance": one.hindrance} for one in found])
+def publish(found: list[Estimate]) -> Path:
+    """Write what waits for a card, and where that was measured, to `results/`, for the book to show."""
+    made = surroundings()
+    rows = [{"what": one.entry.name, "worth": one.entry.worth, "cells": one.cells, "hindrance": one.hindrance,
+             **({} if one.hindrance else {"missing": one.missing, "minutes": _two_digits(one.minutes),
+                                          "gigabytes": _two_digits(one.gigabytes)})} for one in found]
+    folders.RESULTS.mkdir(exist_ok=True)
+    file = folders.RESULTS / WAITING
+    write(file, (json.dumps({"device": made["device"], "commit": made["commit"], "entries": rows}, indent=1)
+                 + "\n").encode())
+    return file
+
+
+def waiting() -> pd.DataFrame:
+    """What waits for a card, as it was published: an entry a row, by worth a minute of the device in `attrs`; last
+    what could not be estimated there."""
+    held = json.loads((folders.RESULTS / WAITING).read_text())
+    reasons = {entry.name: entry.why for entry in entries()}
+    table = pd.DataFrame([{"what": row["what"], "why": reasons.get(row["what"], ""), "worth": row["worth"],
+                           "cells": row["cells"], "missing": row.get("missing"), "minutes": row.get("minutes"),
+                           "GB": row.get("gigabytes"), "waits for": row["hindrance"] or "a card"}
+                          for row in held["entries"]])
+    table.attrs["device"] = held["device"]
+    return table
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
