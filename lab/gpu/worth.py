@@ -82,10 +82,8 @@ def entries() -> list[Entry]:
 
 def estimate(entry: Entry, store: Store, profile: str = PROFILE) -> Estimate:
     """What is missing of an entry, in chunks in an order in which they can be computed, measured here."""
-    grids = {}
+    grids = _grids(entry, profile)
     try:
-        for one in map(catalogue.experiment, entry.experiments):
-            grids[one.name] = [cell for cell in one.cells(one.at(profile)) if entry.keeps(cell)]
         chunks, count, size = [], 0, 0.0
         for one, cells in catalogue.closure(grids, profile):
             cells = [cell for cell in cells if entry.keeps(cell)]
@@ -96,6 +94,12 @@ def estimate(entry: Entry, store: Store, profile: str = PROFILE) -> Estimate:
     except (ValueError, OSError) as error:      # data or weights that are not here
         return Estimate(entry, sum(map(len, grids.values())), [], 0.0, str(error))
     return Estimate(entry, count, chunks, size / 1e9)
+
+
+def _grids(entry: Entry, profile: str) -> dict[str, list[dict]]:
+    """The entry's own cells by experiment, without those that they read."""
+    return {one.name: [cell for cell in one.cells(one.at(profile)) if entry.keeps(cell)]
+            for one in map(catalogue.experiment, entry.experiments)}
 
 
 def cut(entry: str, experiment: Experiment, cells: list[dict], each: list[costs.Cost]) -> list[Cells]:
@@ -120,7 +124,8 @@ def queue(store: Store, profile: str = PROFILE, *, minutes: float = float("inf")
     found, end = [], time.monotonic() + 60 * minutes
     for entry in entries():
         in_time = time.monotonic() < end
-        found.append(estimate(entry, store, profile) if in_time else Estimate(entry, 0, [], 0.0, "not measured yet"))
+        found.append(estimate(entry, store, profile) if in_time else
+                     Estimate(entry, sum(map(len, _grids(entry, profile).values())), [], 0.0, "a measurement"))
         say(f"{entry.name}: {found[-1].hindrance or f'{found[-1].missing} cells, {found[-1].minutes:.2g} minutes'}")
     found.sort(key=lambda one: (bool(one.hindrance), -one.worth_per_minute))
     seen: set[tuple[str, str]] = set()

@@ -164,7 +164,8 @@ def test_the_queue_is_by_worth_a_minute_and_holds_a_cell_once(tmp_path, monkeypa
     assert [one.entry.name for one in found] == ["quick", "slow"]
     assert [cell["cell"] for chunk in found[0].chunks for cell in chunk.cells] == [3, 5]
     late = worth.queue(store, minutes=-1, say=lambda line: None)
-    assert all(one.hindrance == "not measured yet" and not one.chunks for one in late)
+    assert all(one.hindrance == "a measurement" and not one.chunks for one in late)
+    assert [one.cells for one in late] == [40, 2]
     rest = [cell["cell"] for chunk in found[1].chunks for cell in chunk.cells]
     assert rest == [one for one in range(40) if one not in (3, 5, 7)]
     assert all(chunk.minutes <= worth.CHUNK and chunk.memory == 1e8 for one in found for chunk in one.chunks)
