@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lab import catalogue
-from lab.chapters.fragility import comparison
+from lab.chapters.fragility import comparison, numbers
 from lab.core.pages import Page
 from tests.oracles.records import by_hand
 
@@ -43,6 +43,18 @@ def test_small_photographs():
     assert value("small.shift.center") == pytest.approx(chosen.center.mean())
     network = by_hand("networks").query("network == 'cifar-cnn'")
     assert value("small.accuracy") == pytest.approx(100 * network.accuracy.iloc[0])
+
+
+def test_the_drawn_reference_image_is_one_constant(monkeypatch):
+    """Without a test of the attacks from it, a map is not drawn; with one, it is drawn from that image alone."""
+    black = numbers.compared(PAGE)
+    monkeypatch.setattr(comparison, "SHOWN", ["none", "mean"])
+    mean = numbers.compared(PAGE)
+    for levels, name in ((black, "black"), (mean, "mean")):
+        assert set(levels.reference[levels.method == "deeplift"]) == {name} and set(levels.reference) == {"none", name}
+    rows = by_hand("fragility").query("method == 'deeplift' and reference == 'mean' and attack == 'topk'")
+    ours = mean.query("method == 'deeplift' and attack == 'topk' and metric == 'topk'").sort_values("epsilon").ours
+    assert ours.tolist() == pytest.approx(rows.groupby("epsilon").topk.mean().tolist())
 
 
 def test_complete_methods_have_all_their_cells():
