@@ -225,12 +225,14 @@ def gpu(context, minutes, where):
 
 
 @gpu.command("waiting")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+              help="Begin to measure nothing more when these are over.")
 @errors_as_sentences
-def gpu_waiting():
+def gpu_waiting(minutes):
     """Measure what waits for a GPU and write it to results/, for the book to show."""
     from lab.gpu import worth
 
-    found = worth.queue(Store(), say=lambda line: click.echo(line, err=True))
+    found = worth.queue(Store(), minutes=minutes, say=lambda line: click.echo(line, err=True))
     click.echo(f"What waits for a GPU, measured here, is in {worth.publish(found)}.")
 
 
