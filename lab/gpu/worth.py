@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,10 +82,8 @@ def entries() -> list[Entry]:
 
 def estimate(entry: Entry, store: Store, profile: str = PROFILE) -> Estimate:
     """What is missing of an entry, in chunks in an order in which they can be computed, measured here."""
-    grids = {}
+    grids = _grids(entry, profile)
     try:
-        for one in map(catalogue.experiment, entry.experiments):
-            grids[one.name] = [cell for cell in one.cells(one.at(profile)) if entry.keeps(cell)]
         chunks, count, size = [], 0, 0.0
         for one, cells in catalogue.closure(grids, profile):
             cells = [cell for cell in cells if entry.keeps(cell)]
@@ -95,6 +94,12 @@ def estimate(entry: Entry, store: Store, profile: str = PROFILE) -> Estimate:
     except (ValueError, OSError) as error:      # data or weights that are not here
         return Estimate(entry, sum(map(len, grids.values())), [], 0.0, str(error))
     return Estimate(entry, count, chunks, size / 1e9)
+
+
+def _grids(entry: Entry, profile: str) -> dict[str, list[dict]]:
+    """The entry's own cells by experiment, without those that they read."""
+    return {one.name: [cell for cell in one.cells(one.at(profile)) if entry.keeps(cell)]
+            for one in map(catalogue.experiment, entry.experiments)}
 
 
 def cut(entry: str, experiment: Experiment, cells: list[dict], each: list[costs.Cost]) -> list[Cells]:
@@ -110,11 +115,17 @@ def cut(entry: str, experiment: Experiment, cells: list[dict], each: list[costs.
                   1e6 * max(cost.gpu_mb or cost.memory_mb for _, cost in group)) for group in groups]
 
 
-def queue(store: Store, profile: str = PROFILE, *, say=lambda line: print(line, file=sys.stderr)) -> list[Estimate]:
-    """All entries, the one with the most worth a minute first; a cell that several of them need is in the first one."""
-    found = []
+def queue(store: Store, profile: str = PROFILE, *, minutes: float = float("inf"),
+          say=lambda line: print(line, file=sys.stderr)) -> list[Estimate]:
+    """All entries, the one with the most worth a minute first; a cell that several of them need is in the first one.
+
+    Entries that are not measured when so many minutes are over come last.
+    """
+    found, end = [], time.monotonic() + 60 * minutes
     for entry in entries():
-        found.append(estimate(entry, store, profile))
+        in_time = time.monotonic() < end
+        found.append(estimate(entry, store, profile) if in_time else
+                     Estimate(entry, sum(map(len, _grids(entry, profile).values())), [], 0.0, "a measurement"))
         say(f"{entry.name}: {found[-1].hindrance or f'{found[-1].missing} cells, {found[-1].minutes:.2g} minutes'}")
     found.sort(key=lambda one: (bool(one.hindrance), -one.worth_per_minute))
     seen: set[tuple[str, str]] = set()
@@ -148,10 +159,10 @@ def waiting() -> pd.DataFrame:
     what could not be estimated there."""
     held = json.loads((folders.RESULTS / WAITING).read_text())
     reasons = {entry.name: entry.why for entry in entries()}
-    table = pd.DataFrame([{"what": row["what"], "why": reasons.get(row["what"], ""), "worth": row["worth"],
-                           "cells": row["cells"], "missing": row.get("missing"), "minutes": row.get("minutes"),
-                           "GB": row.get("gigabytes"), "waits for": row["hindrance"] or "a card"}
-                          for row in held["entries"]])
+    table = pd.DataFrame([{
+        "what": row["what"], "why": reasons.get(row["what"], ""), "worth": row["worth"], "cells": row["cells"],
+        **{name: f"{row[name]:g}" if name in row else "" for name in ("missing", "minutes", "gigabytes")},
+        "waits for": row["hindrance"] or "a card"} for row in held["entries"]])
     table.attrs["device"] = held["device"]
     return table
 

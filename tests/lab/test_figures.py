@@ -133,7 +133,7 @@ def test_verdicts_are_counted_by_paper_and_controls_apart():
     counts = tables.verdict_counts(ledger).data.set_index("")
     assert counts["◐ mixed"].to_dict() == {
         "Ghorbani et al. (2019)": 0, "Kindermans et al. (2019)": 0, "Hooker et al. (2019)": 1,
-        "Kamath et al. (2024)": 1, "all papers": 2, "controls": 1}
+        "Kamath et al. (2024)": 1, "all papers": 2, "predictions of this book": 0, "controls": 1}
     assert counts.loc["Kamath et al. (2024)", ["✓ holds", tables.MUST_HOLD]].tolist() == [1, 1]
 
 
