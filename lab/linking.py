@@ -9,6 +9,8 @@ from lab.core import folders, profiles
 from lab.drawing.claims import CONTROLS, VERDICTS
 from lab.drawing.tables import PAPERS, VERDICT_MARKS
 
+PLURAL = {"holds": "hold"}      # the other verdicts are the same of one claim and of several
+
 
 def shown(claim: dict) -> list[str]:
     """The names of the figures that show a claim, as its entry in `claims/` has them: one, several, or none."""
@@ -75,8 +77,8 @@ def _summary(name: str, claims: list[dict]) -> str:
     counts = Counter(claim["verdict"] for claim in claims if claim["paper"] != CONTROLS)
     controls = sum(claim["paper"] == CONTROLS for claim in claims)
     parts = [f'<a href="claims.html?chapter={name}&amp;verdict={verdict.replace(" ", "+")}">{mark} {counts[verdict]} '
-             f'{verdict}</a>' for verdict, mark in VERDICT_MARKS.items() if counts[verdict]]
+             f'{verdict if counts[verdict] == 1 else PLURAL.get(verdict, verdict)}</a>' for verdict, mark in VERDICT_MARKS.items() if counts[verdict]]
     if controls:
-        parts.append(f'<a href="claims.html?chapter={name}&amp;paper={CONTROLS}">{controls} controls</a>')
+        parts.append(f'<a href="claims.html?chapter={name}&amp;paper={CONTROLS}">{controls} {"control" if controls == 1 else "controls"}</a>')
     papers = any(claim["paper"] in PAPERS for claim in claims)
     return f'<span class="verdicts">{"Claims" if papers else "Predictions"} tested here: {" · ".join(parts)}</span>'
