@@ -69,7 +69,8 @@ def verdict_table(judged: list[dict]) -> str:
 
 def sources(claims: list[dict]) -> dict[str, int]:
     """Of how many claims of papers the paper's number was read, digitised, second-hand, …: the groups of SOURCES."""
-    known = Counter(claim.get("known", "none") for claim in claims if claim["paper"] in PAPERS and not is_control(claim))
+    papers = (claim for claim in claims if claim["paper"] in PAPERS and not is_control(claim))
+    known = Counter(claim.get("known", "none") for claim in papers)
     return {name: sum(known[mark] for mark in marks) for name, marks in SOURCES.items()}
 
 
