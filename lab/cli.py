@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from fragility import __version__
-from lab import catalogue, cluster, verdicts, why
+from lab import catalogue, changelog, cluster, verdicts, why
 from lab.core import costs, device, folders, profiles, results, running, runs
 from lab.core import grid as grids
 from lab.core.experiment import Experiment
@@ -224,6 +224,18 @@ def gpu(context, minutes, where):
     sys.exit(bool(counts["failed"]))
 
 
+@gpu.command("waiting")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+              help="Begin to measure nothing more when these are over.")
+@errors_as_sentences
+def gpu_waiting(minutes):
+    """Measure what waits for a GPU and write it to results/, for the book to show."""
+    from lab.gpu import worth
+
+    found = worth.queue(Store(), minutes=minutes, say=lambda line: click.echo(line, err=True))
+    click.echo(f"What waits for a GPU, measured here, is in {worth.publish(found)}.")
+
+
 @gpu.command("pack")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @PROFILE
@@ -287,12 +299,14 @@ def verify(sample, minutes, tolerance):
 @main.command("claims")
 @PROFILE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--publish", "publishes", is_flag=True, help="Write the edition's verdicts to results/verdicts.json.")
+@click.option("--publish", "publishes", is_flag=True,
+              help="Write the edition's verdicts to results/verdicts.json, and changed tests to CHANGELOG.md.")
 @errors_as_sentences
 def show_claims(profile, as_json, publishes):
     """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale; of the papers, then of controls."""
     if publishes:
         click.echo(f"The verdicts are in {verdicts.publish()}.")
+        changelog.renew()
         return
     ledger = verdicts.ledger(profile)
     if as_json:

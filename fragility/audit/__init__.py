@@ -6,7 +6,7 @@ from fragility.audit.margins import MARGINS, Margin
 from fragility.audit.report import Report
 from fragility.audit.run import run
 from fragility.audit.settings import Settings
-from fragility.audit.verdicts import Result, Verdict
+from fragility.audit.verdicts import Estimate, Result, Verdict
 
-__all__ = ["CRITERIA", "MARGINS", "Cost", "Criterion", "Margin", "Measured", "NotApplicable", "Report", "Result",
-           "Settings", "Verdict", "run"]
+__all__ = ["CRITERIA", "MARGINS", "Cost", "Criterion", "Estimate", "Margin", "Measured", "NotApplicable", "Report",
+           "Result", "Settings", "Verdict", "run"]

@@ -14,7 +14,8 @@ from fragility.training.loop import (
     train,
 )
 from fragility.training.robust import Ball, ig_norm, ig_sum_norm, loss_attribution, maximise_in_ball, pgd, withstands
+from fragility.training.together import train_together
 
 __all__ = ["DECAYS", "RECIPES", "WARM_UP", "Augment", "Ball", "FlipShift", "Loss", "RandomCrop", "accuracy", "as_float",
            "check_examples", "fast_bf16", "ig_norm", "ig_sum_norm", "loss_attribution", "maximise_in_ball", "pgd",
-           "train", "withstands"]
+           "train", "train_together", "withstands"]

@@ -56,6 +56,17 @@ def distinct(cells: Iterable[dict]) -> list[dict]:
     return list({canonical(cell): cell for cell in cells}.values())
 
 
+class Together(NamedTuple):
+    """How a GPU computes several cells at once: `alike(cell)` is the same for those that it can, None for one that it
+    has to compute alone; `run(cells, store)` computes cells that are alike.
+
+    Its values are those of the cells one by one up to rounding, so it serves cells without a published record only.
+    """
+
+    alike: Callable[[dict], dict | None]
+    run: Callable[[list[dict], Store], list[Outcome]]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A named, versioned grid of cells.
@@ -69,7 +80,8 @@ class Experiment:
     `reads` names the other experiments whose records its cells make or read; the store refuses any other.
     `serves(cell)` gives the cells of this experiment that a cell of another one reads; without it these are the whole
     grid at the same profile. `trains(cell)` tells whether a cell trains a network. A plan counts all of these.
-    `columns(cell)` gives columns of its rows in a frame that follow from its parameters.
+    `columns(cell)` gives columns of its rows in a frame that follow from its parameters. `together` tells how several
+    of its cells are computed at once.
     """
 
     name: str
@@ -87,6 +99,7 @@ class Experiment:
     serves: Callable[[dict], list[dict]] | None = None
     trains: Callable[[dict], bool] = lambda cell: False
     columns: Callable[[dict], dict] = lambda cell: {}
+    together: Together | None = None
 
     def pick(self, values: dict) -> Parameters:
         """The experiment's parameters among those of a notebook, which may hold other experiments' too."""
@@ -114,6 +127,11 @@ class Experiment:
     def compute(self, cell: dict, store: Store) -> Outcome:
         """Compute the cell, even if the store has its record."""
         return self.run(cell, store and store.limited(self.name, (self.name, *self.reads)))
+
+    @repeatable
+    def compute_together(self, cells: list[dict], store: Store) -> list[Outcome]:
+        """Compute cells that are alike at once, even if the store has their records."""
+        return self.together.run(cells, store.limited(self.name, (self.name, *self.reads)))
 
     def stored(self, cell: dict, store: Store) -> Record | None:
         """The cell's record, or None where the store has none."""

@@ -48,9 +48,20 @@ def agreement(one: np.ndarray, other: np.ndarray, chosen: np.ndarray) -> tuple[f
     return float(correlation(np.nanmean(one, 1), np.nanmean(other, 1))), drawn
 
 
-def interval(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The percentiles of draws between which so many of them lie."""
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+def mirrored(value: float, drawn: np.ndarray) -> np.ndarray:
+    """Draws (n,) that are there, and their mirror images about the value that was measured, in order.
+
+    A draw adds to the means as much noise as they have, and noise pulls a correlation towards zero: so draws lie on one
+    side of the value, and the truth may well lie on the other. Where noise is larger than what the things differ by,
+    no interval made of the same images reaches the truth.
+    """
+    drawn = drawn[~np.isnan(drawn)]
+    return np.sort(np.concatenate([drawn, 2 * value - drawn]))
+
+
+def interval(value: float, drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The ends between which so many of the draws and their mirror images lie, within -1 and 1."""
+    low, high = np.clip(np.quantile(mirrored(value, drawn), [(1 - level) / 2, (1 + level) / 2]), -1, 1)
     return float(low), float(high)
 
 
@@ -58,17 +69,17 @@ def of_orders(one: np.ndarray, other: np.ndarray) -> Estimate | None:
     """The rank correlation of two orders as an estimate over images; None where fewer than three things have both."""
     n = one.shape[1]
     value, drawn = agreement(one, other, picks(n))
-    drawn = np.sort(drawn[~np.isnan(drawn)])
-    if np.isnan(value) or len(drawn) < 2:
+    if np.isnan(value) or np.isnan(drawn).all():
         return None
-    error = float(drawn.std())
+    deviations = mirrored(value, drawn) - value
+    error = float(deviations.std())
     if error == 0:
         return Estimate(value, 0.0, n - 1, n, 0.0)
-    return Estimate(value, error, n - 1, n, error * np.sqrt(n), (drawn - drawn.mean()) / error)
+    return Estimate(value, error, n - 1, n, error * np.sqrt(n), deviations / error)
 
 
 def matrices(tables: Sequence, things: str, units: str, column: str) -> list[np.ndarray]:
     """Frames as arrays (things, units) with the same rows and columns in all of them; NaN where one lacks a value."""
-    wide = [table.pivot_table(index=things, columns=units, values=column) for table in tables]
+    wide = [table.astype({column: float}).pivot_table(index=things, columns=units, values=column) for table in tables]
     rows, columns = (sorted(set().union(*(getattr(one, side) for one in wide))) for side in ("index", "columns"))
     return [one.reindex(index=rows, columns=columns).to_numpy(float) for one in wide]

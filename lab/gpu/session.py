@@ -122,7 +122,8 @@ class Session:
             self._leave_out("cells of the paper profiles", PLAN_MINUTES)
             return []
         began, log = time.time(), self._log("plan")
-        process = start(_python("-m", "lab.gpu.worker", "plan", self.profile), log, {})
+        share = self.minutes_left / 3           # the rest is for the cells
+        process = start(_python("-m", "lab.gpu.worker", "plan", self.profile, str(share)), log, {})
         try:
             process.wait(60 * self.minutes_left)
         except subprocess.TimeoutExpired:

@@ -38,11 +38,12 @@ def main() -> None:
     from lab import catalogue
     from lab.core import running
     from lab.core.store import Store
+    from lab.gpu import batches
     store, failed, made = Store(), [], []
     for name, cells in told["cells"].items():
         one = catalogue.experiment(name)
         try:
-            running.run_cells(one, cells, store, keep_going=True)
+            batches.run(one, cells, store)
         except running.Failed as error:
             failed.append(str(error))
         made += [record for cell in cells if (record := one.stored(cell, store))]

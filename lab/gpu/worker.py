@@ -1,4 +1,6 @@
-"""A process of its own for what a card computes: `plan` says what is missing, `cells FILE` computes a chunk of cells.
+"""A process of its own for what a card computes.
+
+`plan PROFILE MINUTES` says what is missing, `cells FILE` computes a chunk of cells.
 
 What crashes, or runs out of a card's memory, ends this process alone.
 """
@@ -8,15 +10,15 @@ import sys
 from pathlib import Path
 
 from lab import catalogue
-from lab.core.running import run_cells
 from lab.core.store import Store
-from lab.gpu import worth
+from lab.gpu import batches, worth
 
 
-def plan(profile: str) -> str:
-    """The queue as one line of JSON."""
+def plan(profile: str, minutes: float) -> str:
+    """The queue, as far as it is measured within so many minutes, as one line of JSON."""
+    found = worth.queue(Store(), profile, minutes=minutes)
     return json.dumps([{**one._asdict(), "entry": one.entry._asdict(),
-                        "chunks": [part._asdict() for part in one.chunks]} for one in worth.queue(Store(), profile)])
+                        "chunks": [part._asdict() for part in one.chunks]} for one in found])
 
 
 def planned(text: str) -> list[worth.Estimate]:
@@ -26,12 +28,12 @@ def planned(text: str) -> list[worth.Estimate]:
 
 
 def main() -> None:
-    what, argument = sys.argv[1:]
+    what, *given = sys.argv[1:]
     if what == "plan":
-        print(plan(argument), flush=True)
+        print(plan(given[0], float(given[1])), flush=True)
     else:
-        chunk = json.loads(Path(argument).read_text())
-        run_cells(catalogue.experiment(chunk["experiment"]), chunk["cells"], Store(), progress=False, keep_going=True)
+        chunk = json.loads(Path(given[0]).read_text())
+        batches.run(catalogue.experiment(chunk["experiment"]), chunk["cells"], Store())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """What of the paper profiles is missing, what it costs, and in which order it is worth a card's time."""
 
+import json
 import sys
+import time
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -9,10 +12,12 @@ from fragility import checks
 from lab import catalogue
 from lab.core import costs, folders, profiles, results
 from lab.core.experiment import Experiment
-from lab.core.store import Store, canonical
+from lab.core.store import Store, canonical, write
+from lab.core.surroundings import surroundings
 
 DECLARED = folders.ROOT / "lab" / "gpu" / "worth.yaml"
 PROFILE = "paper"
+WAITING = "waiting.json"        # in `results/`
 CHUNK = 5.0             # minutes of a chunk of cells: what a kill may cost, and how often is published
 
 
@@ -77,10 +82,8 @@ def entries() -> list[Entry]:
 
 def estimate(entry: Entry, store: Store, profile: str = PROFILE) -> Estimate:
     """What is missing of an entry, in chunks in an order in which they can be computed, measured here."""
-    grids = {}
+    grids = _grids(entry, profile)
     try:
-        for one in map(catalogue.experiment, entry.experiments):
-            grids[one.name] = [cell for cell in one.cells(one.at(profile)) if entry.keeps(cell)]
         chunks, count, size = [], 0, 0.0
         for one, cells in catalogue.closure(grids, profile):
             cells = [cell for cell in cells if entry.keeps(cell)]
@@ -91,6 +94,12 @@ def estimate(entry: Entry, store: Store, profile: str = PROFILE) -> Estimate:
     except (ValueError, OSError) as error:      # data or weights that are not here
         return Estimate(entry, sum(map(len, grids.values())), [], 0.0, str(error))
     return Estimate(entry, count, chunks, size / 1e9)
+
+
+def _grids(entry: Entry, profile: str) -> dict[str, list[dict]]:
+    """The entry's own cells by experiment, without those that they read."""
+    return {one.name: [cell for cell in one.cells(one.at(profile)) if entry.keeps(cell)]
+            for one in map(catalogue.experiment, entry.experiments)}
 
 
 def cut(entry: str, experiment: Experiment, cells: list[dict], each: list[costs.Cost]) -> list[Cells]:
@@ -106,11 +115,17 @@ def cut(entry: str, experiment: Experiment, cells: list[dict], each: list[costs.
                   1e6 * max(cost.gpu_mb or cost.memory_mb for _, cost in group)) for group in groups]
 
 
-def queue(store: Store, profile: str = PROFILE, *, say=lambda line: print(line, file=sys.stderr)) -> list[Estimate]:
-    """All entries, the one with the most worth a minute first; a cell that several of them need is in the first one."""
-    found = []
+def queue(store: Store, profile: str = PROFILE, *, minutes: float = float("inf"),
+          say=lambda line: print(line, file=sys.stderr)) -> list[Estimate]:
+    """All entries, the one with the most worth a minute first; a cell that several of them need is in the first one.
+
+    Entries that are not measured when so many minutes are over come last.
+    """
+    found, end = [], time.monotonic() + 60 * minutes
     for entry in entries():
-        found.append(estimate(entry, store, profile))
+        in_time = time.monotonic() < end
+        found.append(estimate(entry, store, profile) if in_time else
+                     Estimate(entry, sum(map(len, _grids(entry, profile).values())), [], 0.0, "a measurement"))
         say(f"{entry.name}: {found[-1].hindrance or f'{found[-1].missing} cells, {found[-1].minutes:.2g} minutes'}")
     found.sort(key=lambda one: (bool(one.hindrance), -one.worth_per_minute))
     seen: set[tuple[str, str]] = set()
@@ -126,12 +141,31 @@ def _unseen(chunk: Cells, seen: set[tuple[str, str]]) -> Cells:
     return chunk._replace(cells=new, minutes=chunk.minutes * len(new) / len(chunk.cells))
 
 
-def waiting(found: list[Estimate]) -> pd.DataFrame:
-    """What waits for a card: an entry a row, by worth a minute; what cannot be estimated here comes last."""
-    return pd.DataFrame([{
-        "what": one.entry.name, "why": one.entry.why, "worth": one.entry.worth, "cells": one.cells,
-        "missing": None if one.hindrance else one.missing,
-        "minutes": None if one.hindrance else float(f"{one.minutes:.2g}"),
-        "gigabytes": None if one.hindrance else float(f"{one.gigabytes:.2g}"),
-        "worth a minute": None if one.hindrance else float(f"{one.worth_per_minute:.2g}"),
-        "hindrance": one.hindrance} for one in found])
+def publish(found: list[Estimate]) -> Path:
+    """Write what waits for a card, and where that was measured, to `results/`, for the book to show."""
+    made = surroundings()
+    rows = [{"what": one.entry.name, "worth": one.entry.worth, "cells": one.cells, "hindrance": one.hindrance,
+             **({} if one.hindrance else {"missing": one.missing, "minutes": _two_digits(one.minutes),
+                                          "gigabytes": _two_digits(one.gigabytes)})} for one in found]
+    folders.RESULTS.mkdir(exist_ok=True)
+    file = folders.RESULTS / WAITING
+    write(file, (json.dumps({"device": made["device"], "commit": made["commit"], "entries": rows}, indent=1)
+                 + "\n").encode())
+    return file
+
+
+def waiting() -> pd.DataFrame:
+    """What waits for a card, as it was published: an entry a row, by worth a minute of the device in `attrs`; last
+    what could not be estimated there."""
+    held = json.loads((folders.RESULTS / WAITING).read_text())
+    reasons = {entry.name: entry.why for entry in entries()}
+    table = pd.DataFrame([{
+        "what": row["what"], "why": reasons.get(row["what"], ""), "worth": row["worth"], "cells": row["cells"],
+        **{name: f"{row[name]:g}" if name in row else "" for name in ("missing", "minutes", "gigabytes")},
+        "waits for": row["hindrance"] or "a card"} for row in held["entries"]])
+    table.attrs["device"] = held["device"]
+    return table
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")

@@ -36,7 +36,8 @@ class Part:
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         given = [one for arg in args for one in (arg if isinstance(arg, (list, tuple)) else [arg])]
-        raise next(one for one in given if isinstance(one, cls))._lacking(f"{getattr(function, '__name__', 'torch')} needs all of them")
+        part = next(one for one in given if isinstance(one, cls))
+        raise part._lacking(f"{getattr(function, '__name__', 'torch')} needs all of them")
 
     def _lacking(self, why: str) -> ValueError:
         here = f"{len(self._images):,} of {len(self):,} images"

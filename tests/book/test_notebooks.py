@@ -16,6 +16,7 @@ from lab.core import folders, profiles
 # What a reader of the page cannot see. Folded cells (hide-input, hide-cell) open at a click, and a page whose plumbing
 # is not folded hides its answer among code.
 HIDDEN = {"remove-cell", "remove-input"}
+READERS = ("fragility", "attacks", "influence")       # chapters that are in the order of a reader
 NOTEBOOKS = {name: nbformat.read(folders.NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in book.notebooks()}
 
 
@@ -68,6 +69,27 @@ def test_notebooks_assert_and_glue_nothing(name):
     sources = [cell.source for cell in code(NOTEBOOKS[name])]
     assert not [source for source in sources if re.search(r"^\s*assert |\bglue\b", source, re.MULTILINE)]
     assert sum("hand_over(" in source for source in sources) == (name in catalogue.CHAPTERS)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_answer_and_a_figure_come_before_any_code(name):
+    """What is above the first figure is folded, so that the first screen has the answer and what shows it."""
+    notebook = NOTEBOOKS[name]
+    first = next(place for place, cell in enumerate(notebook.cells) if "figure" in cell.metadata.get("mystnb", {}))
+    above = [cell for cell in notebook.cells[:first + 1] if cell.cell_type == "code"]
+    assert notebook.cells[0].cell_type == "markdown" and "{glue:text}" in notebook.cells[0].source
+    assert len(above) <= 3 and all("hide-input" in cell.metadata.tags for cell in above)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_three_exercises_have_folded_solutions_that_run(name):
+    headings = [(place, line) for place, cell in enumerate(NOTEBOOKS[name].cells) if cell.cell_type == "markdown"
+                for line in cell.source.splitlines() if line.startswith("## ")]
+    places = {line: place for place, line in headings}
+    assert headings[-1][1] == "## Takeaways" and headings[-2][1] == "## Exercises"
+    cells = NOTEBOOKS[name].cells[places["## Exercises"]:places["## Takeaways"]]
+    solutions = [cell for cell in cells if cell.cell_type == "code"]
+    assert len(solutions) == 3 and all("hide-cell" in cell.metadata.tags and cell.outputs for cell in solutions)
 
 
 def paragraphs(notebook):

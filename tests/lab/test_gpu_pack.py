@@ -94,7 +94,8 @@ def test_a_pack_makes_the_same_records_elsewhere_of_the_images_that_are_used(hom
     assert f"{count} records of {count}" in there
     for name, cells in grids.items():               # in place, from the whole set
         run_cells(catalogue.experiment(name), cells, Store(), progress=False)
-    subprocess.run([sys.executable, "-m", "zipfile", "-e", home / "there" / pack.RECORDS, home / "returned"], check=True)
+    archive = home / "there" / pack.RECORDS
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", archive, home / "returned"], check=True)
     ours, theirs = contents(Store(), *MADE), contents(Store(home / "returned"), *MADE)
     assert ours == theirs and len(ours) == count
     published, missing = results.publish(catalogue.experiment("roar"), "quick", Store(home / "returned"))

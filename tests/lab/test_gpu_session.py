@@ -22,7 +22,7 @@ from tests.lab.checkout import Checkout, contents, kill, until
 from tests.lab.grid import GRID, Numbers
 
 WORTH = {"trial": {"experiments": ["trial"], "worth": 10, "why": "a rehearsal"},
-         "lost": {"experiments": ["robust"], "where": {"data_set": "gtsrb"}, "worth": 5, "why": "its data are not here"}}
+         "lost": {"experiments": ["robust"], "where": {"data_set": "gtsrb"}, "worth": 5, "why": "no data here"}}
 BENCHMARKS = 'import sys\nprint("a warning")\nprint(\'{"device": "\' + sys.argv[2] + \'", "benchmarks": []}\')\n'
 CANARY = "import pathlib\ndef test_canary(): assert not pathlib.Path('moved').exists(), 'a canary moved'\n"
 NOTEBOOK = {"cells": [{"cell_type": "code", "id": "one", "execution_count": None, "metadata": {"tags": ["parameters"]},
@@ -153,7 +153,7 @@ def test_a_card_that_is_not_there_is_said_before_anything_runs(tmp_path, monkeyp
 
 
 def test_the_queue_is_by_worth_a_minute_and_holds_a_cell_once(tmp_path, monkeypatch):
-    entries = [worth.Entry("slow", ["grid"], 50, "why", {}), worth.Entry("quick", ["grid"], 20, "why", {"cell": [3, 5]})]
+    entries = [worth.Entry("slow", ["grid"], 50, "why", {}), worth.Entry("quick", ["grid"], 20, "", {"cell": [3, 5]})]
     monkeypatch.setattr(worth, "entries", lambda: entries)
     monkeypatch.setitem(catalogue.EXPERIMENTS, "grid", GRID)
     monkeypatch.setattr(results, "published_keys", lambda one: frozenset())
@@ -163,11 +163,18 @@ def test_the_queue_is_by_worth_a_minute_and_holds_a_cell_once(tmp_path, monkeypa
     found = worth.queue(store, say=lambda line: None)
     assert [one.entry.name for one in found] == ["quick", "slow"]
     assert [cell["cell"] for chunk in found[0].chunks for cell in chunk.cells] == [3, 5]
+    late = worth.queue(store, minutes=-1, say=lambda line: None)
+    assert all(one.hindrance == "a measurement" and not one.chunks for one in late)
+    assert [one.cells for one in late] == [40, 2]
     rest = [cell["cell"] for chunk in found[1].chunks for cell in chunk.cells]
     assert rest == [one for one in range(40) if one not in (3, 5, 7)]
     assert all(chunk.minutes <= worth.CHUNK and chunk.memory == 1e8 for one in found for chunk in one.chunks)
-    table = worth.waiting(found)
-    assert table.minutes.tolist() == [4, 74] and table.missing.tolist() == [2, 37] and table.cells.tolist() == [2, 40]
+    monkeypatch.setattr(folders, "RESULTS", tmp_path / "results")
+    worth.publish([*found, worth.Estimate(worth.Entry("far", ["grid"], 5, "why not", {}), 9, [], 0.0, "no data")])
+    table = worth.waiting()
+    assert table.minutes.tolist() == ["4", "74", ""] and table.missing.tolist() == ["2", "37", ""]
+    assert table.cells.tolist() == [2, 40, 9] and table["waits for"].tolist() == ["a card", "a card", "no data"]
+    assert table.attrs["device"]
 
 
 def test_the_declaration_names_experiments_and_its_mistakes_are_sentences(tmp_path, monkeypatch):
@@ -194,8 +201,8 @@ def test_a_long_sweep_is_cut_by_the_minutes_of_its_cells():
 
 
 @pytest.mark.parametrize("where, cell, memory, cores, most", [
-    ("cuda", 1.3e9, 80e9, 64, 36), ("cuda", 1.3e9, 80e9, 8, 8), ("cuda", 70e9, 80e9, 16, 1), ("cuda", 900e9, 80e9, 16, 1),
-    ("cpu", 1e9, 8e9, 16, 7), ("cpu", 1e9, 64e9, 2, 2), ("cpu", 0.0, 64e9, 2, 1)])
+    ("cuda", 1.3e9, 80e9, 64, 36), ("cuda", 1.3e9, 80e9, 8, 8), ("cuda", 70e9, 80e9, 16, 1),
+    ("cuda", 900e9, 80e9, 16, 1), ("cpu", 1e9, 8e9, 16, 7), ("cpu", 1e9, 64e9, 2, 2), ("cpu", 0.0, 64e9, 2, 1)])
 def test_processes_are_as_many_as_the_memory_holds(where, cell, memory, cores, most):
     assert processes_for(torch.device(where), cell, memory=memory, cores=cores) == most
 
@@ -220,7 +227,7 @@ def test_the_records_of_two_profiles_are_published_beside_each_other(tmp_path, m
 
 # ------------------------------------------------------------------------------------------------ plans
 class Card:
-    """A clock of a device on which a launch takes a hundredth of a second, whatever it does, and an image a thousandth."""
+    """A clock of a device on which a hundredth of a second passes for 64 images, and for one as well."""
 
     def __init__(self):
         self.now = 0.0
@@ -265,6 +272,6 @@ def test_plan_takes_a_device_and_refuses_one_that_is_not_there(tmp_path, monkeyp
 
 def test_benchmarks_of_a_card_are_kept_beside_those_of_a_processor(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "RESULTS", tmp_path)
-    (tmp_path / "log").write_text('a warning {\n{"device": "a card", "benchmarks": []}\nanother\n'.replace(" {\n", "\n"))
+    (tmp_path / "log").write_text('a warning\n{"device": "a card", "benchmarks": []}\nanother\n')
     session._keep_benchmarks(tmp_path / "log")
     assert json.loads((tmp_path / "benchmarks-cuda.json").read_text())["device"] == "a card"

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from lab import catalogue, why
 from lab.chapters.fragility import comparison
+from lab.chapters.scoreboard import scoreboard
 from lab.cli import main
 from lab.core import folders, numbers, profiles, results
 from lab.core.frames import select
@@ -131,12 +132,21 @@ def test_a_changed_record_changes_the_number():
 
 @pytest.mark.parametrize("name", catalogue.CHAPTERS)
 def test_every_number_has_a_function_and_records_or_a_source(name):
-    """Those of the live run are without records here, since there is none."""
+    """Those of the live run are without records here, since there is none; nor are there any of a board that is not
+    whole yet, which only the scoreboard may be."""
     report = catalogue.chapter(name).report(EDITION[name])
+    absent = ("of the live run", *(("nothing of scoreboard is published", "not published yet")
+                                   if name == "scoreboard" and not _whole() else ()))
     for number, about in report["numbers"].items():
         assert about["about"].endswith("."), f"{number} lacks a docstring"
         assert about["records"] or about["source"], f"{number} comes from nowhere"
-        assert about["text"] != MISSING or about["source"].startswith("of the live run"), f"{number} is not measured"
+        assert about["text"] != MISSING or about["source"].startswith(absent), f"{number} is not measured"
+
+
+def _whole() -> bool:
+    """Whether all cells of the scoreboard's edition are published."""
+    table = results.measured(scoreboard.EXPERIMENT, "edition", None)
+    return not table.empty and table.attrs["done"] == table.attrs["cells"]
 
 
 @pytest.mark.parametrize("name", catalogue.CHAPTERS)

@@ -1,11 +1,13 @@
 """Numbers of the chapter on fragile maps, against pandas by hand on the published records."""
 
+import json
 
 import pandas as pd
 import pytest
 
 from lab import catalogue
-from lab.chapters.fragility import comparison
+from lab.chapters.fragility import comparison, numbers
+from lab.core import folders
 from lab.core.pages import Page
 from tests.oracles.records import by_hand
 
@@ -24,10 +26,27 @@ def test_photographs():
                                    ("deep_taylor", "topk", "spearman"), ("deeplift", "random_sign", "topk")):
         expected = rows[(rows.method == method) & (rows.attack == attack)][column].mean()
         assert value(f"photo.{column}.{attack}.{method}") == pytest.approx(expected)
+    attacked = rows[rows.attack == "topk"].groupby("method").topk.mean()
+    assert value("photo.left.topk") == pytest.approx(100 * attacked.max())
     flipped = rows[(rows.method == "deep_taylor") & (rows.attack == "random_sign")].found
     assert value("photo.flipped.deep_taylor") == pytest.approx(100 * (1 - flipped.astype(float)).mean())
     same = rows[(rows.method == "gradient") & (rows.attack == "random_sign") & (rows.image < 8)].topk.mean()
     assert value("photo.same.random_sign.topk.deeplift") == pytest.approx(same)
+
+
+def test_noise_on_all_photographs():
+    rows = by_hand("unattacked").query("attack == 'random_sign' and epsilon > 0.03")
+    kept = rows.assign(reference=rows.reference.fillna("")).groupby(["method", "reference"]).topk.mean()
+    assert value("noise.cost") == pytest.approx(100 * (1 - kept["gradient", ""]))
+    assert value("noise.topk.integrated_gradients.mean") == pytest.approx(kept["integrated_gradients", "mean"])
+    assert value("noise.topk.deeplift.black") == pytest.approx(kept["deeplift", ""])
+    assert value("noise.topk.deep_taylor") == pytest.approx(kept["deep_taylor", ""])
+
+
+def test_verdicts_are_the_published_ones():
+    published = json.loads((folders.RESULTS / "verdicts.json").read_text())
+    assert value("verdict.hardest") == published["ghorbani-8"]["verdict"]
+    assert value("verdict.topk") == published["ghorbani-3"]["verdict"]
 
 
 def test_the_cat():
@@ -43,6 +62,18 @@ def test_small_photographs():
     assert value("small.shift.center") == pytest.approx(chosen.center.mean())
     network = by_hand("networks").query("network == 'cifar-cnn'")
     assert value("small.accuracy") == pytest.approx(100 * network.accuracy.iloc[0])
+
+
+def test_the_drawn_reference_image_is_one_constant(monkeypatch):
+    """Without a test of the attacks from it, a map is not drawn; with one, it is drawn from that image alone."""
+    black = numbers.compared(PAGE)
+    monkeypatch.setattr(comparison, "SHOWN", ["none", "mean"])
+    mean = numbers.compared(PAGE)
+    for levels, name in ((black, "black"), (mean, "mean")):
+        assert set(levels.reference[levels.method == "deeplift"]) == {name} and set(levels.reference) == {"none", name}
+    rows = by_hand("fragility").query("method == 'deeplift' and reference == 'mean' and attack == 'topk'")
+    ours = mean.query("method == 'deeplift' and attack == 'topk' and metric == 'topk'").sort_values("epsilon").ours
+    assert ours.tolist() == pytest.approx(rows.groupby("epsilon").topk.mean().tolist())
 
 
 def test_complete_methods_have_all_their_cells():

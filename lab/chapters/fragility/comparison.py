@@ -150,7 +150,7 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
     """Two images and four steps; the cost does not depend on epsilon."""
-    tiny, times = shrink({**natural.untrained(cell), "epsilon": min(cell["epsilon"], 0.1)}, images=2, steps=4)
+    tiny, times = shrink({**natural.untrained(cell), "epsilon": 0.1 if cell["epsilon"] else 0.0}, images=2, steps=4)
     return tiny, Factor(times["images"] * (times["steps"] if cell["attack"] in OBJECTIVES else 1), times["images"])
 
 

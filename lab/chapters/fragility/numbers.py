@@ -22,7 +22,9 @@ LIVE = ("gradient", "integrated_gradients")
 
 
 def live(page: Page, **where) -> pd.DataFrame:
-    return select(page.live(comparison.EXPERIMENT), **where)
+    """Rows of the live run, from the first reference image where a map has one."""
+    own = ["none", page.settings["references"][0]]
+    return select(page.live(comparison.EXPERIMENT), **{"reference": own, **where})
 
 
 def photos(page: Page, **where) -> pd.DataFrame:

@@ -184,7 +184,7 @@ def _images(name: str) -> tuple[Tensor, Tensor, list[str], Tensor]:
 
 
 def sketch(cell: dict) -> tuple[dict, Factor]:
-    tiny, times = shrink({**natural.untrained(cell), "epsilon": min(cell["epsilon"], 0.1)}, test_images=2)
+    tiny, times = shrink({**natural.untrained(cell), "epsilon": 0.1 if cell["epsilon"] else 0.0}, test_images=2)
     return tiny, Factor(times["test_images"])
 
 

@@ -34,9 +34,9 @@ def run(cell: dict, store: Store) -> Outcome:
                      for images in (x, influences.perturbed(influence_cell, context, x)))
     label = influence.logits(context.head, before).argmax(1)
     values = [influences.exact(context, features, label)[0].tolist() for features in (before, after)]
-    classes = [cell["classes"][y] for y in context.train[1]]
+    classes = [cell["classes"][y] for y in context.train[1].tolist()]
     return Outcome(pd.DataFrame({"before": values[0], "after": values[1], "training_class": classes}).assign(
-        test_class=cell["classes"][context.labels[row.image]], image=int(row.image), spearman=row.spearman))
+        test_class=cell["classes"][context.labels.tolist()[row.image]], image=int(row.image), spearman=row.spearman))
 
 
 EXPERIMENT = Experiment(

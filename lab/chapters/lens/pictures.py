@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from lab.chapters.lens.training_figures import TRAINING_NAMES
 from lab.core import results
 from lab.core.frames import select
 from lab.core.pages import Page
+from lab.drawing.maps import map_rows
 
 
 def attacked_cell(page: Page, training: str = "natural") -> dict:
@@ -58,6 +60,19 @@ def in_pairs(parts: Sequence[Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:
     (rows, 2, c, h, w) and maps (rows, 2, h, w)."""
     x, moved, before, after = (part[rows] for part in parts)
     return torch.stack([x, moved], 1), torch.stack([before, after], 1)
+
+
+def draw_disagreeing(page: Page, figure: str) -> None:
+    """Draw the images of the run on whose attacked gradient maps LENS recall and top-k disagree most, and keep both
+    scores of all images."""
+    cell = attacked_cell(page)
+    same = {name: cell[name] for name in ("data_set", "training", "method", "attack", "epsilon")}
+    rows = select(page.live(metric_comparison.EXPERIMENT), **same)
+    chosen, titles = most_disagreeing(rows)
+    parts = metric_comparison.shown(cell, page.store, slice(None))
+    map_rows(*in_pairs(parts, chosen), titles, ["map", "map, attacked"])
+    page.keep(figure, rows[["image", "topk", "recall", "chance_recall", "found"]])
+    plt.show()
 
 
 def shared_image(rows: pd.DataFrame) -> int:

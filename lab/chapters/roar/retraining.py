@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from fragility import attribution, removal, training
 from lab.chapters.roar import rankings, trainings
-from lab.core.experiment import Experiment, Factor, Outcome, distinct, generator_for
+from lab.core.experiment import Experiment, Factor, Outcome, Together, distinct, generator_for
 from lab.core.parameters import Fraction, grids
 from lab.core.store import Store
 
@@ -75,7 +75,23 @@ def run(cell: dict, store: Store) -> Outcome:
         model = trainings.train_network(cell, splits.train, augment=fresh_masks(cell, splits.mean))
     else:
         model = trainings.train_network(cell, degraded(cell, "train", store))
+    return _outcome(model, test, splits)
+
+
+def _outcome(model: nn.Module, test: Tensor, splits: trainings.Sets) -> Outcome:
     return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, splits.test_labels)}]))
+
+
+def run_together(cells: list[dict], store: Store) -> list[Outcome]:
+    """Cells that differ by their seed only, and so train on the same degraded images."""
+    splits, test = trainings.sets(cells[0]), degraded(cells[0], "test", store)
+    models = trainings.train_networks(cells, degraded(cells[0], "train", store))
+    return [_outcome(model, test, splits) for model in models]
+
+
+def alike(cell: dict) -> dict | None:
+    """What trainings share that are computed together; images that are degraded anew for every batch differ."""
+    return trainings.but_for_the_seed(cell) if cell["kind"] in ("retrain", "masks") else None
 
 
 def degraded(cell: dict, split: str, store: Store, rows: slice = slice(None)) -> Tensor:
@@ -151,4 +167,4 @@ EXPERIMENT = Experiment(
             "ensemble_path_steps": 2, "samples": 2, "filtered": [], "estimator": "Random", "filter": "none",
             "kind": "retrain", "mode": "remove", "fraction": 0.5, "seed": 0},
     canary_values={"accuracy": 81.8}, notebook="roar", reads=("trainings", "rankings"),
-    trains=lambda cell: cell["kind"] not in ("original", "road"))
+    trains=lambda cell: cell["kind"] not in ("original", "road"), together=Together(alike, run_together))

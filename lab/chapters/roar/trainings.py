@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from fragility import training
 from lab.core.device import device
-from lab.core.experiment import Experiment, Factor, Outcome, distinct
+from lab.core.experiment import Experiment, Factor, Outcome, Together, distinct
 from lab.core.parameters import SeveralGrids, grids, one_of
 from lab.core.store import Store, fingerprint
 from lab.material import data, networks
 
 PIPELINES = ("direct", "resized")
+TINY = ("mnist-cnn", "mnist-resnet", "cifar-resnet")      # a GPU waits for their launches rather than for their sums
 GROWTH = 256 / 224      # factor by which the code of [hooker2019] enlarges the cropped image before it crops again
 AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift(), "shift": training.FlipShift(flip=False, shift=2),
                  "crop": training.RandomCrop()}
@@ -69,13 +70,30 @@ def inputs(cell: dict, store: Store) -> dict:
 
 
 def run(cell: dict, store: Store) -> Outcome:
+    train, test = _images(cell)
+    return _outcome(train_network(cell, train), test, cell)
+
+
+def run_together(cells: list[dict], store: Store) -> list[Outcome]:
+    """Cells that differ by their seed only."""
+    train, test = _images(cells[0])
+    return [_outcome(model, test, cells[0]) for model in train_networks(cells, train)]
+
+
+def _images(cell: dict) -> tuple[Tensor, Tensor]:
     splits = sets(cell)
-    train, test = splits.train, splits.test
-    if cell["pipeline"] == "resized":
-        train, test = resized(train), resized(test)
-    model = train_network(cell, train)
-    return Outcome(pd.DataFrame([{"accuracy": 100 * training.accuracy(model, test, splits.test_labels)}]),
-                   dict(model.state_dict()))
+    resizes = cell["pipeline"] == "resized"
+    return (resized(splits.train), resized(splits.test)) if resizes else (splits.train, splits.test)
+
+
+def _outcome(model: nn.Module, test: Tensor, cell: dict) -> Outcome:
+    accuracy = 100 * training.accuracy(model, test, sets(cell).test_labels)
+    return Outcome(pd.DataFrame([{"accuracy": accuracy}]), dict(model.state_dict()))
+
+
+def but_for_the_seed(cell: dict) -> dict | None:
+    """What trainings share that are computed together, where the network is tiny."""
+    return {name: value for name, value in cell.items() if name != "seed"} if cell["network"] in TINY else None
 
 
 def sets(cell: dict) -> Sets:
@@ -108,15 +126,31 @@ def train_network(cell: dict, images: Tensor, augment: training.Augment | None =
     Initial weights and the order of batches are those of the cell's seed, so that two trainings of one seed
     differ by their images only. `augment` comes after the cell's own augmentation.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(cell["seed"])
-        model = networks.load(cell["network"]).to(device())
+    model = _initial(cell)
     augmentation = AUGMENTATIONS[cell["augmentation"]]
     composed = augmentation and augment and (lambda x, generator: augment(augmentation(x, generator), generator))
-    options = {name: cell[name] for name in ("epochs", "batch_size", "learning_rate", "recipe")}
-    return training.train(model, images, sets(cell).train_labels, **options,
+    return training.train(model, images, sets(cell).train_labels, **_options(cell),
                           augment=composed or augment or augmentation,
                           generator=torch.Generator().manual_seed(cell["seed"]))
+
+
+def train_networks(cells: list[dict], images: Tensor) -> list[nn.Module]:
+    """The networks of cells that differ by their seed only, trained on the same images in one go."""
+    generators = [torch.Generator().manual_seed(cell["seed"]) for cell in cells]
+    return training.train_together([_initial(cell) for cell in cells], images, sets(cells[0]).train_labels,
+                                   **_options(cells[0]), augment=AUGMENTATIONS[cells[0]["augmentation"]],
+                                   generators=generators)
+
+
+def _initial(cell: dict) -> nn.Module:
+    """The network with the initial weights of the cell's seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(cell["seed"])
+        return networks.load(cell["network"]).to(device())
+
+
+def _options(cell: dict) -> dict:
+    return {name: cell[name] for name in ("epochs", "batch_size", "learning_rate", "recipe")}
 
 
 def resized(images: Tensor) -> Tensor:
@@ -149,4 +183,5 @@ EXPERIMENT = Experiment(
     canary={"data_set": "mnist-5k", "network": "mnist-cnn", "train_images": 1000, "test_images": 500, "epochs": 2,
             "batch_size": 32, "learning_rate": 5e-3, "recipe": "one-cycle", "augmentation": "none",
             "pipeline": "direct", "seed": 0},
-    canary_values={"accuracy": 89.8}, notebook="roar", trains=lambda cell: True)
+    canary_values={"accuracy": 89.8}, notebook="roar", trains=lambda cell: True,
+    together=Together(but_for_the_seed, run_together))

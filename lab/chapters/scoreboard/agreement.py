@@ -93,7 +93,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> Agreement:
     drawn = ranks.correlation(ranks.resampled(one, ranks.picks(one.shape[1])),
                               ranks.resampled(other, ranks.picks(other.shape[1], seed=1)))
     value = float(ranks.correlation(np.nanmean(one, 1), np.nanmean(other, 1)))
-    return Agreement(value, *ranks.interval(drawn), int(both.sum()), min(one.shape[1], other.shape[1]))
+    return Agreement(value, *ranks.interval(value, drawn), int(both.sum()), min(one.shape[1], other.shape[1]))
 
 
 class _Drawn(NamedTuple):
@@ -113,7 +113,7 @@ def _pair(table: pd.DataFrame, one: str, other: str) -> _Drawn:
 
 
 def _pooled(networks: Sequence[_Drawn]) -> Agreement:
-    """Of a single network the percentiles of its draws; of several, each draw takes as many networks, and for each of
+    """Of a single network its own draws; of several, each draw takes as many networks, and for each of
     them one of its own draws."""
     networks = [one for one in networks if not np.isnan(one.value)]
     if not networks:
@@ -123,8 +123,9 @@ def _pooled(networks: Sequence[_Drawn]) -> Agreement:
         generator, count = np.random.default_rng(2), drawn.shape[1]
         who = generator.integers(0, len(networks), (len(networks), count))
         drawn = drawn[who, generator.integers(0, count, who.shape)]
-    return Agreement(float(np.mean([one.value for one in networks])), *ranks.interval(drawn.mean(0)),
-                     min(one.maps for one in networks), sum(one.images for one in networks))
+    value = float(np.mean([one.value for one in networks]))
+    return Agreement(value, *ranks.interval(value, drawn.mean(0)), min(one.maps for one in networks),
+                     sum(one.images for one in networks))
 
 
 def alpha(ratings: np.ndarray, difference: Callable[[np.ndarray], np.ndarray] | None = None) -> float:
@@ -181,8 +182,9 @@ def consistency(one: np.ndarray, other: np.ndarray) -> Agreement:
     one, other = one[whole], other[whole]
     if one.shape[0] < 1 or one.shape[1] < 3:
         return Agreement(np.nan, np.nan, np.nan, *one.shape)
+    value = float(ranks.correlation(one, other).mean())
     drawn = [ranks.correlation(one[:, pick], other[:, pick]).mean() for pick in ranks.picks(one.shape[1], 500)]
-    return Agreement(float(ranks.correlation(one, other).mean()), *ranks.interval(np.array(drawn)), *one.shape)
+    return Agreement(value, *ranks.interval(value, np.array(drawn)), *one.shape)
 
 
 def _whole(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
