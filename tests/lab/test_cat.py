@@ -1,5 +1,7 @@
 """The cat at every size: which cells there are, and that the pictures shown are those of the records."""
 
+from pathlib import Path
+
 import torch
 from bs4 import BeautifulSoup
 from PIL import Image
@@ -37,11 +39,16 @@ def test_the_figure_shows_the_published_records(tmp_path):
         f"{scores.topk:.0%}", f"{scores.spearman:.2f}".replace("-", "−"), f"{scores.center:.0f} px"]
     named = {image["src"].removeprefix("there/") for image in page.select("img")}
     written = {file.name for file in (tmp_path / "cat").iterdir()}
-    assert named <= written and Image.open(tmp_path / "cat" / "deeplift-center-4.webp").size == (114, 114)
+    assert named <= written and _size(tmp_path / "cat" / "deeplift-center-4.webp") == (114, 114)
     assert page.select_one("#epsilon").has_attr("disabled")     # until its script has come
 
 
 def test_the_picture_of_the_front_page_is_drawn(tmp_path):
     cat.front_picture(tmp_path / "cat.png")
-    width, height = Image.open(tmp_path / "cat.png").size
+    width, height = _size(tmp_path / "cat.png")
     assert width > 1000 and 0.4 < height / width < 0.7
+
+
+def _size(file: Path) -> tuple[int, int]:
+    with Image.open(file) as image:
+        return image.size
