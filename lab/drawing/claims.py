@@ -52,7 +52,7 @@ def _filter(ledger: pd.DataFrame) -> str:
                "scale": (ledger.scale, {}), "chapter": (ledger.chapter, CHAPTERS)}
     lists = "".join(_choice(name, list(values), names) for name, (values, names) in choices.items())
     return (f"<form class='claim-filter' hidden aria-label='Filter the claims'>{lists}"
-            "<label>words <input type='search' name='words' placeholder='a name, a map, a number' "
+            "<label>words <input type='text' name='words' placeholder='a name, a map, a number' "
             "autocomplete='off'></label><button type='reset'>all</button>"
             f"<output aria-live='polite'>{len(ledger)} claims</output></form>")
 
