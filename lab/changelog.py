@@ -1,4 +1,4 @@
-"""The part of CHANGELOG.md that the claims' own `changes` tell: `python -m lab.changelog` writes it anew."""
+"""The part of CHANGELOG.md that the claims' own `changes` tell: `python -m lab claims --publish` writes it anew."""
 
 from collections import defaultdict
 
@@ -34,5 +34,6 @@ def renewed(text: str) -> str:
     return f"{head}{BEGIN}\n\n{changed_tests()}\n\n{END}{tail}"
 
 
-if __name__ == "__main__":
+def renew() -> None:
+    """Write that part of the change log anew."""
     FILE.write_text(renewed(FILE.read_text()))

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from fragility import __version__
-from lab import catalogue, cluster, verdicts, why
+from lab import catalogue, changelog, cluster, verdicts, why
 from lab.core import costs, device, folders, profiles, results, running, runs
 from lab.core import grid as grids
 from lab.core.experiment import Experiment
@@ -299,12 +299,14 @@ def verify(sample, minutes, tolerance):
 @main.command("claims")
 @PROFILE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--publish", "publishes", is_flag=True, help="Write the edition's verdicts to results/verdicts.json.")
+@click.option("--publish", "publishes", is_flag=True,
+              help="Write the edition's verdicts to results/verdicts.json, and changed tests to CHANGELOG.md.")
 @errors_as_sentences
 def show_claims(profile, as_json, publishes):
     """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale; of the papers, then of controls."""
     if publishes:
         click.echo(f"The verdicts are in {verdicts.publish()}.")
+        changelog.renew()
         return
     ledger = verdicts.ledger(profile)
     if as_json:

@@ -4,16 +4,26 @@ from collections import Counter
 from html import escape
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import yaml
 
 from lab.chapters.fragility import cat, portrait_sizes
-from lab.core import folders
+from lab.chapters.scoreboard import board, figures, scoreboard
+from lab.core import folders, results
 from lab.drawing.claims import CONTROLS
+from lab.drawing.style import use_style
 from lab.drawing.tables import PAPERS, VERDICT_MARKS
 from lab.verdicts import is_control
 
 PICTURES = Path("book") / "pictures"
 CAT = Path("book") / "_static" / "cat"
+SCOREBOARD = """```{{figure}} {picture}
+:name: fig-front-scoreboard
+:alt: A grid of saliency maps and questions; each cell has a mark for pass, fail or undecided
+
+Which map passes which question of the audit on photographs: [the scoreboard](../notebooks/scoreboard.ipynb).
+```"""
 MUST_HOLD = ("cannot tell", "a theorem")        # verdicts that a placebo reaches, too, or that follow from definitions
 #: How we know a paper's number, in groups of the marks that claims have.
 SOURCES = {"read": ("text", "table"), "digitised": ("digitised",), "code": ("code",), "second_hand": ("second-hand",),
@@ -32,11 +42,25 @@ def fill(stage: Path, judged: list[dict], claims: list[dict], reports: dict[str,
               "numbers": {name: {number: about["text"] for number, about in report["numbers"].items()}
                           for name, report in reports.items()},
               "bibtex": f"```bibtex\n{bibtex(yaml.safe_load((folders.ROOT / 'CITATION.cff').read_text()))}\n```",
+              "scoreboard": scoreboard_figure(stage / PICTURES / "scoreboard.png"),
               "cat_figure": cat.slider(stage / CAT, "../_static/cat"), "cat_side": portrait_sizes.SEEN}
     file = stage / "_config.yml"
     config = yaml.safe_load(file.read_text())
     config["parse"]["myst_substitutions"] = values
     file.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+
+
+def scoreboard_figure(target: Path) -> str:
+    """Draw the scoreboard where records of its edition are published; the figure as MyST, else nothing."""
+    table = results.measured(scoreboard.EXPERIMENT, "edition", None)
+    if table.empty:
+        return ""
+    with mpl.rc_context():
+        use_style()
+        figure = figures.front(board.verdicts(table))
+        figure.savefig(target)
+        plt.close(figure)
+    return SCOREBOARD.format(picture=f"{target.parent.name}/{target.name}")
 
 
 def counts(judged: list[dict]) -> dict[str, int]:
@@ -69,7 +93,8 @@ def verdict_table(judged: list[dict]) -> str:
 
 def sources(claims: list[dict]) -> dict[str, int]:
     """Of how many claims of papers the paper's number was read, digitised, second-hand, …: the groups of SOURCES."""
-    known = Counter(claim.get("known", "none") for claim in claims if claim["paper"] in PAPERS and not is_control(claim))
+    papers = (claim for claim in claims if claim["paper"] in PAPERS and not is_control(claim))
+    known = Counter(claim.get("known", "none") for claim in papers)
     return {name: sum(known[mark] for mark in marks) for name, marks in SOURCES.items()}
 
 

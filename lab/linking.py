@@ -76,9 +76,14 @@ def _summary(name: str, claims: list[dict]) -> str:
     """How many of a chapter's claims have each verdict, each a link to those claims; controls apart."""
     counts = Counter(claim["verdict"] for claim in claims if claim["paper"] != CONTROLS)
     controls = sum(claim["paper"] == CONTROLS for claim in claims)
-    parts = [f'<a href="claims.html?chapter={name}&amp;verdict={verdict.replace(" ", "+")}">{mark} {counts[verdict]} '
-             f'{verdict if counts[verdict] == 1 else PLURAL.get(verdict, verdict)}</a>' for verdict, mark in VERDICT_MARKS.items() if counts[verdict]]
+
+    def part(asked: str, text: str) -> str:
+        return f'<a href="claims.html?chapter={name}&amp;{asked}">{text}</a>'
+
+    parts = [part(f"verdict={verdict.replace(' ', '+')}", f"{mark} {count} {PLURAL.get(verdict, verdict)}"
+                  if count > 1 else f"{mark} 1 {verdict}")
+             for verdict, mark in VERDICT_MARKS.items() if (count := counts[verdict])]
     if controls:
-        parts.append(f'<a href="claims.html?chapter={name}&amp;paper={CONTROLS}">{controls} {"control" if controls == 1 else "controls"}</a>')
+        parts.append(part(f"paper={CONTROLS}", "1 control" if controls == 1 else f"{controls} controls"))
     papers = any(claim["paper"] in PAPERS for claim in claims)
     return f'<span class="verdicts">{"Claims" if papers else "Predictions"} tested here: {" · ".join(parts)}</span>'

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("fragility", "lab", "claims", "notebooks", "tests", "results", "book")
-FILES = ("pyproject.toml", "_toc.yml", "_config.yml", "matplotlibrc", "README.md")
+FILES = ("pyproject.toml", "_toc.yml", "_config.yml", "matplotlibrc", "README.md", "CHANGELOG.md")
 
 
 class Block(NamedTuple):

@@ -10,8 +10,8 @@ from lab.drawing.tables import KNOWN, PAPERS, TELLS, VERDICT_MARKS
 VERDICTS = "application/vnd.fragility.verdicts+json"    # what the rest of the book is told of the table
 CONTROLS = "controls"       # stands in for the paper of claims that no paper makes
 WHOSE = {**PAPERS, "ours": "predictions of this book", CONTROLS: "controls"}
-CHAPTERS = {"scoreboard": "Scoreboard", "fragility": "Fragility", "attacks": "Attacks", "influence": "Influence", "shift": "Constant shifts",
-            "roar": "Remove and retrain", "lens": "Metrics"}
+CHAPTERS = {"scoreboard": "Scoreboard", "fragility": "Fragility", "attacks": "Attacks", "influence": "Influence",
+            "shift": "Constant shifts", "roar": "Remove and retrain", "lens": "Metrics"}
 
 
 class LedgerTable:

@@ -42,15 +42,9 @@ def test_tables_that_are_no_data_of_a_figure_are_refused(table, complaint):
         figure_data.keep("fig-bars", table)
 
 
-def test_staging_writes_data_and_leaves_the_executed_notebook(notebook, tmp_path, monkeypatch):
-    for name in ("EXECUTED", "STAGE"):
-        monkeypatch.setattr(folders, name, tmp_path / name.lower())
-    monkeypatch.setattr(book, "notebooks", lambda: ["bars"])
-    folders.EXECUTED.mkdir()
-    nbformat.write(notebook, folders.EXECUTED / "bars.ipynb")
-    before = (folders.EXECUTED / "bars.ipynb").read_bytes()
-    for _ in range(2):      # staging starts from the executed notebook each time
-        book.stage()
-        assert (folders.STAGE / book.DATA / "fig-bars.csv").read_text().startswith("method,overlap")
-        assert "[Data](data/fig-bars.csv)" in (folders.STAGE / "notebooks" / "bars.ipynb").read_text()
-    assert (folders.EXECUTED / "bars.ipynb").read_bytes() == before
+def test_staging_writes_data_beside_the_page(notebook, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "STAGE", tmp_path)
+    (tmp_path / book.DATA).mkdir(parents=True)
+    book._stage("bars", notebook)
+    assert (tmp_path / book.DATA / "fig-bars.csv").read_text().startswith("method,overlap")
+    assert "[Data](data/fig-bars.csv)" in (tmp_path / "notebooks" / "bars.ipynb").read_text()

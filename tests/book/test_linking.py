@@ -11,10 +11,9 @@ from lab.drawing.claims import CONTROLS, VERDICTS
 from lab.drawing.tables import PAPERS
 from tests.book import browser
 
-JUDGED = [{"id": "a-1", "paper": "hooker2019", "verdict": "holds", "scale": "edition", "tells": "", "chapter": "roar"},
-          {"id": "a-2", "paper": "hooker2019", "verdict": "not tested here", "scale": "no", "tells": "", "chapter": "roar"},
-          {"id": "a-3", "paper": CONTROLS, "verdict": "mixed", "scale": "quick", "tells": "", "chapter": "roar"},
-          {"id": "b-1", "paper": "hooker2019", "verdict": "mixed", "scale": "quick", "tells": "", "chapter": "lens"}]
+JUDGED = [dict(zip(("id", "paper", "verdict", "scale", "tells", "chapter"), values, strict=True)) for values in (
+    ("a-1", "hooker2019", "holds", "edition", "", "roar"), ("a-2", "hooker2019", "not tested here", "no", "", "roar"),
+    ("a-3", CONTROLS, "mixed", "quick", "", "roar"), ("b-1", "hooker2019", "mixed", "quick", "", "lens"))]
 LINKED = [claim for claim in verdicts.load() if linking.shown(claim)]
 built = pytest.mark.skipif(bool(browser.no_book()), reason=str(browser.no_book()))
 

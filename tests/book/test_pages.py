@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
@@ -73,6 +74,18 @@ def test_verdicts_are_counted_without_controls():
     table = BeautifulSoup(front.verdict_table(judged), "html.parser")
     assert [cell.text for cell in table.select("tbody td")] == ["1", "1"]
     assert table.a["href"] == "../notebooks/claims.html?paper=hooker2019&verdict=holds"
+
+
+def test_the_scoreboard_is_drawn_where_it_is_published(tmp_path, monkeypatch):
+    table = pd.DataFrame({"network": ["squeezenet1_0"]})
+    monkeypatch.setattr(front.results, "measured", lambda *_: table.iloc[:0])
+    assert front.scoreboard_figure(tmp_path / "board.png") == "" and not (tmp_path / "board.png").exists()
+    judged = pd.DataFrame({"criterion": ["noise", "attack"], "verdict": ["pass", "fail"]}).assign(
+        network="squeezenet1_0", method="gradient", n=8)
+    monkeypatch.setattr(front.results, "measured", lambda *_: table)
+    monkeypatch.setattr(front.board, "verdicts", lambda _: judged)
+    assert front.scoreboard_figure(tmp_path / "board.png").startswith(f"```{{figure}} {tmp_path.name}/board.png\n:name")
+    assert (tmp_path / "board.png").stat().st_size > 1000
 
 
 def test_the_entry_of_bibtex_is_that_of_the_citation_file():

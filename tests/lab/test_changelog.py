@@ -13,7 +13,7 @@ TEXT = changelog.FILE.read_text()
 
 
 def test_the_part_of_the_claims_is_up_to_date():
-    assert changelog.renewed(TEXT) == TEXT, "run python -m lab.changelog"
+    assert changelog.renewed(TEXT) == TEXT, "run python -m lab claims --publish"
 
 
 def test_every_change_of_a_test_is_in_it():

@@ -1,11 +1,13 @@
 """Numbers of the chapter on fragile maps, against pandas by hand on the published records."""
 
+import json
 
 import pandas as pd
 import pytest
 
 from lab import catalogue
 from lab.chapters.fragility import comparison, numbers
+from lab.core import folders
 from lab.core.pages import Page
 from tests.oracles.records import by_hand
 
@@ -24,10 +26,27 @@ def test_photographs():
                                    ("deep_taylor", "topk", "spearman"), ("deeplift", "random_sign", "topk")):
         expected = rows[(rows.method == method) & (rows.attack == attack)][column].mean()
         assert value(f"photo.{column}.{attack}.{method}") == pytest.approx(expected)
+    attacked = rows[rows.attack == "topk"].groupby("method").topk.mean()
+    assert value("photo.left.topk") == pytest.approx(100 * attacked.max())
     flipped = rows[(rows.method == "deep_taylor") & (rows.attack == "random_sign")].found
     assert value("photo.flipped.deep_taylor") == pytest.approx(100 * (1 - flipped.astype(float)).mean())
     same = rows[(rows.method == "gradient") & (rows.attack == "random_sign") & (rows.image < 8)].topk.mean()
     assert value("photo.same.random_sign.topk.deeplift") == pytest.approx(same)
+
+
+def test_noise_on_all_photographs():
+    rows = by_hand("unattacked").query("attack == 'random_sign' and epsilon > 0.03")
+    kept = rows.assign(reference=rows.reference.fillna("")).groupby(["method", "reference"]).topk.mean()
+    assert value("noise.cost") == pytest.approx(100 * (1 - kept["gradient", ""]))
+    assert value("noise.topk.integrated_gradients.mean") == pytest.approx(kept["integrated_gradients", "mean"])
+    assert value("noise.topk.deeplift.black") == pytest.approx(kept["deeplift", ""])
+    assert value("noise.topk.deep_taylor") == pytest.approx(kept["deep_taylor", ""])
+
+
+def test_verdicts_are_the_published_ones():
+    published = json.loads((folders.RESULTS / "verdicts.json").read_text())
+    assert value("verdict.hardest") == published["ghorbani-8"]["verdict"]
+    assert value("verdict.topk") == published["ghorbani-3"]["verdict"]
 
 
 def test_the_cat():

@@ -48,6 +48,8 @@ def test_flowers():
 def test_the_median_example():
     rows = by_hand("influence-pairs").query("place == 'median'")
     assert value("median.help") == (rows.sort_values("before").tail(5).after > 0).sum()
+    helpful, harmful = set(rows.sort_values("before").tail(100).index), set(rows.sort_values("after").head(100).index)
+    assert value("median.crossed") == len(helpful & harmful)        # of a hundred, a tenth of the training images
     own = rows[rows.training_class == value("median.class")]
     assert value("median.own.after") == pytest.approx(100 * (own.after > 0).sum() / len(own))
 
@@ -55,6 +57,8 @@ def test_the_median_example():
 def test_angles_and_the_simulation():
     flowers = by_hand("directions").query("kind == 'sample importance'")
     assert value("angle.flowers") == pytest.approx(flowers.angle.mean())
+    photographs = by_hand("directions").query("data_set == 'cifar10'")
+    assert value("angle.photos") == pytest.approx(photographs.angle.mean())
     rows = by_hand("dimension").query("perturbation == 'sign'")
     assert value("change.many") == pytest.approx(rows.query("width == 1 and dimension == 10000").relative.mean())
     assert value("change.formula") == pytest.approx(rows.query("width == 1 and dimension == 10000").bound.mean())

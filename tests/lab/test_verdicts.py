@@ -321,7 +321,9 @@ def test_controls_are_counted_apart_from_the_papers():
     control = ledger.id.str.endswith("-control")
     assert list(ledger.control) == list(control)
     assert counts.loc["controls"].sum() == control.sum() > 0
-    assert counts.loc["all papers"].sum() == (~control).sum() == counts.iloc[:4].to_numpy().sum()
+    ours = ledger.paper == verdicts.OURS
+    assert counts.loc["predictions of this book"].sum() == ours.sum() > 0
+    assert counts.loc["all papers"].sum() == (~control & ~ours).sum() == counts.iloc[:4].to_numpy().sum()
     hooker = ledger[~control & (ledger.paper == "hooker2019")].verdict
     assert counts.loc["Hooker et al. (2019)", "◐ mixed"] == (hooker == MIXED).sum()
 

@@ -159,7 +159,7 @@ def _grid(levels: pd.DataFrame, rows: dict[str, str], height: float):
     figure, axes = plt.subplots(len(rows), len(methods), figsize=(2.0 + 1.3 * len(methods), 0.7 + height * len(rows)),
                                 squeeze=False, sharex=True, sharey="row")
     whole = all(abs(255 * size - round(255 * size)) < 0.01 for size in epsilons)
-    names = ["0", *(f"{255 * size:.0f}" if whole else f"{size:.3g}" for size in epsilons)]
+    names = ["0", *(f"{255 * size:.0f}" if whole else f"{size:.3g}".lstrip("0") for size in epsilons)]
     axes[0, 0].set_xticks(range(len(names)), names)
     for axis, method in zip(axes[0], methods):
         axis.set_title(NAMES[method], fontsize=9)

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from fragility import metrics
 from lab.chapters.fragility import portraits
-from lab.chapters.lens import metric_comparison
+from lab.chapters.lens import metric_comparison, neighbourhoods
 from lab.chapters.lens.training_figures import TRAINING_NAMES
 from lab.core import results
 from lab.core.frames import select
 from lab.core.pages import Page
 from lab.drawing.maps import map_rows
+
+_K, _SETS = 1000, ((0, False), (3, False), (3, True))      # top pixels; windows, and whether pixels are diverse
 
 
 def attacked_cell(page: Page, training: str = "natural") -> dict:
@@ -43,6 +45,14 @@ def attacked_cat() -> tuple[Tensor, Tensor]:
                   if [record.parameters[name] for name in ("photograph", "method", "attack")]
                   == ["chelsea", "gradient", "topk"])
     return tuple(record.tensors()[name].float() / 255 for name in ("before", "after"))
+
+
+def draw_cat(page: Page, figure: str) -> None:
+    """Draw the top 1,000 pixels of the cat's maps and their neighbourhoods, and keep their scores."""
+    before, after = attacked_cat()
+    neighbourhoods.top_sets(before, after, _K, _SETS, ("clean", "after the top-k attack"))
+    page.keep(figure, set_scores(before, after, _K, _SETS))
+    plt.show()
 
 
 def set_scores(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]]) -> pd.DataFrame:
@@ -99,3 +109,11 @@ def by_training(page: Page) -> tuple[dict[str, list[Tensor]], dict[str, str]]:
         overlap = metrics.topk_intersection(*parts[2:], cell["k"]).item()
         notes[TRAINING_NAMES[training]] = f"top-k {overlap:.2f}"
     return panels, notes
+
+
+def draw_trainings(page: Page, figure: str) -> None:
+    """Draw what :func:`by_training` gives, and keep the overlaps."""
+    panels, notes = by_training(page)
+    neighbourhoods.models_before_after(panels, notes)
+    page.keep(figure, pd.DataFrame({"training": notes.keys(), "overlap": notes.values()}))
+    plt.show()
