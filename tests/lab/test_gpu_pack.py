@@ -59,7 +59,7 @@ import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("click", "nbformat", "papermill", "matplotlib", "seaborn", "IPython", "mlxtend",
-                                      "sklearn", "skimage", "jupyter_book", "captum", "PIL"):
+                                      "skimage", "jupyter_book", "captum"):
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Absent())
 """
