@@ -38,7 +38,7 @@ def test_workflows_run_the_two_commands_on_every_python_that_is_allowed():
 
 
 def test_workflows_keep_to_their_schema():
-    """The schema comes with check-jsonschema; without it, at least what every workflow must have."""
+    """That of GitHub, which comes with check-jsonschema; and each says what it may do, and for how long."""
     assert len(WORKFLOWS) == 2
     for file in WORKFLOWS:
         found = yaml.safe_load(file.read_text())
