@@ -80,7 +80,8 @@ def test_every_public_function_is_called_here():
     public = {(name, function.__name__) for name in MODULES for function in vars(importlib.import_module(name)).values()
               if inspect.isfunction(function) and function.__module__ == name and function.__name__[0] != "_"}
     called = set()
-    for file in Path(__file__).parent.glob("test_figures*.py"):
+    here = Path(__file__).parent
+    for file in [*here.glob("test_figures*.py"), here / "test_scoreboard.py"]:
         scope = vars(importlib.import_module(f"tests.lab.{file.stem}"))
         tests = [one for one in ast.parse(file.read_text()).body if getattr(one, "name", "").startswith("test_")]
         for call in (node.func for test in tests for node in ast.walk(test) if isinstance(node, ast.Call)):

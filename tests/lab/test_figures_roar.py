@@ -55,6 +55,8 @@ def test_toy_curves_tell_fits_apart():
         assert lies(line(axis, "worst ranking"), [0, 25, 100], np.array([90, 86, 74]) + more)
         assert np.allclose(band(axis, 1), np.array([[80], [76], [64]]) + more + [-4, 4])    # ten to ninety percent
         assert np.allclose(line(axis, "chance").get_ydata(), 50)
+    means = figures.toy_means(pd.DataFrame(rows)).set_index(["ranking", "retrained", "removed"]).accuracy
+    assert len(means) == 18 and means["true", True, 4] == 60 - 4 + 10 + 5
 
 
 def test_removal_curves_start_at_the_untouched_images():
