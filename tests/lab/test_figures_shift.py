@@ -75,7 +75,7 @@ def test_both_runs_stand_side_by_side():
         ["pairs that go the kitten's way, %", "IG, zero", "live ahead", "full ahead [1 to 2]"]]
 
 
-@pytest.mark.parametrize("change, text", [(np.nan, ""), (1e-9, "✓ same"), (np.inf, "✗"), (0.004, "✗ <1%"), (0.304, "✗ 30%"),
-                                          (12.0, "✗ >999%")])
+@pytest.mark.parametrize("change, text", [(np.nan, ""), (1e-9, "✓ same"), (np.inf, "✗"), (0.004, "✗ <1%"),
+                                          (0.304, "✗ 30%"), (12.0, "✗ >999%")])
 def test_a_mark_says_whether_a_map_changes_and_by_how_much(change, text):
     assert shift.mark(change) == text
