@@ -105,11 +105,27 @@ The <a href="{site()}">front page</a> lists all of them.</p></body>
 """
 
 
+def readable_aloud(text: str) -> str:
+    """A page without two things of Sphinx's that a screen reader takes for broken lists: the lines of a long signature,
+    which are a list of definitions without terms, and entries of a bibliography that are no items of their list."""
+    text = text.replace('role="doc-biblioentry"', 'role="listitem"')
+    lines = (("<dl>", '<span class="sig-lines">'), ("</dl>", "</span>"), ("<dd>", '<span class="sig-line">'),
+             ("</dd>", "</span>"))
+
+    def signature(found: re.Match) -> str:
+        whole = found[0]
+        for before, after in lines:
+            whole = whole.replace(before, after)
+        return whole
+
+    return re.sub(r'<dt class="sig .*?</dt>', signature, text, flags=re.DOTALL)
+
+
 def finish(html: Path) -> None:
     """Add to a built book what a site needs: a page for what is not found, a site map, previews, its own metadata."""
     for page in pages(html):
         file = html / page
-        text = file.read_text(encoding="utf-8")
+        text = readable_aloud(file.read_text(encoding="utf-8"))
         title = re.search(r"<title>(.*?)</title>", text, re.DOTALL)
         added = preview(" ".join(unescape(title[1]).split()) if title else settings()["title"], page)
         if page == front_page():

@@ -85,3 +85,10 @@ def test_results_stay_small():
     files = [file for file in folders.RESULTS.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 40e6
     assert [file.name for file in folders.RESULTS.glob("*.json") if file.stat().st_size > results._LARGE] == []
+
+
+def test_signatures_and_bibliography_are_lists_that_can_be_read_aloud():
+    long = '<dl><dt class="sig sig-object py" id="a">f(<dl>\n<dd>x,</dd>\n</dl>)</dt>\n<dd>It does.</dd></dl>'
+    lines = '<span class="sig-lines">\n<span class="sig-line">x,</span>\n</span>'
+    assert publishing.readable_aloud(long) == long.replace("<dl>\n<dd>x,</dd>\n</dl>", lines)
+    assert publishing.readable_aloud('<div role="doc-biblioentry">') == '<div role="listitem">'
