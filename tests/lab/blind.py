@@ -22,12 +22,14 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from fragility import checks, influence
 from fragility.metrics import lens
 from fragility.training import loop
+from lab.chapters.influence import influences
+from lab.chapters.lens import image_choice
 from lab.chapters.roar import trainings
 from lab.core.experiment import Experiment
 from lab.core.folders import ROOT
 from lab.core.store import Store
-from lab.material import data, networks
-from lab.trained import natural, robust
+from lab.material import data, networks, reads
+from lab.trained import natural, robust, subjects
 
 META = torch.device("meta")
 
@@ -55,13 +57,23 @@ class Waits:
 def blind(folder):
     """Run cells of experiments on a device without values; gives the waits, and a store."""
     waits = Waits()
-    with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):
-        _without_values(patch, waits)
-        _without_training(patch)
-        for name, module in list(sys.modules.items()):
-            if name.startswith("lab.") and callable(getattr(module, "device", None)):
-                patch.setattr(module, "device", lambda: META)
-        yield waits, Store(folder)
+    try:
+        with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):
+            _without_values(patch, waits)
+            _without_training(patch)
+            for name, module in list(sys.modules.items()):
+                if name.startswith("lab.") and callable(getattr(module, "device", None)):
+                    patch.setattr(module, "device", lambda: META)
+            yield waits, Store(folder)
+    finally:
+        _forget()
+
+
+def _forget() -> None:
+    """Empty all caches, which hold tensors without values now: whoever computes next would be given these."""
+    reads.forget()
+    for kept in (subjects._CHOSEN, image_choice._CHOSEN, influences._SETTINGS):
+        kept.clear()
 
 
 def _without_values(patch, waits: Waits) -> None:
