@@ -157,15 +157,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def show():
-    if reason := browser.no_browser():
-        print(f"The book is not looked at in a browser: {reason}")
-        pytest.skip(reason)
-    with browser.opened() as function:
-        yield function
-
-
 @pytest.mark.parametrize("view", browser.VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_in_order_in_a_browser(show, page, view):

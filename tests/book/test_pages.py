@@ -21,15 +21,6 @@ def html(page: str) -> BeautifulSoup:
     return BeautifulSoup((BOOK_HTML / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
 
 
-@pytest.fixture(scope="module")
-def show():
-    if reason := browser.no_browser():
-        print(f"The book is not looked at in a browser: {reason}")
-        pytest.skip(reason)
-    with browser.opened() as function:
-        yield function
-
-
 # -- the front page -----------------------------------------------------------------------------------------
 
 def test_the_front_page_counts_as_the_published_verdicts_do():
