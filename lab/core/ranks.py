@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from lab.core.estimates import Estimate
 
@@ -12,6 +11,8 @@ DRAWS = 2000
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation along the last axis, ties by their mean rank; NaN where one side is all alike."""
+    from scipy.stats import rankdata  # a second of imports, which a ledger without such claims need not wait for
+
     a, b = (rankdata(side, axis=-1) for side in np.broadcast_arrays(a, b))
     a, b = (side - side.mean(-1, keepdims=True) for side in (a, b))
     with np.errstate(invalid="ignore"):
