@@ -20,7 +20,7 @@ TOGETHER, MOST_TOGETHER = 2**20 + 2**18, 64
 
 @dataclass
 class Subject:
-    """A model and n images, in the order of the audit: by predicted class, so that partners stand side by side."""
+    """A model and n images, in the order of the audit: class by class, so that partners stand side by side."""
 
     model: Callable             #: callable on images in [0, 1], in evaluation mode
     name: str
@@ -55,9 +55,15 @@ class Subject:
         return [slice(*pair) for pair in zip(bounds, bounds[1:])]
 
     def take(self, n: int, seed: int) -> "Subject":
-        """The first n images of an order drawn from the seed, ordered by class again."""
-        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:n]
-        chosen = chosen[self.target[chosen].argsort(stable=True)]
+        """The first n images of an order drawn from the seed, class by class.
+
+        The order of the classes is drawn, too: only the first images are attacked, and in the order of its labels
+        ImageNet begins with fish and birds.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(self), generator=generator)[:n]
+        place = torch.randperm(max(2, self.classes), generator=generator)
+        chosen = chosen[place[self.target[chosen]].argsort(stable=True)]
         pick = lambda values: None if values is None else values[chosen]
         return Subject(self.model, self.name, self.images[chosen], [self.names[place] for place in chosen.tolist()],
                        self.target[chosen], pick(self.labels), self.class_names, self.classes, self.accuracy,

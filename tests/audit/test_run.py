@@ -613,3 +613,13 @@ def test_partials_are_still_methods():
     report = run(methods={"short": partial(attribution.integrated_gradients, steps=4)}, criteria=["completeness"])
     assert report.verdict("short", "completeness").n == 8
     assert QUICK["steps"] == 2
+
+
+def test_the_classes_are_in_an_order_of_the_seed():
+    """Images of a class stand together, but the first classes are not those of the lowest numbers."""
+    one = audit.subject.subject(network(), pictures(8))
+    one = replace(one, classes=20, target=torch.arange(8) // 2 * 5)
+    orders = {tuple(one.take(8, seed).target.tolist()) for seed in range(6)}
+    assert all(order[::2] == order[1::2] for order in orders)
+    assert len({order[0] for order in orders}) > 1
+    assert one.take(8, 3).names == one.take(8, 3).names
