@@ -20,7 +20,7 @@ FILES = {"requirements.txt": "What the book needs", "constraints.txt": "The vers
          "pyproject.toml": "What the package needs", "CITATION.cff": "How to cite it", "LICENSE": "The licence",
          "codemeta.json": "The software's metadata", "CHANGELOG.md": "What changed, and which verdicts",
          "README.md": "What this is, and the two commands that make the book"}
-_ENDINGS = {".ipynb": "application/x-ipynb+json", ".yaml": "application/yaml", ".xz": "application/x-xz",
+_ENDINGS = {".ipynb": "application/x-ipynb+json", ".yaml": "application/yaml", ".gz": "application/gzip",
             ".md": "text/markdown", ".cff": "application/yaml", ".toml": "application/toml",
             ".safetensors": "application/octet-stream"}
 _MOMENT = (1980, 1, 1, 0, 0, 0)     # the same content gives the same bytes

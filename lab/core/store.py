@@ -41,6 +41,11 @@ class Record:
         """The cell's tidy table, made at the first access."""
         return pd.DataFrame(self.rows, columns=self.columns)
 
+    @cached_property
+    def cell(self) -> str:
+        """The canonical text of the parameters, by which the cells of a grid find their record."""
+        return canonical(self.parameters)
+
     def tensors(self) -> dict[str, Tensor]:
         """The companion's tensors; ValueError where there are none here."""
         if self.companion is None:

@@ -1,7 +1,7 @@
 """Published records in plain pandas, read without the laboratory's code."""
 
+import gzip
 import json
-import lzma
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def frame(experiment: str) -> pd.DataFrame:
     Where a parameter has a measured column's name (`precision`), the measured one is kept.
     """
     plain = RESULTS / f"{experiment}.json"
-    packed = plain.with_suffix(".json.xz")
-    bodies = json.loads(plain.read_bytes() if plain.exists() else lzma.decompress(packed.read_bytes()))
+    packed = plain.with_suffix(".json.gz")
+    bodies = json.loads(plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes()))
     newest = max(body["version"] for body in bodies)
     rows = []
     for body in bodies:
