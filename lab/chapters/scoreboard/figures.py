@@ -91,8 +91,8 @@ def _bare(axis, columns: float, rows: float) -> None:
 
 
 def front(judged: pd.DataFrame) -> Figure:
-    """The front page's figure: which map passes which question, on the first network of the board, marks alone."""
-    network = judged.network.iloc[0]
+    """The front page's figure: which map passes which question, marks alone; on photographs where these are there."""
+    network = next(name for name in (*NETWORKS, judged.network.iloc[0]) if (judged.network == name).any())
     found = {(row.method, row.criterion): row for row in select(judged, network=network).itertuples()}
     names = [name for name in (*METHODS, *CONTROLS) if _measured(found, name)]
     names.sort(key=lambda name: -sum(found[name, each].verdict == PASS for each in QUESTIONS if (name, each) in found))
