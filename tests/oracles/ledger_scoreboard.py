@@ -90,8 +90,8 @@ def spearman(one, other):
 def same_order(one, other, bound, side, draws=4000):
     """Two orders of the maps, by mean effects, have a rank correlation on a side of the bound (+1: above).
 
-    A bootstrap of images, those of a data set being drawn together for all maps and for both orders; its quantiles are
-    the interval, and twice the share of draws beyond the bound is p. None with fewer than three maps in common.
+    A bootstrap of images, those of a data set being drawn together for all maps and for both orders. Draws and their
+    mirror images about the estimate are the interval, within -1 and 1. None with fewer than three maps in common.
     """
     tables = [rows.pivot(index=["data_set", "image"], columns="method", values="effect") for rows in (one, other)]
     maps = [name for name in MAPS if all(name in table for table in tables)]
@@ -107,8 +107,9 @@ def same_order(one, other, bound, side, draws=4000):
     complete = np.all([size.all(axis=1) for size in sizes], axis=0)      # draws in which every map has an image
     drawn = spearman(*(total[complete] / size[complete] for total, size in zip(sums, sizes, strict=True)))
     mean = spearman(*(np.nanmean(values, axis=0) for values in effects)).item()
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    p = 2 * min(np.mean(drawn <= bound), np.mean(drawn >= bound))
+    away = np.abs(drawn - mean)
+    reach, p = np.quantile(away, 0.95), np.mean(away >= abs(mean - bound))
+    low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
     return Cell(mean, low, high, len(images), min(p, 1.0), side if mean > bound else -side, exact=False)
 
 
