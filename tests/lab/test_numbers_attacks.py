@@ -39,6 +39,7 @@ def test_cost_and_sharpness_on_photographs():
     longer = by_hand("variants").query("question == 'twin'").set_index("variant").topk
     assert value("photo.beyond.largest") == pytest.approx(100 * longer["beta 20"].mean())
     assert (value("photo.steps.cost"), value("photo.steps.twin"), value("photo.path.points")) == (10, 30, 25)
+    assert (value("photo.steps.output"), value("photo.steps.walk"), value("photo.steps.sent")) == (10, 300, 20)
 
 
 def test_regions():

@@ -241,10 +241,22 @@ def photo_cost_ratio(page: Page) -> Number:
     return slower(photos(page))
 
 
-@number("photo.steps.{question}", question=("cost", "twin"))
+@number("photo.steps.{question}", question=("cost", "twin", "output"))
 def photo_steps(page: Page, question: str) -> Number:
-    """Steps of the attacks on photographs whose cost is compared, and of those through a twin."""
+    """Steps of the attacks on photographs whose cost is compared, of those through a twin, and of the others."""
     return statistic(photos(page, question=question), lambda rows: int(rows.steps.iloc[0]))
+
+
+@number("photo.steps.walk")
+def photo_steps_walk(page: Page) -> Number:
+    """Steps of the random walk on photographs."""
+    return statistic(photos(page, variant="best of a walk"), lambda rows: int(rows.steps.iloc[0]))
+
+
+@number("photo.steps.sent")
+def photo_steps_sent(page: Page) -> Number:
+    """Steps of the attacks that send a photograph's map to a quarter."""
+    return statistic(quarters(page), lambda rows: int(rows.steps.iloc[0]))
 
 
 @number("photo.path.points")

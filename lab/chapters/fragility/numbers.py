@@ -135,6 +135,12 @@ def photo_kept(page: Page, attack: str, method: str) -> Number:
     return mean(photos(page, attack=attack, method=method), "topk", scale=100)
 
 
+@number("levels", digits=0)
+def levels(page: Page) -> Number:
+    """Largest change of a pixel of a photograph, in grey levels."""
+    return statistic(photos(page), lambda rows: 255 * rows.epsilon.iloc[0])
+
+
 @number("photo.left.{attack}", "%", digits=1, attack=("topk",))
 def photo_most_left(page: Page, attack: str) -> Number:
     """Largest share of the top pixels that an attack of 8/255 leaves on photographs, of the means of the four maps."""

@@ -16,18 +16,19 @@ from lab.drawing.tables import plain_table
 
 CHANGED = PALETTE[3]         # colour of what changes
 _SHADE = ("0.95", "#cfe8e0", "#f8d9c4")     # not asked, the same, changed
-_SHADES = 0.995      # quantile at which the colour scale ends: a few larger values would leave all others pale
+_END = 0.995         # quantile at which the colour scale ends: a few larger values would leave all others pale
 
 
 def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
               changes: Mapping[str, float] | None = None, rows: Sequence[str] = ("network 1", "network 2"),
-              reported: Mapping[str, float] | None = None) -> Figure:
+              reported: Mapping[str, float] | None = None, end: float = _END) -> Figure:
     """Signed maps (c, h, w) of one image, methods in columns, networks (or references) in rows; more than seven methods
     stand in two bands.
 
     `images` holds the input of each row; grey ones share one scale, which ends at -1 and 2, so that a shift shows.
-    Maps are summed over channels; each has its own scale, zero in the middle, and the largest 0.5 % of its values share
-    one colour. `changes` gives the measured relative change that stands under a column, `reported` the paper's verdict.
+    Maps are summed over channels; each has its own scale, zero in the middle, and its values from the
+    quantile `end` on share one colour. `changes` gives the measured relative change that stands under a column,
+    `reported` the paper's verdict.
     """
     grey = [image for image in images if len(image) == 1]
     ends = {"vmin": max(-1.0, min((float(image.min()) for image in grey), default=0.0)),
@@ -49,7 +50,7 @@ def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
     for column, (method, pair) in enumerate(maps.items(), 1):
         for axis, signed in zip(axes[:, column], pair):
             values = signed.detach().sum(0).cpu().numpy()
-            most = np.quantile(np.abs(values), _SHADES) or np.abs(values).max() or 1.0
+            most = np.quantile(np.abs(values), end) or np.abs(values).max() or 1.0
             axis.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
         axes[0, column].set_title(_wrapped(method), fontsize=8)
         if changes:

@@ -82,7 +82,7 @@ def draw_references(page: Page, figure: str) -> None:
     maps = {title: [found[name].tensors()[end].float()[None] for end in ("first", "second")]
             for name, title in titles.items()}
     changes = {title: tables.change(found[name].table) for name, title in titles.items()}
-    drawn = figures.encodings([image, image], maps, changes, ("", ""))
+    drawn = figures.encodings([image, image], maps, changes, ("", ""), end=0.98)
     for axis, name in zip(drawn.axes, ("photograph", "IG, black", "deep Taylor, zero", "", "IG, mean colour",
                                        "deep Taylor, pattern")):
         axis.set_title(name, fontsize=8)
