@@ -18,7 +18,7 @@ from lab.chapters.fragility.reported import reported_comparison
 from lab.core import folders
 from lab.core.statistics import bootstrap, student
 from lab.drawing import claims, maps, tables
-from lab.drawing.style import PALETTE, label_ends
+from lab.drawing.style import PALETTE, in_order, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
              for file in sorted(folders.ROOT.glob("lab/chapters/*/figures.py"))),
@@ -313,6 +313,11 @@ def test_before_and_after_stand_in_pairs():
     axes = np.array(figure.axes).reshape(3, 4)
     assert texts([axes[0, 0].title, axes[0, 2].title]) == ["label 7, 90%", "label 7, 50%"]
     assert np.array_equal(shown(axes[1, 2]), images[1, 1, 0]) and np.array_equal(shown(axes[1, 3]), drawn[1, 1])
+
+
+def test_maps_have_one_order_and_unknown_ones_come_last():
+    assert in_order(["mine", "deep_taylor", "lens", "integrated_gradients", "gradient", "gradient"]) == [
+        "gradient", "integrated_gradients", "deep_taylor", "mine", "lens"]
 
 
 def test_names_of_curves_do_not_touch():
