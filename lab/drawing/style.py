@@ -30,7 +30,7 @@ NAMES = {
 }
 #: The order of maps in figures: that of [ghorbani2019], with those of [kindermans2019] in between.
 ORDER = ("gradient", "guided_backprop", "deconvnet", "pattern_net", "gradient_x_input", "deeplift",
-         "integrated_gradients", "ig_zero", "ig_black", "lrp", "deep_taylor", "pattern_attribution")
+         "integrated_gradients", "ig_black", "ig_zero", "lrp", "deep_taylor", "pattern_attribution")
 PALETTE = sns.color_palette("colorblind")
 #: Colour and mark of the attacks that several chapters draw.
 ATTACK_STYLE = {"topk": {"color": PALETTE[0], "marker": "s"}, "center": {"color": PALETTE[3], "marker": "o"},
