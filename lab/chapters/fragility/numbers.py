@@ -240,7 +240,9 @@ def paper(page: Page, metric: str, attack: str, method: str) -> Number:
     return sourced(curve(reported_comparison(), metric, method, attack)[-1], FIGURE)
 
 
-@number("paper.kept.{attack}.{method}", "%", digits=0, attack=("topk", "center", "random_sign"), method=ALL)
+@number("paper.kept.{attack}.{method}", "%", digits=1, attack=("topk",), method=("gradient", "deeplift"))
+@number("paper.kept.{attack}.{method}", "%", digits=0, attack=("topk",), method=("integrated_gradients", "deep_taylor"))
+@number("paper.kept.{attack}.{method}", "%", digits=0, attack=("center", "random_sign"), method=ALL)
 def paper_kept(page: Page, attack: str, method: str) -> Number:
     """The paper's share of the top pixels that stays at 8/255."""
     return sourced(100 * curve(reported_comparison(), "topk", method, attack)[-1], FIGURE)
