@@ -43,6 +43,12 @@ def test_lens_curves_draw_attacks_controls_and_chance():
     assert texts(axes[2, 1].get_xticklabels()) == ["0.1", "0.3"]
 
 
+def bands(axis, place):
+    """Edges x, y, x, y of a group's grey band of chance."""
+    chance = [one for one in axis.collections if one.get_label() == "chance"][place]
+    return chance.get_paths()[0].get_extents().extents.round(9)
+
+
 def test_lens_bars_are_means_beside_their_controls():
     rows = [*three("topk", 0.2), *three("random_sign", 0.6), *three("topk", 0.5, 0.1), *three("same_class", 0.25, 0.0),
             *three("other_class", 0.15, 0.0), *three("topk", 0.3, training="pgd", chance_topk=0.1)]
@@ -52,20 +58,20 @@ def test_lens_bars_are_means_beside_their_controls():
     assert (first.get_title(), second.get_title()) == ("top-k", "LENS recall")
     assert texts(first.get_xticklabels()) == ["natural", "PGD"] and first.get_ylabel() == "simple gradient"
     bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in first.patches]
-    assert np.allclose(bars, [(-0.2, 0.6), (0.2, 0.2), (1.2, 0.3)])     # of the largest size; PGD met no random signs
+    assert np.allclose(bars, [(-0.175, 0.6), (0.175, 0.2), (1.175, 0.3)])     # of the largest size; PGD met no random signs
     assert [bar.get_facecolor()[:3] for bar in first.patches] == [PALETTE[2], PALETTE[0], PALETTE[0]]
     assert np.allclose([bar.get_height() for bar in second.patches], [0.7, 0.3, 0.4])
-    whiskers = [one.get_segments()[0][:, 1] for one in first.collections]
+    whiskers = [one.get_segments()[0][:, 1] for one in first.collections if one.get_label() != "chance"]
     assert np.allclose(whiskers, [bootstrap(mean + SPREAD) for mean in (0.6, 0.2, 0.3)])
-    chances = [one for one in first.get_lines() if one.get_label() == "chance"]
-    assert lies(chances[0], [-0.45, 0.45], 0.06) and lies(chances[1], [0.55, 1.45], 0.1)
-    assert lies(line(first, "another image, same class"), 0.47, 0.25)
-    assert lies(line(first, "another image, other class"), 0.47, 0.15)
+    assert [bands(first, place).tolist() for place in (0, 1)] == [[-0.46, 0.0, 0.46, 0.06], [0.54, 0.0, 1.46, 0.1]]
+    same, other = (line(first, f"another image, {kind} class") for kind in ("same", "other"))
+    assert lies(same, [-0.46, 0.46], 0.25) and lies(other, [-0.46, 0.46], 0.15)     # as wide as their own group
+    assert other.get_linewidth() > same.get_linewidth()
     assert set(texts(figure.legends[0].get_texts())) == {"random sign", "top-k attack", "chance",
                                                          "another image, same class", "another image, other class"}
     axis, = figures.lens_bars(table.assign(topk_corrected=table.topk - 0.5), ["topk_corrected"], ["topk"]).axes
     assert np.isclose(axis.patches[0].get_height(), -0.3) and axis.get_ylim()[0] < -0.3
-    assert lies(line(axis, "chance"), [-0.45, 0.45], 0.0)
+    assert bands(axis, 0)[3] == 0       # nothing is left to chance
     axes = figures.lens_bars(table.assign(topk_corrected=table.topk - 0.5), ["topk", "topk_corrected"], ["topk"]).axes
     assert all(one.get_ylim()[0] < -0.3 for one in axes)       # panels share limits: a later one's bars count, too
 
@@ -76,7 +82,7 @@ def test_lens_bars_are_grouped_by_any_column():
     first, second = figures.lens_bars(pd.DataFrame(rows), ["topk"], ["topk"], by="data_set").axes
     assert texts(second.get_xticklabels()) == ["MNIST", "traffic signs"] and second.get_ylabel() == "DeepLIFT"
     assert np.allclose([bar.get_height() for bar in first.patches], [0.2, 0.4])
-    assert np.allclose([(bar.get_x() + 0.368, bar.get_height()) for bar in second.patches], [(1, 0.1)])
+    assert np.allclose([(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in second.patches], [(1, 0.1)])
 
 
 def test_lens_bars_stand_in_rows_of_data_sets():

@@ -90,15 +90,15 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
               rows: str = "method") -> Figure:
     """Metrics in columns, maps in rows: a group of bars for each value of column `by`, a bar an attack.
 
-    With `rows` "data_set" data sets are in rows, and the metrics of each map side by side in columns. Over each group
-    a line at its chance level and marks for the maps of another image. Where chance leaves a corrected metric no room,
-    the images without a number are counted as saturated.
+    With `rows` "data_set" data sets are in rows, and the metrics of each map side by side in columns. Behind each group
+    stands a grey band up to its chance level; across it lie lines at the scores of maps of another image. Where chance
+    leaves a corrected metric no room, the images without a number are counted as saturated.
     """
     lines, groups, methods = list(table[rows].unique()), list(table[by].unique()), list(table.method.unique())
     panels = [(method, metric) for method in ([None] if rows == "method" else methods) for metric in metrics]
     figure, axes = plt.subplots(len(lines), len(panels), squeeze=False, sharex=True, sharey=True,
-                                figsize=(min(7.2, 1 + 2.1 * len(panels)), 1.75 * len(lines) + 1.1))
-    width = 0.8 / len(attacks)
+                                figsize=(7.2, 1.75 * len(lines) + 1.1))
+    width = 0.7 / len(attacks)
     for line, row in zip(lines, axes):
         for (method, metric), axis in zip(panels, row):
             for place, group in enumerate(groups):
@@ -138,13 +138,14 @@ def _bar(axis, part: pd.DataFrame, metric: str, attack: str, x: float, width: fl
 
 
 def _group_controls(axis, part: pd.DataFrame, metric: str, place: int) -> None:
-    axis.plot([place - 0.45, place + 0.45], [_chance(part, metric)] * 2, color="black", linestyle="--", linewidth=1.1,
-              label="chance")
-    for control, marker in (("same_class", "_"), ("other_class", "x")):
+    """Chance and the maps of another image, as wide as the group that they belong to."""
+    ends = [place - 0.46, place + 0.46]
+    axis.fill_between(ends, 0, _chance(part, metric), color="0.85", linewidth=0, zorder=0, label="chance")
+    for control, width in (("same_class", 0.9), ("other_class", 2.0)):
         values = _values(part, metric, control)
         if len(values):
-            axis.plot(place + 0.47, values.mean(), marker, color="black", markersize=8 if marker == "_" else 5,
-                      markeredgewidth=1.6, clip_on=False, label=_CONTROLS[control][1])
+            axis.plot(ends, [values.mean()] * 2, color="black", linewidth=width, solid_capstyle="butt",
+                      label=_CONTROLS[control][1])
 
 
 def separations(table: pd.DataFrame) -> Figure:

@@ -7,7 +7,7 @@ from lab.chapters.roar import benchmarks, path_steps, rankings, retraining, trai
 from lab.chapters.roar.figures import REPORTED_CLEAN, reported_roar
 from lab.chapters.roar.numbers import MODES, NUMBERS, span
 from lab.core.frames import select
-from lab.core.numbers import Number, difference, mean, sourced, statistic
+from lab.core.numbers import Number, difference, mean, published_verdict, sourced, statistic
 from lab.core.pages import Page
 
 number = NUMBERS.number
@@ -17,6 +17,7 @@ COMMON = ("GRAD", "IG", "GB", "SG-GRAD", "SG-SQ-GRAD", "VAR-GRAD", "Sobel", "Ran
 CLOTHES = tuple(name for name in rankings.ESTIMATORS if name not in COMMON)                # only of clothes
 MASKED = ("GRAD", "VAR-GRAD", "Random")      # of both data sets
 FILTERED = ("GRAD", "SG-SQ-GRAD")
+VERDICTS = {"keeping": "hooker-11"}
 
 
 def edition(page: Page, data: str, share: float | None = None, **where) -> pd.DataFrame:
@@ -28,6 +29,12 @@ def edition(page: Page, data: str, share: float | None = None, **where) -> pd.Da
 def untouched(page: Page, data: str, pipeline: str = "direct") -> pd.DataFrame:
     """Published trainings on a data set's untouched images."""
     return select(page.edition(trainings.EXPERIMENT), data_set=DATA[data], pipeline=pipeline)
+
+
+@number("verdict.{what}", what=tuple(VERDICTS))
+def verdict(page: Page, what: str) -> Number:
+    """Published verdict on a claim of the paper."""
+    return published_verdict(VERDICTS[what])
 
 
 @number("published.{count}", count=("done", "cells"))
