@@ -58,10 +58,11 @@ def test_lens_bars_are_means_beside_their_controls():
     assert (first.get_title(), second.get_title()) == ("top-k", "LENS recall")
     assert texts(first.get_xticklabels()) == ["natural", "PGD"] and first.get_ylabel() == "simple gradient"
     bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in first.patches]
-    assert np.allclose(bars, [(-0.175, 0.6), (0.175, 0.2), (1.175, 0.3)])     # of the largest size; PGD met no random signs
+    assert np.allclose(bars, [(-0.175, 0.6), (0.175, 0.2), (1.175, 0.3)])      # of the largest size
     assert [bar.get_facecolor()[:3] for bar in first.patches] == [PALETTE[2], PALETTE[0], PALETTE[0]]
     assert np.allclose([bar.get_height() for bar in second.patches], [0.7, 0.3, 0.4])
-    whiskers = [one.get_segments()[0][:, 1] for one in first.collections if one.get_label() != "chance"]
+    whiskers = [one.get_segments()[0][:, 1] for one in first.collections
+                if one.get_label() != "chance"]
     assert np.allclose(whiskers, [bootstrap(mean + SPREAD) for mean in (0.6, 0.2, 0.3)])
     assert [bands(first, place).tolist() for place in (0, 1)] == [[-0.46, 0.0, 0.46, 0.06], [0.54, 0.0, 1.46, 0.1]]
     same, other = (line(first, f"another image, {kind} class") for kind in ("same", "other"))
