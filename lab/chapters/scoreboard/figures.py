@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED
 from fragility.audit.words import fixed
 from lab.chapters.scoreboard.agreement import ORDERING, Agreement
-from lab.chapters.scoreboard.board import MARKS, QUESTIONS
+from lab.chapters.scoreboard.board import MARKS, NETWORKS, QUESTIONS, networks
 from lab.chapters.scoreboard.methods import CONTROLS, METHODS
 from lab.core.frames import select
 from lab.drawing.style import NAMES, PALETTE
@@ -21,27 +21,25 @@ WORDS = {**NAMES, "grad_cam": "Grad-CAM", "lrp_epsilon": "LRP (epsilon)", "lrp_z
          "gradient_attention_rollout": "gradient rollout", "constant": "constant", "centre": "bright centre",
          "the_input": "the image itself", "another_class": "gradient of another class",
          "corner": "gradient, corner network"}
-NETWORKS = {"squeezenet1_0": "SqueezeNet 1.0, photographs", "efficientnet_lite0": "EfficientNet-Lite0, photographs",
-            "cifar-resnet": "residual network, CIFAR-10", "mnist-cnn": "CNN, digits"}
 #: Fill behind a mark: blue, orange and greys that stay apart for the colour-blind, and in print by their lightness.
 FILLS = {PASS: "#cfe3f5", FAIL: "#f3b48b", UNDECIDED: "#f4f1d9", NOT_JUDGED: "white"}
-_SMALL = 5.1
+HEADS = {"attack-lens": "attack-\nlens", "completeness": "complete-\nness"}     # as columns have room for
 
 
 def board(judged: pd.DataFrame, network: str) -> Figure:
-    """Maps in rows and questions in columns: the verdict's mark, the effect against the closest control, and the
-    interval that decides; below a line the controls, which do not know the network."""
+    """Maps in rows and questions in columns: the verdict's mark and the effect against the closest control; below a
+    line the controls, which do not know the network. Intervals, too small to read here, are in the figure's data."""
     rows = select(judged, network=network)
     found = {(row.method, row.criterion): row for row in rows.itertuples()}
     shown = [name for name in METHODS if _measured(found, name)]
     controls = [name for name in CONTROLS if _measured(found, name)]
     names = [*shown, *controls]
-    figure, axis = plt.subplots(figsize=(9.6, 0.36 * len(names) + 0.9))
+    figure, axis = plt.subplots(figsize=(8.2, 0.27 * len(names) + 0.9))
     for place, name in enumerate(names):
         height = place + (0.25 if name in CONTROLS else 0)
         for column, question in enumerate(QUESTIONS):
             _cell(axis, column, height, found.get((name, question)))
-    axis.set_xticks(range(len(QUESTIONS)), [each.replace("-", "-\n") for each in QUESTIONS])
+    axis.set_xticks(range(len(QUESTIONS)), [HEADS.get(each, each) for each in QUESTIONS])
     heights = [place + (0.25 if name in CONTROLS else 0) for place, name in enumerate(names)]
     axis.set_yticks(heights, [WORDS.get(name, name) for name in names])
     axis.axhline(len(shown) - 0.375, color="0.2", linewidth=0.8)
@@ -65,21 +63,18 @@ def _cell(axis, column: float, height: float, row) -> None:
     if row is None or not row.n:
         axis.text(column, height, MARKS[NOT_JUDGED], ha="center", va="center", color="0.45")
         return
-    effect, ends = _effect(row)
-    axis.text(column - 0.44, height, MARKS[word], ha="left", va="center", fontsize=9,
+    axis.text(column - 0.43, height, MARKS[word], ha="left", va="center", fontsize=9,
               fontweight="bold" if word == FAIL else "normal")
-    axis.text(column + 0.1, height - 0.16 if ends else height, effect, ha="center", va="center", fontsize=7.5)
-    if ends:
-        axis.text(column + 0.1, height + 0.24, ends, ha="center", va="center", fontsize=_SMALL, color="0.25")
+    axis.text(column + 0.44, height, _effect(row), ha="right", va="center", fontsize=8.5)
 
 
-def _effect(row) -> tuple[str, str]:
-    """The effect and its interval in words; of what is exact the score, which has none."""
+def _effect(row) -> str:
+    """The effect in words; of what is exact the score."""
     if row.effect is None or np.isnan(row.effect):
-        return ("undefined" if row.undefined else fixed(row.score, 2)), ""
+        return "undef." if row.undefined else fixed(row.score, 2)
     if row.low == row.high:
-        return "0" if abs(row.score) < 1e-5 else fixed(row.score, 2), ""
-    return fixed(row.effect, 2), f"[{fixed(row.low, 2)}, {fixed(row.high, 2)}]"
+        return "0" if abs(row.score) < 1e-5 else fixed(row.score, 2)
+    return fixed(row.effect, 2)
 
 
 def _bare(axis, columns: float, rows: float) -> None:
@@ -92,7 +87,7 @@ def _bare(axis, columns: float, rows: float) -> None:
 
 def front(judged: pd.DataFrame) -> Figure:
     """The front page's figure: which map passes which question, marks alone; on photographs where these are there."""
-    network = next(name for name in (*NETWORKS, judged.network.iloc[0]) if (judged.network == name).any())
+    network = networks(judged)[0]
     found = {(row.method, row.criterion): row for row in select(judged, network=network).itertuples()}
     names = [name for name in (*METHODS, *CONTROLS) if _measured(found, name)]
     names.sort(key=lambda name: -sum(found[name, each].verdict == PASS for each in QUESTIONS if (name, each) in found))
@@ -137,8 +132,9 @@ def cost(table: pd.DataFrame, judged: pd.DataFrame, network: str) -> Figure:
 
 
 def questions(found: Mapping[tuple[str, str], Agreement]) -> Figure:
-    """Rank correlation of each pair of questions over maps, with its interval; a framed cell lies off zero."""
-    figure, axis = plt.subplots(figsize=(7.6, 5.4))
+    """Rank correlation of each pair of questions over maps; where its interval lies off zero the cell is framed and has
+    the interval, too."""
+    figure, axis = plt.subplots(figsize=(8.8, 5.6))
     count = len(ORDERING)
     values = np.full((count, count), np.nan)
     for (one, other), each in found.items():
@@ -150,10 +146,11 @@ def questions(found: Mapping[tuple[str, str], Agreement]) -> Figure:
             axis.text(column, row, MARKS[NOT_JUDGED], ha="center", va="center", color="0.45")
             continue
         dark = "white" if abs(each.value) > 0.7 else "black"
-        axis.text(column, row - 0.14, fixed(each.value, 2), ha="center", va="center", fontsize=8, color=dark)
-        axis.text(column, row + 0.24, f"[{fixed(each.low, 2)}, {fixed(each.high, 2)}]", ha="center", va="center",
-                  fontsize=5.6, color=dark)
-        if each.low > 0 or each.high < 0:
+        framed = each.low > 0 or each.high < 0
+        axis.text(column, row - 0.16 * framed, fixed(each.value, 2), ha="center", va="center", fontsize=9, color=dark)
+        if framed:
+            axis.text(column, row + 0.24, f"{fixed(each.low, 2)} to {fixed(each.high, 2)}", ha="center", va="center",
+                      fontsize=6.5, color=dark)
             axis.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, fill=False, linewidth=1))
     axis.set_xticks(range(count - 1), ORDERING[:-1], rotation=35, ha="right")
     axis.set_yticks(range(1, count), ORDERING[1:])
