@@ -98,7 +98,8 @@ def _plain(value):
 
 
 def written(number: Number, digits: int | None = None, signed: bool = False) -> str:
-    """A number as the text has it, to the last digit that its interval allows, else with so many after the point.
+    """A number as the text has it, to the last digit that its interval allows, but to no more than `digits` after the
+    point; without an interval to these, or two.
 
     An interval of 0.000359 to 0.000922 allows 0.0006: a step of the last digit is at least as large as a half of it
     and less than ten times as large.
@@ -108,7 +109,8 @@ def written(number: Number, digits: int | None = None, signed: bool = False) -> 
     if isinstance(number.value, str):
         return number.value
     if number.interval and math.isfinite(half := (number.interval[1] - number.interval[0]) / 2) and half > 0:
-        digits = max(0, math.ceil(-math.log10(half)))
+        allowed = max(0, math.ceil(-math.log10(half)))
+        digits = allowed if digits is None else min(digits, allowed)
     elif isinstance(number.value, int):
         digits = 0
     elif digits is None:

@@ -27,7 +27,7 @@ def test_lens_curves_draw_attacks_controls_and_chance():
             *three("topk", 0.4, 0.1, method="deeplift"), *three("topk", 0.35, method="deeplift")]
     table = pd.DataFrame(rows).assign(window=3)
     axes = np.array(figures.lens_curves(table, reported_comparison()).axes).reshape(2, 3).T
-    assert [axis.get_title() for axis in axes[:, 0]] == ["top-k", "3-LENS recall", "3-LENS recall-div"]
+    assert [axis.get_title() for axis in axes[:, 0]] == ["top-k", "3-LENS recall", "diverse 3-LENS recall"]
     assert [axis.get_ylabel() for axis in axes[0]] == ["simple gradient", "DeepLIFT"]
     for more, (axis, other), chance in zip((0, 0.1, 0.2), axes, (0.06, 0.3, 0.4)):
         assert lies(line(axis, "top-k attack"), [0, 1], [0.5 + more, 0.2 + more])
@@ -38,7 +38,7 @@ def test_lens_curves_draw_attacks_controls_and_chance():
         assert np.allclose(line(axis, "chance").get_ydata(), chance)
         assert lies(line(other, "top-k attack"), [0, 1], [0.4 + more, 0.35 + more])
         assert np.allclose(band(axis, 0), [bootstrap(mean + more + SPREAD) for mean in (0.5, 0.2)])
-    assert np.allclose(line(axes[0, 0], "read off a figure, same colour").get_ydata(), [0.059, 0.005])
+    assert np.allclose(line(axes[0, 0], "Ghorbani et al., read off").get_ydata(), [0.059, 0.005])
     assert not [one for one in axes[1, 0].get_lines() if one.get_linestyle() == ":" and len(one.get_xdata()) > 2]
     assert texts(axes[2, 1].get_xticklabels()) == ["0.1", "0.3"]
 
@@ -114,13 +114,13 @@ def test_separations_draw_a_row_a_metric():
     figure = figures.separations(pd.DataFrame(rows))
     for axis, low, title in zip(figure.axes, (0.0, 0.1), ("simple gradient", "DeepLIFT"), strict=True):
         assert axis.get_title() == f"{title}\ntraffic signs" and np.allclose(line(axis, "blind").get_xdata(), 0.5)
-        assert lies(line(axis, "top-k attack"), 0.7 - low, -0.12)
-        assert lies(line(axis, "mass-centre attack"), 0.55 - low, 0.12)
+        assert lies(line(axis, "top-k attack"), 0.9 - low, -0.12)       # the metric with the largest areas comes first
+        assert lies(line(axis, "mass-centre attack"), 0.65 - low, 0.12)
         marks = [(*one.get_xdata(), *one.get_ydata()) for one in axis.get_lines() if len(one.get_xdata()) == 1]
-        assert np.allclose(marks, [(0.7 - low, -0.12), (0.9 - low, 0.88), (0.55 - low, 0.12), (0.65 - low, 1.12)])
-        assert any(lies(one, bootstrap(0.9 - low + SPREAD), [0.88, 0.88]) for one in axis.get_lines())
+        assert np.allclose(marks, [(0.9 - low, -0.12), (0.7 - low, 0.88), (0.65 - low, 0.12), (0.55 - low, 1.12)])
+        assert any(lies(one, bootstrap(0.7 - low + SPREAD), [0.88, 0.88]) for one in axis.get_lines())
     assert figure.axes[1].get_xlabel() == "area under the ROC curve"
-    assert texts(figure.axes[0].get_yticklabels()) == ["top-k", "Kendall"] and figure.axes[0].yaxis_inverted()
+    assert texts(figure.axes[0].get_yticklabels()) == ["Kendall", "top-k"] and figure.axes[0].yaxis_inverted()
 
 
 def test_tie_rules_draw_three_rules_with_their_chance():
@@ -134,7 +134,7 @@ def test_tie_rules_draw_three_rules_with_their_chance():
     overlap, recall = figure.axes
     assert texts(figure.legends[0].get_texts()) == ["an attack", "another image", "chance"]
     assert overlap.get_ylabel() == "agreement" and overlap.get_ylim() == (0, 1)
-    assert (overlap.get_title(), recall.get_title()) == ("top-k-div", "LENS recall-div")
+    assert (overlap.get_title(), recall.get_title()) == ("diverse top-k", "diverse LENS recall")
     assert texts(overlap.get_xticklabels()) == ["first pixel", "last pixel", "any pixel"]
     for axis, factor in ((overlap, 1), (recall, 2)):
         marks = [(*one.get_xdata(), *one.get_ydata()) for one in axis.get_lines() if len(one.get_xdata()) == 1]
@@ -155,7 +155,7 @@ def test_noise_dots_mark_agreement_controls_and_chance():
     figure = figures.noise_dots(pd.DataFrame(rows))
     axes = figure.axes
     assert texts(figure.legends[0].get_texts()) == ["natural", "another image", "chance", "PGD"]
-    assert [axis.get_title() for axis in axes] == ["top-k", "LENS recall", "LENS recall-div"]
+    assert [axis.get_title() for axis in axes] == ["top-k", "LENS recall", "diverse LENS recall"]
     for place, (axis, chance) in enumerate(zip(axes, (0.06, 0.3, 0.4))):
         more = 0.1 * place
         assert lies(line(axis, "natural"), 0.5 + more, -0.13) and lies(line(axis, "PGD"), 0.6 + more, 0.13)
@@ -179,7 +179,7 @@ def test_top_sets_show_what_the_other_map_has_nearby():
     axes = np.array(figure.axes).reshape(2, 4)
     assert np.array_equal(shown(axes[0, 0]), a) and np.array_equal(shown(axes[1, 0]), b)
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["before", "after"]
-    assert [axis.get_title() for axis in axes[0]] == ["map", "top-k", "top-k, w = 1", "top-k-div, w = 1"]
+    assert [axis.get_title() for axis in axes[0]] == ["map", "top-k", "top-k, w = 1", "diverse top-k, w = 1"]
     assert [axis.get_xlabel() for axis in axes[:, 1:].flat] == [
         "overlap 0.00\nchance 0.06", "precision 0.50\nchance 0.22", "precision 0.50\nchance 0.28",
         "overlap 0.00\nchance 0.06", "recall 1.00\nchance 0.36", "recall 0.50\nchance 0.36"]
@@ -226,8 +226,8 @@ def test_the_robust_table_stands_beside_what_is_recalled():
     recalled = {"mnist": {"natural": [99.2, 0.0, 46.6, 0.1758]}}
     cells = training_figures.robust_table(accuracies, pd.DataFrame(rows), recalled).data
     assert cells.values.tolist() == [
-        ["mnist-5k", "natural", "75.0 (99.2)", "25.0 (0.0)", "50.0 (46.6)", "0.200 (0.176)"],
-        ["mnist-5k", "PGD", "50.0 (–)", "25.0 (–)", "80.0 (–)", "0.500 (–)"]]
+        ["digits", "natural", "75.0 (99.2)", "25.0 (0.0)", "50.0 (46.6)", "0.200 (0.176)"],
+        ["digits", "PGD", "50.0 (–)", "25.0 (–)", "80.0 (–)", "0.500 (–)"]]
     assert list(cells) == ["data", "training", *(f"{name}: ours (recalled)" for name in (
         "accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"))]
 
@@ -254,8 +254,9 @@ def test_seed_dots_mark_every_network_and_their_mean():
     assert np.allclose(line(axis, "PGD").get_xdata(), [0.3, 0.4, 0.5]) and set(line(axis, "PGD").get_ydata()) == {1}
     assert np.allclose(line(axis, "chance").get_xdata(), 0.05)
     assert lies(line(axis, "another class"), 0.2, 0)                # the attacked map agrees 0.1 less than that one
-    means = [one.get_xdata()[0] for one in axis.get_lines() if len(one.get_xdata()) == 2]
-    assert np.allclose(means, [0.1, 0.4, 0.3, 0.6])
+    upright = [one.get_xdata()[0] for one in axis.get_lines() if len(one.get_xdata()) == 2 and np.ptp(one.get_ydata())]
+    assert np.allclose(upright, [0.1, 0.4, 0.3, 0.6])
+    assert any(lies(one, [0, 1], [1.5, 1.5]) for one in axis.get_lines())       # between the two data sets
     assert texts(figure.legends[0].get_texts()) == ["natural", "chance", "another class", "PGD"]
     bare = pd.DataFrame(rows).drop(columns=["chance_topk", "topk_over_other"])
     axis, = training_figures.seed_dots(bare, {"topk": "top-k"}).axes

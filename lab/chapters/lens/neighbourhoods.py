@@ -30,7 +30,7 @@ def top_sets(a: Tensor, b: Tensor, k: int, sets: Sequence[tuple[int, bool]], row
     for column, (window, diverse) in zip(axes.T[1:], sets):
         masks = [mask[0] for mask in top_pixels((a[None], b[None]), k, window, diverse)]
         near = [metrics.dilate(mask[None], window)[0] for mask in masks]
-        column[0].set_title(("top-k-div" if diverse else "top-k") + (f", w = {window}" if window else ""))
+        column[0].set_title(("diverse top-k" if diverse else "top-k") + (f", w = {window}" if window else ""))
         for axis, top, near_top, near_other, name in zip(column, masks, near, near[::-1], ("precision", "recall")):
             axis.imshow(np.select([part.cpu().numpy() for part in (top & near_other, top, near_top)], [2, 3, 1], 0),
                         cmap=ListedColormap(list(_SHADES.values())), vmin=0, vmax=3)

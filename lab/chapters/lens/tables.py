@@ -57,9 +57,9 @@ def photograph_table(page: Page) -> Styler:
         return " and ".join(written(published.photo(page, metric, pair, method)) for method in published.METHODS)
 
     rows = [{"perturbation": name, "top-k": both("topk", pair), "LENS recall": both("recall", pair),
-             "LENS recall-div": both("recall_div", pair)} for pair, name in _PAIRS.items()]
+             "diverse LENS recall": both("recall_div", pair)} for pair, name in _PAIRS.items()]
     chance = {metric: " and ".join(written(published.photo_chance(page, metric, method))
                                    for method in published.METHODS) for metric in ("recall", "recall_div")}
     rows.append({"perturbation": "chance", "top-k": "", "LENS recall": chance["recall"],
-                 "LENS recall-div": chance["recall_div"]})
+                 "diverse LENS recall": chance["recall_div"]})
     return plain_table(pd.DataFrame(rows))

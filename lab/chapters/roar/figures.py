@@ -26,6 +26,7 @@ _SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.25, 0), "VAR
 _OWN = {"VAR-GRAD": PALETTE[4]}     # its curve lies on SG-SQ-GRAD's, so its hue must not be that of the gradient
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
+_ROOM = {1: 112, 2: 128}     # where an axis ends, by the panels in a row, so that names of curves have room
 _NEAR = 0.3     # guessing is shown where it lies this near below the curves, as a share of what they span
 _GUESSING = {"color": "0.35", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
 FILTERS = {"none": "as it is", "gauss": "Gaussian blur, 1 pixel", "max": "3 x 3 maximum"}
@@ -109,7 +110,7 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, width: i
         for name in dict.fromkeys(table.estimator):
             ends[name] = _line(axis, table[table.estimator == name], name, control, data_set in REPORTED_CLEAN)
         axis.axhline(guessing(data_set), label="guessing", **_GUESSING)
-        axis.set(ylim=spans[data_set], xlim=(-3, 145), xticks=[0, 30, 50, 70, 90])
+        axis.set(ylim=spans[data_set], xlim=(-3, _ROOM.get(width, 145)), xticks=[0, 30, 50, 70, 90])
         axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         axis.set_title(title, fontsize=8.5)
         _name_ends(axis, ends)
@@ -239,7 +240,7 @@ def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]], *, guess: bo
         axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
         if guess:
             axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
-        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         axis.set(title=title, xlabel="test accuracy (%)")
     axes[0, 0].set_yticks(range(len(settings)), settings)
     axes[0, 0].invert_yaxis()
