@@ -153,8 +153,18 @@ def test_dots_of_masks_stand_beside_those_of_images():
     rows = pd.DataFrame([*cells("GRAD", "masks", 90, 92), *cells("GRAD", "retrain", 95, 97),
                          *cells("Random", "retrain", 40), *cells("GRAD", "retrain", 99, fraction=0.5)])
     found = figures.mask_rows(rows)
-    assert found[["setting", "accuracy"]].values.tolist() == [
-        ["GRAD, mask alone", 90], ["GRAD, mask alone", 92], ["GRAD, what ROAR sees", 95], ["GRAD, what ROAR sees", 97]]
+    image, mask = "the degraded image", "the mask alone"
+    assert found[["setting", "seen", "accuracy"]].values.tolist() == [
+        ["GRAD", image, 95], ["GRAD", image, 97], ["GRAD", mask, 90], ["GRAD", mask, 92]]
+    nothing = found.assign(setting="IG", data_set="cifar10")
+    figure = figures.training_dots({"all": (found, 98.0), "other": (nothing, 70.0)})
+    axis, other = figure.axes
+    dots = [one for one in axis.get_lines() if one.get_marker() == "o"]
+    assert lies(dots[0], [95, 97], -0.208) and lies(dots[1], [90, 92], 0.208) and len(dots) == 2
+    assert to_hex(dots[0].get_color()) != to_hex(dots[1].get_color())
+    assert [(text.get_text().strip(), text.get_position()[1]) for text in axis.texts] == [("not trained", 1)]
+    assert set(texts(figure.legends[0].get_texts())) == {image, mask, "nothing replaced", "guessing"}
+    assert figures.trained({"all": (found, 98.0)}).seen.tolist() == [image, image, mask, mask]
 
 
 def test_dots_of_filters():

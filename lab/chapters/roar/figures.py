@@ -226,17 +226,27 @@ def _style(name: str) -> dict:
 def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]], *, guess: bool = True) -> Figure:
     """One row for each value of the column `setting`: a dot a training, a bar at the mean.
 
-    `panels` {title: (frame, accuracy with nothing replaced)}, side by side. Dashed: that control. Dotted: guessing,
-    which `guess` leaves out where all dots are far from it.
+    `panels` {title: (frame, accuracy with nothing replaced)}, side by side. Where frames have a column `seen`, its
+    values lie below one another in a row, each in its colour. Dashed: that control. Dotted: guessing, which `guess`
+    leaves out where all dots are far from it.
     """
     settings = list(dict.fromkeys(name for table, _ in panels.values() for name in table.setting))
-    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, figsize=(7.2, 0.27 * len(settings) + 1.1))
+    row_height = 0.42 if any("seen" in table for table, _ in panels.values()) else 0.27
+    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False,
+                                figsize=(7.2, row_height * len(settings) + 1.1))
     for axis, (title, (table, control)) in zip(axes[0], panels.items()):
+        kinds = dict.fromkeys(table.get("seen", [None]))
+        half = 0.28 if len(kinds) == 1 else 0.16
         for row, name in enumerate(settings):
-            values = table[table.setting == name].accuracy
-            if len(values):
-                axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
-                axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
+            for place, seen in enumerate(kinds):
+                rows = table[table.setting == name]
+                values = (rows if seen is None else rows[rows.seen == seen]).accuracy
+                height = row + 2.6 * half * (place - (len(kinds) - 1) / 2)
+                if len(values):
+                    axis.plot([values.mean()] * 2, [height - half, height + half], color="0.2", linewidth=1.6)
+                    axis.plot(values, [height] * len(values), "o", color=PALETTE[place], alpha=0.8, label=seen)
+            if name not in set(table.setting):
+                axis.text(control, row, "not trained ", color="0.45", fontsize=8, ha="right", va="center")
         axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
         if guess:
             axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
@@ -244,22 +254,24 @@ def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]], *, guess: bo
         axis.set(title=title, xlabel="test accuracy (%)")
     axes[0, 0].set_yticks(range(len(settings)), settings)
     axes[0, 0].invert_yaxis()
-    legend_below(figure, axes[0, 0], 2)
+    legend_below(figure, axes, 4)
     return figure
 
 
 def trained(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> pd.DataFrame:
     """What :func:`training_dots` draws as a table, a row a training."""
-    return pd.concat([rows[["setting", "seed", "accuracy"]].assign(panel=title, nothing_replaced=control)
+    columns = ["setting", "seen", "seed", "accuracy"]
+    return pd.concat([rows[[name for name in columns if name in rows]].assign(panel=title, nothing_replaced=control)
                       for title, (rows, control) in panels.items()], ignore_index=True)
 
 
 def mask_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Trainings on masks alone and on the degraded images behind them, at the largest removed share of one data set."""
-    masks = benchmarks.at_share(table, kind="masks").assign(seen=", mask alone")
-    images = benchmarks.at_share(table, estimator=list(masks.estimator.unique())).assign(seen=", what ROAR sees")
-    rows = pd.concat([masks, images])
-    return rows.assign(setting=rows.estimator + rows.seen).sort_values("setting")
+    """Trainings on masks alone (column `seen`) and on the degraded images behind them, at the largest removed share of
+    one data set."""
+    masks = benchmarks.at_share(table, kind="masks").assign(seen="the mask alone")
+    images = benchmarks.at_share(table, estimator=list(masks.estimator.unique())).assign(seen="the degraded image")
+    rows = pd.concat([images, masks])
+    return rows.assign(setting=rows.estimator).sort_values("setting", kind="stable")
 
 
 def filter_rows(table: pd.DataFrame, estimators: Sequence[str]) -> pd.DataFrame:
