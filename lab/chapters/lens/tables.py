@@ -1,6 +1,7 @@
 """Tables of published numbers of the chapter on LENS, for what would be too many numbers in a sentence.
 
-Their cells are numbers of :mod:`lab.chapters.lens.published`, written to the digit that their intervals allow, or two after the point.
+Their cells are numbers of :mod:`lab.chapters.lens.published`, written to the digit that their intervals allow, or
+two after the point.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,8 @@ def recall_table(page: Page) -> Styler:
     rows = [{"data": name, "training": TRAINING_NAMES[training],
              **{title: written(number(data, training), 2) for title, number in columns.items()},
              **{f"beyond another class, {NAMES[method]}":
-                written(published.beyond(page, data, method, training), 2, signed=True) for method in published.METHODS}}
+                written(published.beyond(page, data, method, training), 2, signed=True)
+                for method in published.METHODS}}
             for data, name in published.DATA.items() for training in ("natural", "pgd")]
     return plain_table(pd.DataFrame(rows))
 
