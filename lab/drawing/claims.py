@@ -1,10 +1,12 @@
 """The table of claims: one a row, its evidence folded, with what a script needs to filter it."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
 import pandas as pd
 
+from lab.drawing.style import DATA_NAMES, NAMES, NETWORK_NAMES
 from lab.drawing.tables import KNOWN, PAPERS, TELLS, VERDICT_MARKS
 
 VERDICTS = "application/vnd.fragility.verdicts+json"    # what the rest of the book is told of the table
@@ -12,6 +14,10 @@ CONTROLS = "controls"       # stands in for the paper of claims that no paper ma
 WHOSE = {**PAPERS, "ours": "predictions of this book", CONTROLS: "controls"}
 CHAPTERS = {"scoreboard": "Scoreboard", "fragility": "Fragility", "attacks": "Attacks", "influence": "Influence",
             "shift": "Constant shifts", "roar": "Remove and retrain", "lens": "Metrics"}
+_WORDS = {code.replace("_", " "): name for code, name in {
+    **NAMES, **DATA_NAMES, **NETWORK_NAMES, "pgd": "PGD", "ig_sum_norm": "IG-SUM-NORM"}.items()}
+#: A code of the records, the longest first: "integrated gradients" before "gradient".
+_CODE = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, sorted(_WORDS, key=len, reverse=True)))})(?![\w-])")
 
 
 class LedgerTable:
@@ -91,13 +97,20 @@ def _evidence(row) -> str:
     """All that a verdict rests on, folded behind the number of cells for and against the claim."""
     lost, _, cells = row.lost.partition("; ")
     reported = _lines(row.reported) + (KNOWN[row.known] and f"<i>{KNOWN[row.known]}</i>")
-    measured = _lines(row.measured_with_interval or row.reason)
+    measured = _lines(_named(row.measured_with_interval) or row.reason)
     parts = {"the paper reports": reported, "measured [95 % interval]": measured,
-             escape(lost): _lines(cells), "size": _lines(row.size), "not measured": _lines(row.missing),
+             escape(lost): _lines(_named(cells)), "size": _lines(row.size), "not measured": _lines(row.missing),
              "caveat": _lines(row.caveat), "the test was changed": _lines(row.changes)}
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in parts.items() if name and text)
     summary = row.support or ("why not" if row.verdict == "not tested here" else "evidence")
     return f"<details><summary>{escape(summary)}</summary><dl>{listed}</dl></details>"
+
+
+def _named(text: str) -> str:
+    """Lines of cells, "deeplift: 0.35; …", with the names that figures have before the colon."""
+    parts = (line.partition(": ") for line in text.split("; "))
+    return "; ".join((_CODE.sub(lambda code: _WORDS[code[1]], head) if colon else head) + colon + rest
+                     for head, colon, rest in parts)
 
 
 def _lines(text: str) -> str:

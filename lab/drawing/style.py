@@ -28,6 +28,9 @@ NAMES = {
     "topk_for_lens": "top-k attack, LENS chooses",
     "topk": "top-k attack", "center": "mass-centre attack", "random_sign": "random signs",
 }
+DATA_NAMES = {"cifar10": "CIFAR-10", "mnist": "MNIST", "mnist-5k": "digits", "fashion-mnist": "Fashion-MNIST",
+              "gtsrb": "traffic signs", "flowers": "flowers"}
+NETWORK_NAMES = {"squeezenet1_0": "SqueezeNet 1.0", "efficientnet_lite0": "EfficientNet-Lite0"}
 #: The order of maps in figures: that of [ghorbani2019], with those of [kindermans2019] in between.
 ORDER = ("gradient", "guided_backprop", "deconvnet", "pattern_net", "gradient_x_input", "deeplift",
          "integrated_gradients", "ig_black", "ig_zero", "lrp", "deep_taylor", "pattern_attribution")

@@ -165,6 +165,15 @@ def test_a_ledger_escapes_marks_and_folds():
     assert told["the paper reports"].i.text == "read off a figure"
 
 
+def test_evidence_has_the_names_that_figures_have():
+    row, = ledger_rows({**ROW, "measured_with_interval": "topk deeplift: 0.3 [0.2, 0.4]; integrated gradients: 1; "
+                                                         "fashion-mnist gradient: 2; GRAD cifar10 0.1: 3; of a map",
+                        "lost": "with those: 2 cells; efficientnet lite0: 4; ig sum norm mnist: 5"})
+    assert [line.text for line in row.select("dd div")][2:] == [
+        "top-k attack DeepLIFT: 0.3 [0.2, 0.4]", "integrated gradients: 1", "Fashion-MNIST simple gradient: 2",
+        "GRAD CIFAR-10 0.1: 3", "of a map", "EfficientNet-Lite0: 4", "IG-SUM-NORM MNIST: 5"]
+
+
 def test_a_ledger_says_what_is_missing_lost_and_weak():
     row, untested, control = ledger_rows(
         {**ROW, "lost": "with those: 1 cell; x: 2", "missing": "IG; GB", "tells": "cannot tell"},

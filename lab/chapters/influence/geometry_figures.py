@@ -11,13 +11,12 @@ from torch import Tensor
 from fragility import attribution
 from lab.chapters.influence.directions import random_angles
 from lab.core.frames import intervals
-from lab.drawing.style import PALETTE, band, label_ends, legend_below
+from lab.drawing.style import DATA_NAMES, PALETTE, band, label_ends, legend_below
 
 _CHANGES = {"relative": "relative change of the gradient", "cosine": "cosine of the gradients",
             "spearman": "rank correlation of |gradient|", "angle": "fragile direction to gradient (°)"}
 _PERTURBATIONS = {"sign": ("signs of the worst direction", "-", "o"), "random": ("random signs", "--", "^")}
 _KINDS = {"feature importance": "pixels", "sample importance": "training images"}
-_DATA = {"cifar10": "CIFAR-10", "mnist-5k": "digits"}
 _GRID = 801        # points on a side of the kink: fewer draw its contours as stairs
 
 
@@ -33,7 +32,7 @@ def angle_histograms(table: pd.DataFrame) -> Figure:
         axis.plot(degrees, expected, color="0.6", linewidth=1.2, label="random directions (cut off)")
         axis.fill_between(degrees, expected, color="0.9", linewidth=0, zorder=0)
         axis.axvline(part.angle.mean(), color=PALETTE[3], linestyle="--", linewidth=1.2, label="mean")
-        axis.set(title=f"{_KINDS[kind]},\n{_DATA.get(data_set, data_set)}", xlabel="angle (degrees)", xlim=(0, 92))
+        axis.set(title=f"{_KINDS[kind]},\n{DATA_NAMES.get(data_set, data_set)}", xlabel="angle (degrees)", xlim=(0, 92))
     axes[0, 0].set_ylabel("density (per degree)")
     legend_below(figure, axes[0, 0], 3)
     return figure
