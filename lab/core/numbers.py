@@ -166,9 +166,11 @@ class Chapter:
         return function
 
     def used(self) -> list[str]:
-        """The names that the text of the notebook has, "left.gb" or, for its interval or n, "left.gb.interval"."""
-        text = "\n".join("".join(cell["source"]) for cell in profiles.cells(self.notebook)
-                         if cell["cell_type"] == "markdown")
+        """The names that the text and the captions of the notebook have, "left.gb" or, for its interval or n,
+        "left.gb.interval"."""
+        text = "\n".join("".join(cell["source"]) if cell["cell_type"] == "markdown"
+                         else cell["metadata"].get("mystnb", {}).get("figure", {}).get("caption", "")
+                         for cell in profiles.cells(self.notebook))
         return list(dict.fromkeys(re.findall(r"\{glue:text\}`([^`:]+)", text)))
 
     def hand_over(self, page: Page):

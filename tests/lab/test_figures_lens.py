@@ -31,7 +31,7 @@ def test_lens_curves_draw_attacks_controls_and_chance():
     assert [axis.get_ylabel() for axis in axes[0]] == ["simple gradient", "DeepLIFT"]
     for more, (axis, other), chance in zip((0, 0.1, 0.2), axes, (0.06, 0.3, 0.4)):
         assert lies(line(axis, "top-k attack"), [0, 1], [0.5 + more, 0.2 + more])
-        assert lies(line(axis, "random sign"), [0, 1], [0.7 + more, 0.6 + more])
+        assert lies(line(axis, "random signs"), [0, 1], [0.7 + more, 0.6 + more])
         assert lies(line(axis, "best of a random walk"), 1, 0.65 + more)
         assert np.allclose(line(axis, "another image, same class").get_ydata(), 0.25 + more)
         assert np.allclose(line(axis, "another image, other class").get_ydata(), 0.15 + more)
@@ -68,7 +68,7 @@ def test_lens_bars_are_means_beside_their_controls():
     same, other = (line(first, f"another image, {kind} class") for kind in ("same", "other"))
     assert lies(same, [-0.46, 0.46], 0.25) and lies(other, [-0.46, 0.46], 0.15)     # as wide as their own group
     assert other.get_linewidth() > same.get_linewidth()
-    assert set(texts(figure.legends[0].get_texts())) == {"random sign", "top-k attack", "chance",
+    assert set(texts(figure.legends[0].get_texts())) == {"random signs", "top-k attack", "chance",
                                                          "another image, same class", "another image, other class"}
     axis, = figures.lens_bars(table.assign(topk_corrected=table.topk - 0.5), ["topk_corrected"], ["topk"]).axes
     assert np.isclose(axis.patches[0].get_height(), -0.3) and axis.get_ylim()[0] < -0.3

@@ -115,6 +115,12 @@ def test_live_numbers_say_that_there_is_no_run(tmp_path):
     assert about["text"] == MISSING and "0 of 26 cells of fragility; run the book" in about["source"]
 
 
+def test_a_live_run_is_of_the_pages_own_experiments(tmp_path):
+    """The parameters of another notebook are others, under the same names."""
+    with pytest.raises(ValueError, match="fragility takes its parameters from fragility, so a live run of it in shift"):
+        Page.at("shift", "quick", Store(tmp_path)).live(comparison.EXPERIMENT)
+
+
 @pytest.mark.parametrize("name", catalogue.CHAPTERS)
 def test_without_publications_numbers_say_so_and_statements_wait(name, monkeypatch):
     """Instead of an old value, or of a page that does not build."""
