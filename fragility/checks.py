@@ -143,6 +143,9 @@ def unwrapped(output) -> Tensor:
     output = getattr(output, "logits", output)
     if isinstance(output, Tensor):
         return output
+    if isinstance(output, torch.nn.Module):
+        raise ValueError(f"What was given as a model makes models: called on images it returned a "
+                         f"{type(output).__name__}. Call it first, or name a function without arguments that does.")
     seen = (f"a dictionary of {', '.join(map(str, output))}" if isinstance(output, Mapping) else
             f"{len(output)} values" if isinstance(output, (tuple, list)) else f"a {type(output).__name__}")
     raise ValueError(f"The model must return logits (n, classes), an object with .logits, or a dictionary with "

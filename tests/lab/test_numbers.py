@@ -36,6 +36,10 @@ def test_digits_follow_the_interval(value, interval, text):
     assert half > step / 1.0001 or step == 1
 
 
+def test_more_digits_than_are_asked_for_are_not_written():
+    assert written(Number(89.05, 7, (88.96, 89.14)), 0) == "89" and written(Number(57.0, 3, (50.0, 64.0)), 1) == "57"
+
+
 @pytest.mark.parametrize("number, options, text", [
     (Number(3), {}, "3"), (Number(60000), {}, "60,000"), (Number(0.5), {"digits": 3}, "0.500"),
     (Number(None), {}, MISSING), (Number(math.nan), {}, MISSING), (Number("GRAD"), {}, "GRAD"),
