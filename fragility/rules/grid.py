@@ -113,7 +113,7 @@ class GridMode(EvalModeGuard):
     def _guess(self, result: Tensor, operation: str | None) -> Places | None:
         """Where the places are in what a norm of tokens, (n, tokens, d), or a convolution gives, after a call that hid
         the grid."""
-        if len(result) != self.n:
+        if result.ndim == 0 or len(result) != self.n:
             return None
         if operation in _OF_GRIDS and result.ndim == len(self.image) + 2:
             return Places(tuple(range(2, result.ndim)), tuple(result.shape[2:]))

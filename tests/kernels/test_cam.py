@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fragility import attacks, attribution
+from fragility import attacks, attribution, shift
 from tests.networks import ATTENTION, SMALL, Transformer, build, images, snapshot, transformer
 from tests.networks import assert_same as same_snapshot
 
@@ -168,3 +168,12 @@ def test_an_attack_moves_it(net):
     model, x = build(functools.partial(net, nn.GELU) if net is SMALL["plain"] else net), images(4)
     got = attacks.attack(model, x, method="grad_cam", objective=attacks.TopK(8), epsilon=0.1, steps=5)
     assert got.found.any() and (got.x - x).abs().max() > 0.01
+
+
+def test_the_grid_is_followed_past_numbers_that_a_model_makes():
+    """A tensor without axes has no places; the twin of a shift makes such a number at each call."""
+    model, x = build(SMALL["plain"]), images(3)
+    doubled = attribution.grad_cam(lambda y: model(torch.tensor(2.0, dtype=y.dtype) * y), x, TARGET)
+    torch.testing.assert_close(doubled, attribution.grad_cam(model, 2 * x, TARGET))
+    twin = shift.compensate(model, 1.0)
+    torch.testing.assert_close(attribution.grad_cam(twin, x + 1, TARGET), attribution.grad_cam(model, x, TARGET))
