@@ -113,6 +113,11 @@ def weights_identity(cell: dict, store: Store) -> str:
     return trained(cell, store)[1]
 
 
+def accuracy(cell: dict, store: Store) -> float | None:
+    """Accuracy on the test images of the network of any experiment's cell; None where it is not trained here."""
+    return next((EXPERIMENT.record(found, store).table.accuracy.item() for found in _network_cells(cell)), None)
+
+
 def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:
     """The trained network of any experiment's cell and the fingerprint of its weights.
 
