@@ -30,7 +30,7 @@ EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     perturbed.EXPERIMENT, questions.EXPERIMENT)}
 
 #: Notebooks whose text has numbers.
-CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "scoreboard", "shift")
+CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "scoreboard", "shift", "transformers")
 
 
 def experiment(name: str) -> Experiment:

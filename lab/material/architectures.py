@@ -1,4 +1,7 @@
-"""The papers' own small networks, and all that are trained here by name; all take images in [0, 1] and normalise inside themselves."""
+"""The papers' own small networks, and by name all that are trained here.
+
+They take images in [0, 1] and normalise inside themselves.
+"""
 
 from collections.abc import Callable
 from functools import partial

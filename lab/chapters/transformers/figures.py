@@ -18,8 +18,10 @@ AXES = {"topk": "top-k overlap", "spearman": "rank correlation", "recall": "LENS
 DISTURBED = {"random_sign": "random signs", "topk": "top-k attack"}
 CONTROL = "other_image"
 STYLE = {"gradient": {"color": PALETTE[0], "marker": "o"}, "gradient_x_input": {"color": PALETTE[9], "marker": "v"},
-         "integrated_gradients": {"color": PALETTE[1], "marker": "s"}, "smoothgrad": {"color": PALETTE[8], "marker": "p"},
-         "grad_cam": {"color": PALETTE[5], "marker": "P"}, "attn_lrp": {"color": PALETTE[3], "marker": "D"},
+         "integrated_gradients": {"color": PALETTE[1], "marker": "s"},
+         "smoothgrad": {"color": PALETTE[8], "marker": "p"},
+         "guided_backprop": {"color": PALETTE[6], "marker": ">"}, "grad_cam": {"color": PALETTE[5], "marker": "P"},
+         "attn_lrp": {"color": PALETTE[3], "marker": "D"},
          "attention_rollout": {"color": PALETTE[2], "marker": "^"},
          "gradient_attention_rollout": {"color": PALETTE[4], "marker": "<"},
          "sobel": {"color": "0.45", "marker": "x", "linestyle": "--"}}
@@ -76,7 +78,8 @@ def at_largest(levels: pd.DataFrame) -> Figure:
         axis.set(xlabel=label, xlim=(min(-0.03, axis.get_xlim()[0]), 1.03))
     axes[0].set_yticks(range(len(rows)), [f"{kind}: {WORDS[method]}" for kind, method in rows])
     axes[0].invert_yaxis()
-    handles = [Line2D([], [], color=style["color"], marker=style["marker"]) for style in map(ATTACK_STYLE.get, DISTURBED)]
+    styles = [ATTACK_STYLE[attack] for attack in DISTURBED]
+    handles = [Line2D([], [], color=style["color"], marker=style["marker"]) for style in styles]
     diamond = Line2D([], [], marker="D", color="none", markeredgecolor="0.35")
     figure.legend([*handles, diamond], [*map(NAMES.get, DISTURBED), "map of another image"],
                   loc="outside lower center", ncols=3)

@@ -8,7 +8,7 @@ import pandas as pd
 from fragility.audit.verdicts import FAIL, PASS
 from lab.chapters.scoreboard import board
 from lab.chapters.scoreboard.figures import WORDS
-from lab.chapters.scoreboard.methods import CONTROLS, METHODS
+from lab.chapters.scoreboard.methods import METHODS
 from lab.chapters.transformers import perturbed, questions
 from lab.chapters.transformers.figures import CONTROL
 from lab.chapters.transformers.kinds import KINDS, ORDER
@@ -23,8 +23,6 @@ RUNS = ("shown", "live")
 COLUMNS = ("topk", "spearman", "recall")
 ATTACKS = ("random_sign", "topk", CONTROL)
 QUESTIONS = tuple(each.name for each in questions.CRITERIA)
-MAPS = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "grad_cam", "attn_lrp",
-        "attention_rollout", "gradient_attention_rollout", *CONTROLS)
 
 
 def of_run(page: Page, run: str, experiment: Experiment, **where) -> pd.DataFrame:
@@ -36,8 +34,10 @@ def of_run(page: Page, run: str, experiment: Experiment, **where) -> pd.DataFram
 
 
 def _table(page: Page, run: str, experiment: Experiment) -> pd.DataFrame:
-    if run != "live":
-        with suppress(NotRun) if run == "shown" else suppress():
+    if run == "edition":
+        return page.edition(experiment)
+    if run == "shown":
+        with suppress(NotRun):
             return page.edition(experiment)
     return page.live(experiment)
 
@@ -105,13 +105,18 @@ def randomised_rollout(page: Page, run: str) -> Number:
     return randomised(page, run, "ViT", "attention_rollout")
 
 
-@number("{run}.removal.{method}.over.{other}", run=RUNS, method=("attn_lrp",),
-        other=("attention_rollout", "gradient_x_input", "gradient"), signed=True)
-def removal(page: Page, run: str, method: str, other: str) -> Number:
-    """How much better a map orders the transformer's pixels by removal (ROAD) than another one."""
+@number("{run}.removal.over.{other}", run=RUNS, other=("attention_rollout", "gradient_x_input"), signed=True)
+def removal_over(page: Page, run: str, other: str) -> Number:
+    """How much more AttnLRP's score by removal (ROAD) is than another map's, on the transformer."""
     both = [of_run(page, run, questions.EXPERIMENT, kind="ViT", method=name, criterion="removal")
-            for name in (method, other)]
+            for name in ("attn_lrp", other)]
     return difference(*both, "score")
+
+
+@number("{run}.removal.{kind}.{method}", run=RUNS, kind=ORDER, method=("gradient", "attn_lrp", "sobel"))
+def removal(page: Page, run: str, kind: str, method: str) -> Number:
+    """A map's score by removal (ROAD)."""
+    return mean(of_run(page, run, questions.EXPERIMENT, kind=kind, method=method, criterion="removal"), "score")
 
 
 @number("{run}.class.vit.{method}", run=RUNS, method=("attention_rollout", "attn_lrp", "gradient"))
@@ -146,7 +151,7 @@ def published(page: Page) -> Number:
     except NotRun:
         table = pd.DataFrame()
     if table.empty:
-        return sourced("nothing yet: all numbers and figures here are this run's, on digits", "results/")
+        return sourced("nothing yet; all numbers and figures here are of a live run on digits", "results/")
     return sourced(f"{table.attrs['done']} of {table.attrs['cells']} cells on {table.data_set.iloc[0]}", "results/")
 
 

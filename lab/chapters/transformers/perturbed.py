@@ -8,7 +8,7 @@ from fragility import metrics
 from lab.chapters.fragility import comparison
 from lab.chapters.fragility.comparison import ATTACKS, CONTROL
 from lab.chapters.transformers import kinds
-from lab.core.experiment import Experiment, Factor, Outcome
+from lab.core.experiment import Experiment, Outcome
 from lab.core.parameters import Count, Epsilon, Precision, one_of
 from lab.core.store import Store
 from lab.trained import natural, subjects
@@ -69,7 +69,6 @@ def scores(clean: Tensor, changed: Tensor | None, cell: dict) -> pd.DataFrame:
 
 EXPERIMENT = Experiment(
     "modern-perturbed", 1, Perturbed, cells, subjects.inputs, run, comparison.sketch,
-    canary={"network": "mnist-vit", "data_set": "mnist-5k", "epochs": 1, "learning_rate": 1e-3, "batch_size": 32,
-            "seed": 0, "images": 16, "k": 50, "window": 1, "steps": 3, "method": "attn_lrp", "attack": "topk",
-            "epsilon": 0.1},
-    canary_values={}, notebook="transformers", reads=("networks",), columns=kinds.kind)
+    canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "images": 16, "k": 50, "window": 1,
+            "steps": 16, "method": "attn_lrp", "attack": "topk", "epsilon": 0.1},
+    canary_values={"topk": 0.699, "spearman": 0.642, "recall": 0.973}, notebook="transformers", reads=("networks",), columns=kinds.kind)
