@@ -71,4 +71,5 @@ EXPERIMENT = Experiment(
     "modern-perturbed", 1, Perturbed, cells, subjects.inputs, run, comparison.sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "images": 16, "k": 50, "window": 1,
             "steps": 16, "method": "attn_lrp", "attack": "topk", "epsilon": 0.1},
-    canary_values={"topk": 0.699, "spearman": 0.642, "recall": 0.973}, notebook="transformers", reads=("networks",), columns=kinds.kind)
+    canary_values={"topk": 0.699, "spearman": 0.642, "recall": 0.973}, notebook="transformers",
+    reads=("networks",), columns=kinds.kind)
