@@ -28,6 +28,8 @@ body > main { display: block; }
 .bd-article :is(h1, h2, h3, h4) { break-after: avoid; }
 .bd-article div.cell_output table :is(td, th) { white-space: normal !important; overflow-wrap: break-word; }
 .bd-article table { font-size: 7.5pt; width: auto; }
+.bd-article table :is(td, th) { padding: 1.5pt 3pt !important; }
+.bd-article table:has(th:nth-child(9)) { font-size: 6.3pt; }
 .bd-article table.ledger tr { break-inside: auto; }
 .bd-article table.ledger td.verdict { white-space: nowrap !important; }
 .bd-article table.ledger td.evidence { width: 50%; }

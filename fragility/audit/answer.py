@@ -3,7 +3,7 @@
 import numpy as np
 
 from fragility.audit.report import Report
-from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED, images_needed, interval
+from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED, Result, images_needed, interval
 
 
 def sentences(report: Report) -> list[str]:
@@ -72,8 +72,7 @@ def _separated(report: Report, names: list[str]) -> str:
     if len(scored) < 2:
         return ""
     best, second = scored[0][1], scored[1][1]
-    differences = results[best].score - results[second].score
-    differences = differences[~np.isnan(differences)]
+    differences = _paired(results[best], results[second])
     if len(differences) < 2:
         return ""
     mean, low, high = interval(differences)
@@ -86,6 +85,13 @@ def _separated(report: Report, names: list[str]) -> str:
     more = max(1, needed - len(differences))
     which = "1 more image" if more == 1 else f"{more:,} more images"
     return f"By removal {best} is ahead of {second}, but not for certain; {which} would tell."
+
+
+def _paired(one: Result, other: Result) -> np.ndarray:
+    """Differences of the scores of the images that both have."""
+    _, first, second = np.intersect1d(one.images, other.images, return_indices=True)
+    differences = one.score[first] - other.score[second]
+    return differences[~np.isnan(differences)]
 
 
 def _undecided(report: Report, names: list[str]) -> str:

@@ -60,6 +60,27 @@ def test_the_printed_book_has_the_pages(tmp_path, monkeypatch):
     assert not (folders.BOOK_HTML / "_print.html").exists()
 
 
+#: Elements that reach beyond the paper, to the right or over the height of a page, and by how many pixels.
+CUT = """([width, height]) => [...document.querySelectorAll("main :is(img, svg, table, pre, .math)")]
+    .map(one => [one, one.getBoundingClientRect()])
+    .filter(([one, box]) => box.right > width + 1 || (one.matches("img") && box.height > height))
+    .map(([one, box]) => `${one.outerHTML.slice(0, 120)}: ${box.right} x ${box.height}`)"""
+
+
+def test_no_figure_and_no_table_is_cut(joined, show):
+    """On A4 with its margins, 180 x 263 mm of 96 pixels an inch."""
+    file, size = folders.BOOK_HTML / "_print.html", (680, 994)
+    file.write_text(str(joined))
+    try:
+        tab = show("_print", (size[0], "light"))
+        tab.emulate_media(media="print")
+        figures = tab.evaluate("document.querySelectorAll('main figure img').length")
+        cut = tab.evaluate(CUT, list(size))
+    finally:
+        file.unlink()
+    assert figures > 50 and cut == [], "\n".join(cut)
+
+
 def test_without_a_book_or_a_browser_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "BOOK_HTML", tmp_path)
     monkeypatch.setattr(pdf.shutil, "which", lambda name: f"/bin/{name}")

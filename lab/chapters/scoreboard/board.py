@@ -15,7 +15,7 @@ QUESTIONS = tuple(name for name, each in CRITERIA.items() if each.margin is not 
 CHEATS = tuple(name for name in PLANTED if name != CORNER)      # all but the map that is right
 #: Marks of the verdicts, which need no colour.
 MARKS = {PASS: "✓", FAIL: "✕", UNDECIDED: "?", NOT_JUDGED: "–"}
-_DETAILS = ("found", "moved", "noise", "repaired")      # what an objection or a reason looks at
+_DETAILS = ("found", "moved", "noise", "repaired", "rank", "near")      # what is said beside the scores
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
@@ -39,14 +39,14 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
     for (network, name), part in parts:
         if name not in QUESTIONS:
             continue
-        found = {method: _result(method, name, one) for method, one in part.groupby("method", sort=False)}
+        found = {method: result(method, name, one) for method, one in part.groupby("method", sort=False)}
         family = sum(not one.refused for method, one in found.items() if method in METHODS)
         rows += [{"network": network, **asdict(judge(CRITERIA[name], one, family=family)),
                   "record": part.record[part.method == method].iloc[0]} for method, one in found.items()]
     return pd.DataFrame(rows, columns=None if rows else ["network", "method", "criterion", "verdict", "record"])
 
 
-def _result(method: str, criterion: str, rows: pd.DataFrame) -> Result:
+def result(method: str, criterion: str, rows: pd.DataFrame) -> Result:
     """What the audit had of a method and criterion, from a record's rows."""
     if "refused" in rows and rows.refused.notna().any():
         return Result(method, criterion, refused=rows.refused.dropna().iloc[0])
