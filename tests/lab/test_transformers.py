@@ -16,6 +16,7 @@ from lab.core import profiles
 from lab.core.frames import frame, select
 from lab.core.pages import NotRun, Page
 from lab.core.store import Store, canonical
+from lab.evidence import evaluate
 from lab.material import modern, networks
 from lab.trained import natural, subjects
 from lab.trained.maps import pixel_maps
@@ -215,3 +216,15 @@ def test_edition_and_paper_differ_from_quick_in_scale_alone():
     for other in others:
         assert other["maps"] == quick["maps"] and other["perturbed_methods"] == quick["perturbed_methods"]
         assert other["images"] > quick["images"] and len(other["seeds"]) >= 3
+
+
+def test_rows_of_a_map_that_is_refused_are_no_units_of_a_claim():
+    """They have no image, and a claim over seeds and their images passes them over."""
+    rows = [{"seed": seed, "image": image, "method": method, "score": base + 0.01 * seed + 0.02 * image}
+            for seed in range(3) for image in range(4) for method, base in (("a", 0.5), ("b", 0.1))]
+    refused = [{"seed": seed, "image": None, "method": "c", "score": None} for seed in range(3)]
+    test = {"column": "score", "larger": {"method": "a"}, "smaller": {}, "one_of": {"method": ["b", "c"]},
+            "over": "seed", "nested": "image"}
+    judged = evaluate(test, pd.DataFrame(refused + rows))
+    assert "b: 0.4 [0.4, 0.4]" in judged.measured_with_interval and judged.missing == "c"
+    assert judged.measured == evaluate(test, pd.DataFrame(rows)).measured
