@@ -46,7 +46,8 @@ def test_curves_go_from_one_over_epsilon_beside_the_other_image(levels):
     noise, attack = np.array(figure.axes).reshape(2, 2)
     assert [axis.get_title() for axis in noise] == ["convolutional", "ViT"]
     for row, base in ((noise, 0.8), (attack, 0.5)):
-        assert [len([one for one in axis.get_lines() if one.get_marker() not in ("", "None")]) for axis in row] == [1, 2]
+        curves = [[one for one in axis.get_lines() if one.get_marker() not in ("", "None")] for axis in row]
+        assert [len(some) for some in curves] == [1, 2]
         drawn = next(one for one in row[1].get_lines() if one.get_label() == "attention rollout")
         assert np.allclose(drawn.get_ydata(), [1, base - 0.1, base - 0.2]) and list(drawn.get_xdata()) == [0, 1, 2]
         assert any(np.allclose(one.get_ydata(), 0.2) and one.get_linestyle() == "-." for one in row[0].get_lines())
