@@ -18,6 +18,7 @@ from lab.verdicts import is_control
 
 PICTURES = Path("book") / "pictures"
 CAT = Path("book") / "_static" / "cat"
+SOURCE = "Source"       # what the picture of the scoreboard says of its records
 SCOREBOARD = """```{{figure}} {picture}
 :name: fig-front-scoreboard
 :alt: A grid of saliency maps and questions; each cell has a mark for pass, fail or undecided
@@ -51,14 +52,15 @@ def fill(stage: Path, judged: list[dict], claims: list[dict], reports: dict[str,
 
 
 def scoreboard_figure(target: Path) -> str:
-    """Draw the scoreboard where records of its edition are published; the figure as MyST, else nothing."""
+    """Draw the scoreboard of the published records; the figure as MyST.
+
+    The picture names the file of records that it is of, so that a committed copy can be held against it.
+    """
     table = results.measured(scoreboard.EXPERIMENT, "edition", None)
-    if table.empty:
-        return ""
     with mpl.rc_context():
         use_style()
         figure = figures.front(board.verdicts(table))
-        figure.savefig(target)
+        figure.savefig(target, metadata={SOURCE: results.digest(scoreboard.EXPERIMENT)})
         plt.close(figure)
     return SCOREBOARD.format(picture=f"{target.parent.name}/{target.name}")
 

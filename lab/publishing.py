@@ -1,6 +1,7 @@
 """What the published book has beside its pages: who it is, in words that search engines and archives read.
 
 The repository's address is one setting, `repository: url` of `_config.yml`; the site's follows from it.
+`python -m lab.publishing` writes anew what is committed of it: codemeta.json and the picture of the scoreboard.
 """
 
 import json
@@ -14,11 +15,12 @@ from urllib.parse import urlparse
 import yaml
 
 from fragility import __version__
+from lab import front
 from lab.core import folders
 
 CODEMETA = "codemeta.json"
 COPIED = ("CITATION.cff", CODEMETA)      # the pages link to the first
-PREVIEW = "_static/comparison.png"
+PREVIEW = "_static/scoreboard.png"
 _NO_PAGES = ("404.html", "index.html", "genindex.html", "search.html", "py-modindex.html")     # index.html leads on
 
 
@@ -71,7 +73,7 @@ def preview(title: str, page: str) -> str:
     """What a link to a page shows where it is shared."""
     values = {"og:type": "website", "og:site_name": settings()["title"], "og:title": title, "og:url": site() + page,
               "og:description": codemeta()["description"], "og:image": site() + PREVIEW,
-              "og:image:alt": "Agreement of saliency maps before and after small perturbations, beside the paper's"}
+              "og:image:alt": "A grid of saliency maps and questions: which map passes which question"}
     lines = [f'<meta property="{name}" content="{escape(value)}">' for name, value in values.items()]
     return "\n".join([*lines, '<meta name="twitter:card" content="summary_large_image">'])
 
@@ -140,3 +142,4 @@ def finish(html: Path) -> None:
 if __name__ == "__main__":
     text = json.dumps(codemeta(), indent=2, ensure_ascii=False)
     (folders.ROOT / CODEMETA).write_text(text + "\n")
+    front.scoreboard_figure(folders.ROOT / "book" / PREVIEW)

@@ -96,6 +96,11 @@ def _known_digests() -> dict[str, str]:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
+def digest(experiment: Experiment) -> str:
+    """SHA-256 of the experiment's published file, as `results/SHA256SUMS` has it; empty where there is none."""
+    return next((_known_digests()[file.name] for file in _files(experiment) if file.name in _known_digests()), "")
+
+
 def _files(experiment: Experiment) -> tuple[Path, Path]:
     """The two files that may hold the published records of an experiment: text, or compressed."""
     return tuple(folders.RESULTS / f"{experiment.name}.json{ending}" for ending in ("", ".gz"))

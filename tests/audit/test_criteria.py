@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -299,6 +300,15 @@ def test_shift_of_a_path_from_black_is_repaired_by_a_baseline_that_moves():
     assert result.score.min() > 1e-2
     close(result.details["repaired"], torch.zeros(3), 1e-10)
     assert "repaired" not in measured(one, "shift").details
+
+
+def test_shift_of_a_map_that_takes_no_other_reference_is_scored_without_a_repair():
+    one = group(3)
+    zplus = Method("lrp_zplus", partial(attribution.lrp, rule="z+"))
+    result = measured(one, "shift", zplus)
+    assert result.score.min() > 1e-2 and "repaired" not in result.details
+    cam = measured(one, "shift", METHODS["grad_cam"])
+    close(cam.score, torch.zeros(3), 1e-10)
 
 
 def test_shift_is_computed_in_float64_whatever_the_model():

@@ -8,9 +8,11 @@ import zipfile
 from urllib.parse import urlparse
 
 import pytest
+from PIL import Image
 
 from fragility import __version__
-from lab import archive, publishing
+from lab import archive, front, publishing
+from lab.chapters.scoreboard import scoreboard
 from lab.core import folders, results
 
 TEXTS = (".md", ".py", ".yml", ".yaml", ".cff", ".toml", ".json", ".ipynb")
@@ -49,7 +51,14 @@ def test_pages_have_previews_and_the_front_page_says_what_it_is(book):
     entry = json.loads(re.search(r'<script type="application/ld\+json">(.*?)</script>', front)[1])
     assert entry["@context"] == "https://schema.org" and entry["url"] == publishing.site()
     assert "ld+json" not in other and "og:" not in (book / "search.html").read_text()
-    assert (folders.ROOT / "book" / publishing.PREVIEW).is_file()
+
+
+def test_the_picture_of_the_readme_is_of_the_published_records():
+    """`python -m lab.publishing` draws it anew."""
+    file = folders.ROOT / "book" / publishing.PREVIEW
+    assert f"](book/{publishing.PREVIEW})" in (folders.ROOT / "README.md").read_text()
+    with Image.open(file) as picture:
+        assert picture.text[front.SOURCE] == results.digest(scoreboard.EXPERIMENT)
 
 
 def test_the_site_map_has_the_pages_that_there_are(book):

@@ -293,7 +293,7 @@ def test_published_verdicts_are_those_of_todays_tests_and_records():
     digests = {one["id"]: verdicts.test_digest(one) if "test" in one else None for one in verdicts.load()}
     assert {name: one["test"] for name, one in published.items()} == digests
     ledger = verdicts.ledger("edition").set_index("id")
-    for column in ("verdict", "tells", "lost", "support", "control"):
+    for column in ("verdict", "tells", "lost", "support", "control", "scale"):
         assert {name: one[column] for name, one in published.items()} == ledger[column].to_dict()
 
 

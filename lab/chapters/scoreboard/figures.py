@@ -25,18 +25,17 @@ NETWORKS = {"squeezenet1_0": "SqueezeNet 1.0, photographs", "efficientnet_lite0"
             "cifar-resnet": "residual network, CIFAR-10", "mnist-cnn": "CNN, digits"}
 #: Fill behind a mark: blue, orange and greys that stay apart for the colour-blind, and in print by their lightness.
 FILLS = {PASS: "#cfe3f5", FAIL: "#f3b48b", UNDECIDED: "#f4f1d9", NOT_JUDGED: "white"}
-_SMALL = 5.1
 
 
 def board(judged: pd.DataFrame, network: str) -> Figure:
-    """Maps in rows and questions in columns: the verdict's mark, the effect against the closest control, and the
-    interval that decides; below a line the controls, which do not know the network."""
+    """Maps in rows and questions in columns: the verdict's mark and the effect against the closest control; below a line
+    the controls, which do not know the network. Intervals would be too small to read, and are in the figure's data."""
     rows = select(judged, network=network)
     found = {(row.method, row.criterion): row for row in rows.itertuples()}
     shown = [name for name in METHODS if _measured(found, name)]
     controls = [name for name in CONTROLS if _measured(found, name)]
     names = [*shown, *controls]
-    figure, axis = plt.subplots(figsize=(9.6, 0.36 * len(names) + 0.9))
+    figure, axis = plt.subplots(figsize=(8.2, 0.27 * len(names) + 0.9))
     for place, name in enumerate(names):
         height = place + (0.25 if name in CONTROLS else 0)
         for column, question in enumerate(QUESTIONS):
@@ -65,21 +64,18 @@ def _cell(axis, column: float, height: float, row) -> None:
     if row is None or not row.n:
         axis.text(column, height, MARKS[NOT_JUDGED], ha="center", va="center", color="0.45")
         return
-    effect, ends = _effect(row)
-    axis.text(column - 0.44, height, MARKS[word], ha="left", va="center", fontsize=9,
+    axis.text(column - 0.43, height, MARKS[word], ha="left", va="center", fontsize=9,
               fontweight="bold" if word == FAIL else "normal")
-    axis.text(column + 0.1, height - 0.16 if ends else height, effect, ha="center", va="center", fontsize=7.5)
-    if ends:
-        axis.text(column + 0.1, height + 0.24, ends, ha="center", va="center", fontsize=_SMALL, color="0.25")
+    axis.text(column + 0.44, height, _effect(row), ha="right", va="center", fontsize=8.5)
 
 
-def _effect(row) -> tuple[str, str]:
-    """The effect and its interval in words; of what is exact the score, which has none."""
+def _effect(row) -> str:
+    """The effect in words; of what is exact the score."""
     if row.effect is None or np.isnan(row.effect):
-        return ("undefined" if row.undefined else fixed(row.score, 2)), ""
+        return "undef." if row.undefined else fixed(row.score, 2)
     if row.low == row.high:
-        return "0" if abs(row.score) < 1e-5 else fixed(row.score, 2), ""
-    return fixed(row.effect, 2), f"[{fixed(row.low, 2)}, {fixed(row.high, 2)}]"
+        return "0" if abs(row.score) < 1e-5 else fixed(row.score, 2)
+    return fixed(row.effect, 2)
 
 
 def _bare(axis, columns: float, rows: float) -> None:
@@ -91,8 +87,8 @@ def _bare(axis, columns: float, rows: float) -> None:
 
 
 def front(judged: pd.DataFrame) -> Figure:
-    """The front page's figure: which map passes which question, on the first network of the board, marks alone."""
-    network = judged.network.iloc[0]
+    """The front page's figure: which map passes which question, marks alone; on photographs where these are there."""
+    network = next(name for name in (*NETWORKS, judged.network.iloc[0]) if (judged.network == name).any())
     found = {(row.method, row.criterion): row for row in select(judged, network=network).itertuples()}
     names = [name for name in (*METHODS, *CONTROLS) if _measured(found, name)]
     names.sort(key=lambda name: -sum(found[name, each].verdict == PASS for each in QUESTIONS if (name, each) in found))
@@ -137,7 +133,8 @@ def cost(table: pd.DataFrame, judged: pd.DataFrame, network: str) -> Figure:
 
 
 def questions(found: Mapping[tuple[str, str], Agreement]) -> Figure:
-    """Rank correlation of each pair of questions over maps, with its interval; a framed cell lies off zero."""
+    """Rank correlation of each pair of questions over maps; where its interval lies off zero the cell is framed and has
+    the interval, too."""
     figure, axis = plt.subplots(figsize=(7.6, 5.4))
     count = len(ORDERING)
     values = np.full((count, count), np.nan)
@@ -150,10 +147,11 @@ def questions(found: Mapping[tuple[str, str], Agreement]) -> Figure:
             axis.text(column, row, MARKS[NOT_JUDGED], ha="center", va="center", color="0.45")
             continue
         dark = "white" if abs(each.value) > 0.7 else "black"
-        axis.text(column, row - 0.14, fixed(each.value, 2), ha="center", va="center", fontsize=8, color=dark)
-        axis.text(column, row + 0.24, f"[{fixed(each.low, 2)}, {fixed(each.high, 2)}]", ha="center", va="center",
-                  fontsize=5.6, color=dark)
-        if each.low > 0 or each.high < 0:
+        framed = each.low > 0 or each.high < 0
+        axis.text(column, row - 0.16 * framed, fixed(each.value, 2), ha="center", va="center", fontsize=9, color=dark)
+        if framed:
+            axis.text(column, row + 0.24, f"{fixed(each.low, 2)} to {fixed(each.high, 2)}", ha="center", va="center",
+                      fontsize=6.5, color=dark)
             axis.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, fill=False, linewidth=1))
     axis.set_xticks(range(count - 1), ORDERING[:-1], rotation=35, ha="right")
     axis.set_yticks(range(1, count), ORDERING[1:])

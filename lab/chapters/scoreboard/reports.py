@@ -71,7 +71,8 @@ def _notices(records: list[Record], images: int) -> list[str]:
     """What a reader of the grid should know of its numbers of images."""
     fewer = {record.parameters["method"]: record.parameters["images"] for record in records
              if record.parameters["images"] < images}
-    said = ["All images are classified correctly. Curves and pictures are not in this report: the records hold neither."]
+    said = ["All images are classified correctly.", "The records hold neither curves nor pictures, so that this report "
+            "has none."]
     if fewer:
         counts = ", ".join(f"{method} {count}" for method, count in fewer.items())
         said.append(f"Costly maps were measured on fewer images: {counts}.")

@@ -33,6 +33,12 @@ def sobel_passes_something(page: Page) -> bool:
 
 
 @statement
+def sobel_is_robust_on_the_board(page: Page) -> bool:
+    """The edge detector, which has never seen the network, passes noise on the first network of the board."""
+    return judged(page, "shown", method="sobel", criterion="noise").verdict.tolist() == [PASS]
+
+
+@statement
 def guided_backprop_fails_weights_and_class(page: Page) -> bool:
     """In this run guided back-propagation passes noise and fails another class."""
     rows = judged(page, "live", method="guided_backprop").set_index("criterion").verdict
