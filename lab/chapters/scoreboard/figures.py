@@ -25,11 +25,12 @@ NETWORKS = {"squeezenet1_0": "SqueezeNet 1.0, photographs", "efficientnet_lite0"
             "cifar-resnet": "residual network, CIFAR-10", "mnist-cnn": "CNN, digits"}
 #: Fill behind a mark: blue, orange and greys that stay apart for the colour-blind, and in print by their lightness.
 FILLS = {PASS: "#cfe3f5", FAIL: "#f3b48b", UNDECIDED: "#f4f1d9", NOT_JUDGED: "white"}
+HEADS = {"attack-lens": "attack-\nlens", "completeness": "complete-\nness"}     # as columns have room for
 
 
 def board(judged: pd.DataFrame, network: str) -> Figure:
-    """Maps in rows and questions in columns: the verdict's mark and the effect against the closest control; below a line
-    the controls, which do not know the network. Intervals would be too small to read, and are in the figure's data."""
+    """Maps in rows and questions in columns: the verdict's mark and the effect against the closest control; below a
+    line the controls, which do not know the network. Intervals, too small to read here, are in the figure's data."""
     rows = select(judged, network=network)
     found = {(row.method, row.criterion): row for row in rows.itertuples()}
     shown = [name for name in METHODS if _measured(found, name)]
@@ -40,7 +41,7 @@ def board(judged: pd.DataFrame, network: str) -> Figure:
         height = place + (0.25 if name in CONTROLS else 0)
         for column, question in enumerate(QUESTIONS):
             _cell(axis, column, height, found.get((name, question)))
-    axis.set_xticks(range(len(QUESTIONS)), [each.replace("-", "-\n") for each in QUESTIONS])
+    axis.set_xticks(range(len(QUESTIONS)), [HEADS.get(each, each) for each in QUESTIONS])
     heights = [place + (0.25 if name in CONTROLS else 0) for place, name in enumerate(names)]
     axis.set_yticks(heights, [WORDS.get(name, name) for name in names])
     axis.axhline(len(shown) - 0.375, color="0.2", linewidth=0.8)
@@ -135,7 +136,7 @@ def cost(table: pd.DataFrame, judged: pd.DataFrame, network: str) -> Figure:
 def questions(found: Mapping[tuple[str, str], Agreement]) -> Figure:
     """Rank correlation of each pair of questions over maps; where its interval lies off zero the cell is framed and has
     the interval, too."""
-    figure, axis = plt.subplots(figsize=(7.6, 5.4))
+    figure, axis = plt.subplots(figsize=(8.8, 5.6))
     count = len(ORDERING)
     values = np.full((count, count), np.nan)
     for (one, other), each in found.items():
