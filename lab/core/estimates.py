@@ -24,6 +24,7 @@ class Estimate(NamedTuple):
     n: int
     spread: float                           #: Standard deviation over units; infinite for a single one.
     deviations: np.ndarray | None = None
+    limit: float = np.inf                   #: What neither it nor its negative can exceed: 1 for a correlation.
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Both ends; infinite for a single unit."""
@@ -32,7 +33,8 @@ class Estimate(NamedTuple):
         ends = (1 + level) / 2, (1 - level) / 2
         ranks = ends if self.deviations is None else ndtr(np.quantile(self.deviations, ends))
         most, least = stdtrit(self.degrees, ranks)
-        return float(self.mean - most * self.error), float(self.mean - least * self.error)
+        low, high = np.clip([self.mean - most * self.error, self.mean - least * self.error], -self.limit, self.limit)
+        return float(low), float(high)
 
     def two_sided(self, bound: float) -> float:
         """p of the test that the mean is the bound; 1 for a single unit."""

@@ -76,7 +76,7 @@ def of_orders(one: np.ndarray, other: np.ndarray) -> Estimate | None:
     error = float(deviations.std())
     if error == 0:
         return Estimate(value, 0.0, n - 1, n, 0.0)
-    return Estimate(value, error, n - 1, n, error * np.sqrt(n), deviations / error)
+    return Estimate(value, error, n - 1, n, error * np.sqrt(n), deviations / error, limit=1.0)
 
 
 def matrices(tables: Sequence, things: str, units: str, column: str) -> list[np.ndarray]:

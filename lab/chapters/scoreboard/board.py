@@ -15,6 +15,9 @@ QUESTIONS = tuple(name for name, each in CRITERIA.items() if each.margin is not 
 CHEATS = tuple(name for name in PLANTED if name != CORNER)      # all but the map that is right
 #: Marks of the verdicts, which need no colour.
 MARKS = {PASS: "✓", FAIL: "✕", UNDECIDED: "?", NOT_JUDGED: "–"}
+#: The networks by name, photographs before small images.
+NETWORKS = {"squeezenet1_0": "SqueezeNet 1.0, photographs", "efficientnet_lite0": "EfficientNet-Lite0, photographs",
+            "cifar-resnet": "residual network, CIFAR-10", "mnist-cnn": "CNN, digits"}
 _DETAILS = ("found", "moved", "noise", "repaired", "rank", "near")      # what is said beside the scores
 
 
@@ -60,8 +63,9 @@ def result(method: str, criterion: str, rows: pd.DataFrame) -> Result:
 
 
 def networks(table: pd.DataFrame) -> list[str]:
-    """Networks of which there are records, in the order of the grid."""
-    return list(dict.fromkeys(table.network)) if len(table) else []
+    """Networks of which there are records, photographs first."""
+    found = list(dict.fromkeys(table.network)) if len(table) else []
+    return sorted(found, key=lambda name: list(NETWORKS).index(name) if name in NETWORKS else len(NETWORKS))
 
 
 def passes(judged: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED
 from fragility.audit.words import fixed
 from lab.chapters.scoreboard.agreement import ORDERING, Agreement
-from lab.chapters.scoreboard.board import MARKS, QUESTIONS
+from lab.chapters.scoreboard.board import MARKS, NETWORKS, QUESTIONS, networks
 from lab.chapters.scoreboard.methods import CONTROLS, METHODS
 from lab.core.frames import select
 from lab.drawing.style import NAMES, PALETTE
@@ -21,8 +21,6 @@ WORDS = {**NAMES, "grad_cam": "Grad-CAM", "lrp_epsilon": "LRP (epsilon)", "lrp_z
          "gradient_attention_rollout": "gradient rollout", "constant": "constant", "centre": "bright centre",
          "the_input": "the image itself", "another_class": "gradient of another class",
          "corner": "gradient, corner network"}
-NETWORKS = {"squeezenet1_0": "SqueezeNet 1.0, photographs", "efficientnet_lite0": "EfficientNet-Lite0, photographs",
-            "cifar-resnet": "residual network, CIFAR-10", "mnist-cnn": "CNN, digits"}
 #: Fill behind a mark: blue, orange and greys that stay apart for the colour-blind, and in print by their lightness.
 FILLS = {PASS: "#cfe3f5", FAIL: "#f3b48b", UNDECIDED: "#f4f1d9", NOT_JUDGED: "white"}
 HEADS = {"attack-lens": "attack-\nlens", "completeness": "complete-\nness"}     # as columns have room for
@@ -89,7 +87,7 @@ def _bare(axis, columns: float, rows: float) -> None:
 
 def front(judged: pd.DataFrame) -> Figure:
     """The front page's figure: which map passes which question, marks alone; on photographs where these are there."""
-    network = next(name for name in (*NETWORKS, judged.network.iloc[0]) if (judged.network == name).any())
+    network = networks(judged)[0]
     found = {(row.method, row.criterion): row for row in select(judged, network=network).itertuples()}
     names = [name for name in (*METHODS, *CONTROLS) if _measured(found, name)]
     names.sort(key=lambda name: -sum(found[name, each].verdict == PASS for each in QUESTIONS if (name, each) in found))

@@ -8,8 +8,8 @@ import pandas as pd
 from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS
 from lab.chapters.scoreboard import agreement, board, scoreboard, tables
 from lab.chapters.scoreboard.agreement import ORDERING, Agreement
-from lab.chapters.scoreboard.board import QUESTIONS
-from lab.chapters.scoreboard.figures import NETWORKS, WORDS
+from lab.chapters.scoreboard.board import NETWORKS, QUESTIONS
+from lab.chapters.scoreboard.figures import WORDS
 from lab.chapters.scoreboard.methods import CONTROLS, METHODS, PLANTED
 from lab.core.frames import select
 from lab.core.numbers import Chapter, Number, mean, sourced, statistic

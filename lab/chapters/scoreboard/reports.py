@@ -9,7 +9,7 @@ from fragility.audit.report import Report
 from fragility.audit.settings import Settings
 from fragility.audit.verdicts import judge
 from lab.chapters.scoreboard import board
-from lab.chapters.scoreboard.figures import NETWORKS
+from lab.chapters.scoreboard.board import NETWORKS
 from lab.chapters.scoreboard.methods import CONTROLS, METHODS
 from lab.chapters.scoreboard.scoreboard import EXPERIMENT
 from lab.core import results

@@ -1,7 +1,12 @@
 """Every map by every question of the audit: its own functions, on the book's networks."""
 
 import time
+<<<<<<< HEAD
 from collections.abc import Iterator, Sequence
+=======
+from collections.abc import Iterator
+from dataclasses import replace
+>>>>>>> main
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -197,7 +202,8 @@ def _effects(criterion: Criterion, result: Result) -> tuple[np.ndarray, np.ndarr
     sign = 1 if criterion.high_is_good else -1
     if criterion.margin is None:
         return np.full(len(result.score), np.nan), np.full(len(result.score), np.nan)
-    closest = judge(criterion, result, family=1).control or next(iter(result.controls), None)
+    there = replace(result, undefined=np.zeros_like(result.undefined))      # many undefined maps fail without a control
+    closest = judge(criterion, there, family=1).control or next(iter(result.controls), None)
     control = result.controls.get(closest, np.zeros(len(result.score)))
     effect, scored = sign * (result.score - control), ~np.isnan(result.score) & ~np.isnan(control)
     excess = np.full(len(effect), np.nan)

@@ -9,8 +9,8 @@ from pandas.io.formats.style import Styler
 from fragility.audit.words import fixed
 from lab.chapters.scoreboard import agreement, board
 from lab.chapters.scoreboard.agreement import METRICS, ORDERING, Agreement
-from lab.chapters.scoreboard.board import MARKS, QUESTIONS
-from lab.chapters.scoreboard.figures import NETWORKS, WORDS
+from lab.chapters.scoreboard.board import MARKS, NETWORKS, QUESTIONS
+from lab.chapters.scoreboard.figures import WORDS
 from lab.chapters.scoreboard.methods import METHODS, PLANTED
 from lab.core.frames import select
 from lab.drawing.tables import plain_table
