@@ -1,12 +1,8 @@
 """Every map by every question of the audit: its own functions, on the book's networks."""
 
 import time
-<<<<<<< HEAD
 from collections.abc import Iterator, Sequence
-=======
-from collections.abc import Iterator
 from dataclasses import replace
->>>>>>> main
 from functools import lru_cache
 from typing import NamedTuple
 
