@@ -143,6 +143,9 @@ def unwrapped(output) -> Tensor:
     output = getattr(output, "logits", output)
     if isinstance(output, Tensor):
         return output
+    if isinstance(output, torch.nn.Module):
+        raise ValueError(f"What was given as a model makes models: called on images it returned a "
+                         f"{type(output).__name__}. Call it first, or name a function without arguments that does.")
     seen = (f"a dictionary of {', '.join(map(str, output))}" if isinstance(output, Mapping) else
             f"{len(output)} values" if isinstance(output, (tuple, list)) else f"a {type(output).__name__}")
     raise ValueError(f"The model must return logits (n, classes), an object with .logits, or a dictionary with "
@@ -191,11 +194,10 @@ def generator(source) -> torch.Generator | None:
 def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
     """Return a reference image that broadcasts over `x`: a number, a colour (c, 1, 1), (c, h, w), (1, c, h, w) or x's
     shape."""
-    try:
-        tensor = for_autograd(_tensor(value, x))
-    except (TypeError, ValueError, RuntimeError):
+    tensor = _tensor(value, x)
+    if tensor is None:
         raise ValueError(f"The {name} must be a finite number or a finite tensor of shape {tuple(x.shape[1:])} or "
-                         f"{tuple(x.shape)}, not {value!r}.") from None
+                         f"{tuple(x.shape)}, not {value!r}.")
     image, colour = x.shape[1:], (x.shape[1], *(1 for _ in x.shape[2:]))
     fits = tensor.ndim == 0 or tensor.shape in {colour, image, (1, *image), x.shape}
     if not fits or any_true(~torch.isfinite(tensor)):
@@ -204,20 +206,33 @@ def baseline(value, x: Tensor, name: str = "baseline") -> Tensor:
     return tensor.expand_as(x[:1]) if tensor.ndim < x.ndim else tensor
 
 
-def _tensor(value, x: Tensor) -> Tensor:
-    """A number or anything that torch makes a tensor of, in x's type and on its device."""
+def _tensor(value, x: Tensor) -> Tensor | None:
+    """A number or anything that torch makes a tensor of, in x's type and on its device; None of anything else.
+
+    Numbers and tensors are made outside the `try`: the function mode of a rule may be watching, whose errors are its
+    own.
+    """
     if isinstance(value, Real):
         return torch.full((), float(value), dtype=x.dtype, device=x.device)
-    return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    if isinstance(value, Tensor):
+        return for_autograd(value.to(x))
+    try:
+        return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def shift(m, x: Tensor) -> Tensor:
     """Return the shift m of all images as (1, c, h, w): a number, or a tensor that broadcasts over one image."""
-    try:
-        tensor = for_autograd(_tensor(m, x))
-        tensor = tensor[0] if tensor.ndim == x.ndim and len(tensor) == 1 else tensor
-        expanded = tensor.expand(x.shape[1:])[None]
-    except (TypeError, ValueError, RuntimeError):
+    tensor = _tensor(m, x)
+    if tensor is not None and tensor.ndim == x.ndim and len(tensor) == 1:
+        tensor = tensor[0]
+    if tensor is None or not _broadcasts(tensor.shape, x.shape[1:]):
         raise ValueError(f"The shift m must be one for all images: a finite number, or a finite tensor that broadcasts "
-                         f"to {tuple(x.shape[1:])}, not {getattr(m, 'shape', repr(m))}.") from None
-    return finite(expanded, "The shift m")
+                         f"to {tuple(x.shape[1:])}, not {getattr(m, 'shape', repr(m))}.")
+    return finite(tensor.expand(x.shape[1:])[None], "The shift m")
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    """Whether a tensor of this shape can be expanded to the other one."""
+    return len(shape) <= len(to) and all(one in (1, other) for one, other in zip(reversed(shape), reversed(to)))

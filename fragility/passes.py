@@ -157,9 +157,11 @@ def explain(model, x: Tensor, targets: Targets, chunk: int | None = None) -> tup
         part = x[rows] if differentiable else x[rows].detach().requires_grad_()
         scores = forward(model, part)
         total = targets[rows].explained_logits(scores).sum()
-        if not total.requires_grad:
+        gradient = None         # the weights may need a gradient although the image was cut off
+        if total.requires_grad:
+            gradient, = torch.autograd.grad(total, part, create_graph=differentiable, allow_unused=True)
+        if gradient is None:
             raise ValueError("The model's output does not depend on x through differentiable operations.")
-        gradient, = torch.autograd.grad(total, part, create_graph=differentiable)
         return gradient, scores if differentiable else scores.detach()
 
     with torch.enable_grad(), EvalModeGuard() if differentiable else FastStridedBackward():

@@ -21,6 +21,7 @@ import yaml
 
 from fragility import __version__, checks
 from lab import front, linking, publishing, verdicts
+from lab.chapters.scoreboard import reports as boards
 from lab.core import figure_data, folders, numbers, profiles
 from lab.core.surroundings import surroundings
 
@@ -126,7 +127,7 @@ def _packed(picture: str) -> str:
 
 def stage() -> None:
     """Make the source tree of the book: prose, settings and executed notebooks, whose numbers, figures' data and audit
-    reports are written out; of a notebook not run now, the committed version."""
+    reports are written out, and those of the board's networks; of a notebook not run now, the committed version."""
     shutil.rmtree(folders.STAGE, ignore_errors=True)
     for part in ("book", "claims"):
         shutil.copytree(folders.ROOT / part, folders.STAGE / part)
@@ -140,6 +141,8 @@ def stage() -> None:
     for name, report in reports.items():
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         (folders.STAGE / NUMBERS / f"{name}.json").write_text(text)
+    for network, audit in boards.published().items():
+        audit.to_html(folders.STAGE / AUDITS / f"{network}.html")
     front.fill(folders.STAGE, judged, verdicts.load(), reports)
     for name, notebook in chapters.items():
         linking.link(notebook, name, judged, by_figure)

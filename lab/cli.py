@@ -305,7 +305,10 @@ def verify(sample, minutes, tolerance):
 def show_claims(profile, as_json, publishes):
     """Verdicts: id, paper, statement, reported, measured, interval, verdict, scale; of the papers, then of controls."""
     if publishes:
-        click.echo(f"The verdicts are in {verdicts.publish()}.")
+        changed = [f"  {name}: {now}, {f'{before} before' if before else 'new'}"
+                   for name, (before, now) in verdicts.publish().items()]
+        click.echo("\n".join(["The verdicts are in results/verdicts.json. "
+                              f"{f'These {len(changed)} changed:' if changed else 'None changed.'}", *changed]))
         changelog.renew()
         return
     ledger = verdicts.ledger(profile)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,9 +92,10 @@ def test_digest(claim: dict) -> str:
     return hashlib.sha256(canonical(claim["test"]).encode()).hexdigest()[:12]
 
 
-def publish() -> Path:
+def publish() -> dict[str, tuple[str | None, str]]:
     """Write `results/verdicts.json`: the verdict on each claim at the edition scale, and the digest of its test.
 
+    Returns the claims whose verdict changed, with the one that was published before, or None, and the new one.
     ValueError where a test differs from the one that was published, and no entry of the claim's `changes` says so.
     """
     target = folders.RESULTS / "verdicts.json"
@@ -112,7 +112,8 @@ def publish() -> Path:
                              "support": verdict.support, "measured": verdict.measured_with_interval,
                              "lost": verdict.lost, "tells": verdict.tells, "control": verdict.control}
     target.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    return target
+    return {name: (was, row["verdict"]) for name, row in rows.items()
+            if (was := before.get(name, {}).get("verdict")) != row["verdict"]}
 
 
 def judge(claim: dict, profile: str, measured_cells: Callable[[str, str], results.Measured]) -> Verdict:

@@ -1,12 +1,15 @@
 """Small networks for the tests: plain ones with their layers written down, ReLU in every style, and leaks."""
 
 import copy
+import inspect
 import threading
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from fragility import attribution
 
 
 def build(make, seed=0, dtype=torch.float64):
@@ -215,6 +218,12 @@ def transformer(**options):
 OF_ATTENTION = ("attention_rollout", "gradient_attention_rollout")      # maps of transformers alone
 
 
+def options(method, **offered):
+    """Those of the offered options that a method of the table takes."""
+    taken = inspect.signature(attribution.METHODS[method]).parameters
+    return {name: value for name, value in offered.items() if name in taken}
+
+
 def taken_by(method):
     """A factory of a network that a method takes: convolutions, or attention where it is made of that."""
     return Transformer if method in OF_ATTENTION else batch_normed
@@ -290,6 +299,17 @@ RELU_STYLES = {
     "in-place, goes on with the input": _inplace_then_on,
     "in-place, result and input added": _inplace_alias_sum,
     "in-place method, goes on": _inplace_method_then_on,
+    "clamp": lambda z: z.clamp(0),
+    "clip": lambda z: torch.clip(z, min=0.0),
+    "clip in-place": lambda z: z.clip_(0.0),
+    "clamp_": lambda z: torch.clamp_(z, min=0),
+    "clamp_min": lambda z: torch.clamp_min(z, 0.0),
+    "clamp_min_": lambda z: z.clamp_min_(0),
+    "threshold": nn.Threshold(0, 0),
+    "threshold in-place": nn.Threshold(0.0, 0.0, inplace=True),
+    "maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
+    "maximum with one zero": lambda z: z.maximum(torch.tensor(0.0)),
+    "maximum, zero first": lambda z: torch.maximum(z.new_zeros(()), z),
 }
 
 
@@ -378,8 +398,6 @@ def _mask_without_gradient(z):
 
 
 DISGUISES = {  # each computes relu(z) exactly: the map of the plain ReLU, or a refusal, but nothing else
-    "threshold": lambda z: F.threshold(z, 0.0, 0.0),
-    "maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
     "own autograd function": _OwnReLU.apply,
     "half of z + |z|": lambda z: (z + z.abs()) / 2,
     "detached mask": lambda z: z * (z.detach() > 0),
@@ -388,7 +406,6 @@ DISGUISES = {  # each computes relu(z) exactly: the map of the plain ReLU, or a 
     "masked assignment": _masked_assignment,
     "in-place on views": _half_view_in_place,
     "leaky with slope 0": lambda z: F.leaky_relu(z, 0.0),
-    "clamp_min": lambda z: torch.clamp_min(z, 0.0),
     "re-entrant checkpoint": lambda z: checkpoint(torch.relu, z, use_reentrant=True),
     "numpy mask": lambda z: z * torch.from_numpy(z.detach().numpy() > 0),
     "hardtanh without an end": lambda z: F.hardtanh(z, 0.0, float("inf")),

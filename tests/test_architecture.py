@@ -149,7 +149,7 @@ def test_every_kernel_runs_with_what_a_wheel_brings():
 
 def test_a_wheel_in_a_fresh_environment_runs_every_kernel(tmp_path):
     """A new environment that holds the wheel and, linked from here, torch, NumPy, SciPy, threadpoolctl and what they
-    need themselves; nothing else can be imported there."""
+    need themselves; nothing else can be imported there, whatever PYTHONPATH says."""
     source = tmp_path / "source"        # a build in the checkout could pick up what an older one left there
     shutil.copytree(ROOT / "fragility", source / "fragility", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -167,10 +167,10 @@ def test_a_wheel_in_a_fresh_environment_runs_every_kernel(tmp_path):
     brought = {file.name for file in site.iterdir() if file.name in rooms}
     assert brought == {"fragility"} and (site / "fragility" / "py.typed").is_file()
     assert all((site / "fragility" / "audit" / name).is_file() for name in ("report.html", "report.css"))
-    done = subprocess.run([python, "-W", "error", "-c", (ROOT / "tests" / "smoke.py").read_text()], cwd=tmp_path,
+    done = subprocess.run([python, "-I", "-W", "error", "-c", (ROOT / "tests" / "smoke.py").read_text()], cwd=tmp_path,
                           capture_output=True, text=True)
     assert done.stdout.strip().endswith("every kernel ran"), done.stderr[-2000:]
-    asked = subprocess.run([python, "-m", "fragility", "doctor"], cwd=tmp_path, capture_output=True, text=True)
+    asked = subprocess.run([python, "-I", "-m", "fragility", "doctor"], cwd=tmp_path, capture_output=True, text=True)
     assert asked.returncode == 0 and str(site) in asked.stdout
 
 

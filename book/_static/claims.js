@@ -36,6 +36,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const asked = new URLSearchParams(location.search);
   [...lists, words].forEach(field => { field.value = asked.get(field.name) ?? ""; });
   lists.forEach(list => { if (list.selectedIndex < 0) list.value = ""; });
+  // On a phone the whole list is thirty screens: it begins with the first paper, unless the address asks for something.
+  if (matchMedia("(max-width: 600px)").matches && !location.search && !location.hash) lists[0].selectedIndex = 1;
   form.addEventListener("input", () => { apply(); remember(); });
   form.addEventListener("reset", () => setTimeout(() => { apply(); remember(); }));
   form.addEventListener("submit", event => event.preventDefault());

@@ -5,6 +5,8 @@ import numpy as np
 from fragility.audit.report import Report
 from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED, Result, images_needed, interval
 
+OTHER = "another image"         # the control of noise
+
 
 def sentences(report: Report) -> list[str]:
     """A few sentences that a reader who looks at nothing else can act on."""
@@ -12,7 +14,7 @@ def sentences(report: Report) -> list[str]:
     judged = [each.name for each in report.criteria if each.margin is not None]
     words = {(one.method, one.criterion): one.verdict for one in report.verdicts}
     found = [_best(names, judged, words), *_nobody(names, judged, words), *_cheats(report, judged, words)]
-    found += [_separated(report, names), _undecided(report, names)]
+    found += [_same_places(report, names), _separated(report, names, words), _undecided(report, names)]
     refused = [name for name, one in report.methods.items() if one["refused"]]
     if refused:
         found.append(f"This model is refused by {_list(refused)}.")
@@ -41,12 +43,14 @@ def _best(names: list[str], judged: list[str], words: dict) -> str:
 
 
 def _nobody(names: list[str], judged: list[str], words: dict) -> list[str]:
-    """Criteria that all fail, and that all pass."""
+    """Criteria that all fail, and that all pass, of the methods that they judge."""
     said = []
     for word, sentence in ((FAIL, "None of the maps passes {}."), (PASS, "All of the maps pass {}.")):
-        all_of = [each for each in judged if (seen := [words[name, each] for name in names if (name, each) in words
-                                                       and words[name, each] != NOT_JUDGED])
-                  and set(seen) == {word} and len(seen) > 1]
+        all_of = []
+        for each in judged:
+            seen = [words[name, each] for name in names if words.get((name, each), NOT_JUDGED) != NOT_JUDGED]
+            if set(seen) == {word} and len(seen) > 1:
+                all_of.append(each if len(seen) == len(names) else f"{each} ({len(seen)} of {len(names)} judged)")
         if all_of:
             said.append(sentence.format(_list(all_of)))
     return said
@@ -64,12 +68,24 @@ def _cheats(report: Report, judged: list[str], words: dict) -> list[str]:
     return said
 
 
-def _separated(report: Report, names: list[str]) -> str:
-    """The two methods that removal finds best: whether they differ, or how many images would tell."""
+def _same_places(report: Report, names: list[str]) -> str:
+    """Whether maps of different images mark the same pixels: images are aligned, or a network looks at one place."""
+    shared = [float(np.nanmean(one.controls[OTHER])) for name in names
+              if (one := report.results.get((name, "noise"))) is not None and not one.refused
+              and OTHER in one.controls and not np.isnan(one.controls[OTHER]).all()]
+    if not shared or np.median(shared) < 0.5:
+        return ""
+    return (f"The maps of different images mark the same places ({np.median(shared):.0%} of the top pixels): "
+            "the images are aligned, or the network looks at one place. See the pictures.")
+
+
+def _separated(report: Report, names: list[str], words: dict) -> str:
+    """The two methods that removal finds best, where one of them passes: whether they differ, or how many images would
+    tell."""
     results = {name: one for name in names if (one := report.results.get((name, "removal"))) is not None}
     scored = sorted(((float(np.nanmean(one.score)), name) for name, one in results.items()
                      if not one.refused and not np.isnan(one.score).all()), reverse=True)
-    if len(scored) < 2:
+    if len(scored) < 2 or all(words.get((name, "removal")) != PASS for _, name in scored[:2]):
         return ""
     best, second = scored[0][1], scored[1][1]
     differences = _paired(results[best], results[second])
@@ -99,7 +115,7 @@ def _undecided(report: Report, names: list[str]) -> str:
     if not still:
         return ""
     needed = [one.needed for one in still if one.needed]
-    count = f"{len(still)} {'question is' if len(still) == 1 else 'questions are'} undecided"
+    count = f"{len(still)} {'verdict is' if len(still) == 1 else 'verdicts are'} undecided"
     which = "it" if len(still) == 1 else "those that can be"
     return f"{count}; {max(needed):,} images would decide {which}." if needed else f"{count}."
 

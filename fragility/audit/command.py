@@ -31,7 +31,8 @@ def add(commands) -> None:
         description="Measures every saliency map of a model by questions that have a control each, and writes a "
                     "report. Names with a colon, such as file.py:name, run the code that they name.",
         epilog="Exit code: 0 where nothing named by --fail-on failed; 1 where something did, or dropped against the "
-               "baseline; 2 for bad input, with one sentence; 3 where nothing failed but something is undecided.")
+               "baseline; 2 for bad input, with one sentence; 3 where something named by --fail-on is undecided or "
+               "not judged, and nothing failed.")
     parser.add_argument("model", metavar="MODEL", help=models.FORMS)
     parser.add_argument("--data", required=True, metavar="FOLDER_OR_NPZ",
                         help="pictures, a tree class/picture, or an .npz file with images")

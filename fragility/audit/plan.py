@@ -63,6 +63,18 @@ def tried(one: Subject, method: Method, settings: Settings) -> Tried:
     return Tried(seconds, used.megabytes)
 
 
+def preflight(one: Subject, methods: list[Method], settings: Settings,
+              budget: float | None) -> tuple[dict[str, Tried], float | None]:
+    """Every method on one image, and what that leaves of the budget; ValueError where it leaves nothing."""
+    start, trials = time.monotonic(), {}
+    for method in methods:
+        trials[method.name] = tried(one, method, settings)
+        if budget is not None and time.monotonic() - start > budget:
+            raise ValueError(f"The budget of {budget:.0f} seconds is too small: trying {len(trials)} of {len(methods)} "
+                             "methods on one image took longer. Give more, or name fewer methods (--methods).")
+    return trials, None if budget is None else budget - (time.monotonic() - start)
+
+
 def timed(one: Subject, run: Callable) -> float:
     """Seconds an image of run(x, target): of the first image, and of several together where one says little."""
     together = one.groups[0].stop
@@ -128,6 +140,12 @@ class Estimate:
         return found
 
 
+    def seconds_of(self, images: int, settings: Settings, left_out: Collection[str]) -> dict[str, float]:
+        """Seconds of each pair of a method and criterion that is not left out, by its name in a plan."""
+        return {name: self.counted(criterion, images, settings) * self.of(method, criterion, settings)
+                for method, criterion in self.pairs() if (name := pair(method, criterion)) not in left_out}
+
+
 def _impute(x, target) -> None:
     degrade(x, x.sum(1), 0.5, fill="noisy-linear", generator=torch.Generator(x.device).manual_seed(0))
 
@@ -144,18 +162,20 @@ def _form(method: Method) -> str | None:
 
 def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
     """The plan that keeps to the budget in seconds: without what alone would eat it up, then with fewer images, then
-    with fewer steps.
+    with fewer steps, and at last without the costliest pairs of a method and criterion.
 
-    ValueError where two images do not fit.
+    ValueError where not even one pair fits on two images.
     """
     left_out = {} if budget is None else estimate.too_long(budget)
     wanted = {"attacked": min(images, estimate.settings.attacked), "images": images, "steps": estimate.settings.steps}
     now, attacks = dict(wanted), any(each.attacks for each in estimate.criteria)
 
+    def settings(values: dict) -> Settings:
+        return replace(estimate.settings, attacked=max(2, min(values["attacked"], values["images"])),
+                       steps=values["steps"])
+
     def seconds(values: dict) -> float:
-        settings = replace(estimate.settings, attacked=max(2, min(values["attacked"], values["images"])),
-                           steps=values["steps"])
-        return estimate.total(values["images"], settings, left_out)
+        return estimate.total(values["images"], settings(values), left_out)
     for what, least in GIVEN_UP:
         if budget is None or seconds(now) <= budget:
             break
@@ -167,10 +187,16 @@ def fitted(estimate: Estimate, images: int, budget: float | None) -> Plan:
             low, high = (middle, high) if seconds({**now, what: middle}) <= budget else (low, middle - 1)
         now[what] = low
     now["attacked"] = max(2, min(now["attacked"], now["images"]))
+    while budget is not None and seconds(now) > budget:
+        costs = estimate.seconds_of(now["images"], settings(now), left_out)
+        if len(costs) < 2:
+            raise ValueError(f"The budget of {budget:.0f} seconds is too small: two images by {', '.join(costs)} "
+                             f"alone, with their maps, take about {seconds(now):.0f} seconds. Give more, or name fewer "
+                             "methods (--methods).")
+        costliest = max(costs, key=lambda name: costs[name])
+        left_out[costliest] = (f"Left out for the budget: on {now['images']} images it would take about "
+                               f"{costs[costliest]:,.0f} seconds.")
     total = seconds(now)
-    if budget is not None and total > budget:
-        raise ValueError(f"The budget of {budget:.0f} seconds is too small: two images by these methods and criteria "
-                         f"take about {total:.0f}. Give more, or name fewer of them (--methods, --criteria).")
     words = {"images": "images", "attacked": "attacked images", "steps": "steps of an attack"}
     given_up = [f"For the budget there are {now[what]} {words[what]} instead of {wanted[what]}."
                 for what in ("images", "attacked", "steps") if now[what] < wanted[what]

@@ -140,7 +140,7 @@ class _Audit:
         self.margins, self.settings, self.show, self.learned = margins, settings, progress, learned
         self.fingerprint = self._fingerprint(budget)
         self.journal = Journal(folder, self.fingerprint)
-        self.trials = {method.name: planning.tried(one, method, settings) for method in methods}
+        self.trials, budget = planning.preflight(one, methods, settings, budget)
         if all(self.trials[method.name].refused for method in methods if not method.is_control):
             reasons = " ".join(f"{name}: {trial.refused}" for name, trial in self.trials.items() if trial.refused)
             raise ValueError(f"The model is refused by every method asked for. {reasons}")

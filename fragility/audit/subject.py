@@ -126,6 +126,7 @@ def subject(model, images, *, labels=None, class_names: list[str] | None = None,
                   class_names, 0, None, device, dtype, available=available)
     logits = _answers(one)
     one.answers, one.target = logits.max(1)
+    _refuse_constant(one, logits)
     _refuse_probabilities(logits, one.classes)
     _refuse_unsteady(one, logits)
     _refuse_cut(one)
@@ -231,6 +232,16 @@ def _answers(one: Subject) -> Tensor:
         shape = tuple(one.images.shape[1:])
         raise ValueError(f"The model {one.name} does not take images of the shape {shape} in [0, 1]: "
                          f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+
+
+def _refuse_constant(one: Subject, logits: Tensor) -> None:
+    """ValueError where there is nothing to explain: images that are all the same, or a model that answers all alike."""
+    if bool((one.images == one.images[:1]).all()):
+        raise ValueError(f"All {len(one)} images are the same; an audit needs different ones, since another image is a "
+                         "control.")
+    if bool((logits == logits[:1]).all()):
+        raise ValueError("The model gives the same logits for all images, so there is nothing to explain. Are its "
+                         "weights loaded?")
 
 
 def _refuse_probabilities(logits: Tensor, classes: int) -> None:

@@ -30,7 +30,7 @@ from fragility.rules.linearity import (
     nodes_since,
     refuse_unknown,
 )
-from fragility.rules.operations import TWO_OPERANDS, WEIGHTED, Call, recognise, tensors_in
+from fragility.rules.operations import IN_ANY_ORDER, TWO_OPERANDS, WEIGHTED, Call, recognise, tensors_in
 
 Rule = Callable[..., Tensor]
 Table = Mapping[str, Rule]
@@ -78,7 +78,7 @@ class RuleMode(EvalModeGuard):
         if function in OPENED and "softmax" in self.table:
             with self:
                 return OPENED[function](*args, **kwargs)
-        named = _traced(args[:1] or (kwargs.get("input"),)) or function is torch.einsum
+        named = _traced(args[:1] or (kwargs.get("input"),)) or function in IN_ANY_ORDER
         call = recognise(function, args, kwargs) if named else None
         if call is not None and call.name in self.table and (call.name not in TWO_OPERANDS or all(
                 self._depends_on_x(one) for one in call.arguments[:2])):

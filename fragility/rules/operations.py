@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from fragility import checks
 from fragility.rules.elementwise import ELEMENTWISE_FUNCTIONS
 
 
@@ -19,12 +20,16 @@ class Call(NamedTuple):
     in_place: bool
 
 
+def _in_place(parse: Callable[..., Call | None]) -> Callable[..., Call | None]:
+    """The parser of the same operation, which overwrites its operand."""
+    def parse_in_place(*args, **kwargs):
+        call = parse(*args, **kwargs)
+        return call and call._replace(in_place=True)
+    return parse_in_place
+
+
 def _relu(z, inplace=False):
     return Call("relu", (z,), inplace)
-
-
-def _relu_in_place(z):
-    return Call("relu", (z,), True)
 
 
 def _hardtanh(z, min_val=-1.0, max_val=1.0, inplace=False):
@@ -42,6 +47,20 @@ def _clamp(z, min=None, max=None):
     """ReLU written as a clamp at zero, with a number above it or none."""
     is_gate = not isinstance(min, Tensor) and min == 0 and (max is None or (not isinstance(max, Tensor) and max > 0))
     return Call("relu", (z,) if max is None else (z, float(max)), False) if is_gate else None
+
+
+def _threshold(z, threshold, value, inplace=False):
+    """ReLU written as a threshold at zero, with zero below it."""
+    return Call("relu", (z,), inplace) if threshold == value == 0 else None
+
+
+def _maximum(a, b):
+    """ReLU written as the larger of a value and a constant zero, in either order."""
+    constants = [one for one in (a, b) if isinstance(one, Tensor) and not one.requires_grad]
+    if len(constants) != 1 or checks.any_true(constants[0] != 0):
+        return None
+    z = b if constants[0] is a else a
+    return Call("relu", (z,), False) if torch.broadcast_shapes(a.shape, b.shape) == z.shape else None
 
 
 def _elementwise(function: Callable, in_place: bool = False):
@@ -162,23 +181,25 @@ def _product(a, b):
     return Call("product", (a, b), False) if _both_traced(a, b) else None
 
 
-def _product_in_place(a, b):
-    call = _product(a, b)
-    return call and call._replace(in_place=True)
-
-
 WEIGHTED = {"conv2d": conv2d, "linear": linear, "conv1d": F.conv1d, "conv3d": F.conv3d,
             **{name: getattr(F, name) for name in ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")}}
 
 #: Operations of two operands that both depend on x.
 TWO_OPERANDS = {"product", "bilinear"}
 
+#: Functions whose first argument need not be what depends on x.
+IN_ANY_ORDER = {torch.einsum, torch.maximum, Tensor.maximum}
+
 # Every function that calls an operation that rules can name -> parser of its arguments.
 _CALL_PARSERS = {
     torch.relu: _relu, Tensor.relu: _relu, F.relu: _relu,
-    torch.relu_: _relu_in_place, Tensor.relu_: _relu_in_place, F.relu_: _relu_in_place,
-    F.relu6: _relu6, F.hardtanh: _hardtanh, torch.clamp: _clamp, Tensor.clamp: _clamp,
-    torch.clamp_min: lambda z, min: _clamp(z, min), Tensor.clamp_min: lambda z, min: _clamp(z, min),
+    torch.relu_: _in_place(_relu), Tensor.relu_: _in_place(_relu), F.relu_: _in_place(_relu),
+    F.relu6: _relu6, F.hardtanh: _hardtanh,
+    **{getattr(room, name): _clamp for room in (torch, Tensor) for name in ("clamp", "clip", "clamp_min")},
+    **{getattr(room, f"{name}_"): _in_place(_clamp) for room in (torch, Tensor) for name in (
+        "clamp", "clip", "clamp_min")},
+    F.threshold: _threshold, torch.threshold: _threshold, torch.threshold_: _in_place(_threshold),
+    torch.maximum: _maximum, Tensor.maximum: _maximum,
     **{function: _elementwise(function) for function in ELEMENTWISE_FUNCTIONS if function is not F.hardtanh},
     **{function: _elementwise(out, in_place=True) for out, *names in (
         (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid_), (torch.tanh, torch.tanh_, Tensor.tanh_),
@@ -194,8 +215,8 @@ _CALL_PARSERS = {
     torch.group_norm: _group_norm,
     F.softmax: _softmax, torch.softmax: _softmax_of_tensor, Tensor.softmax: _softmax_of_tensor,
     torch.mul: _product, Tensor.mul: _product, Tensor.__mul__: _product, Tensor.__rmul__: lambda a, b: _product(b, a),
-    torch.multiply: _product, Tensor.multiply: _product, Tensor.mul_: _product_in_place,
-    Tensor.__imul__: _product_in_place,
+    torch.multiply: _product, Tensor.multiply: _product, Tensor.mul_: _in_place(_product),
+    Tensor.__imul__: _in_place(_product),
 }
 
 

@@ -98,7 +98,8 @@ def _plain(value):
 
 
 def written(number: Number, digits: int | None = None, signed: bool = False) -> str:
-    """A number as the text has it, to the last digit that its interval allows, else with so many after the point.
+    """A number as the text has it, to the last digit that its interval allows, but to no more than `digits` after the
+    point; without an interval to these, or two.
 
     An interval of 0.000359 to 0.000922 allows 0.0006: a step of the last digit is at least as large as a half of it
     and less than ten times as large.
@@ -108,7 +109,8 @@ def written(number: Number, digits: int | None = None, signed: bool = False) -> 
     if isinstance(number.value, str):
         return number.value
     if number.interval and math.isfinite(half := (number.interval[1] - number.interval[0]) / 2) and half > 0:
-        digits = max(0, math.ceil(-math.log10(half)))
+        allowed = max(0, math.ceil(-math.log10(half)))
+        digits = allowed if digits is None else min(digits, allowed)
     elif isinstance(number.value, int):
         digits = 0
     elif digits is None:
@@ -164,9 +166,11 @@ class Chapter:
         return function
 
     def used(self) -> list[str]:
-        """The names that the text of the notebook has, "left.gb" or, for its interval or n, "left.gb.interval"."""
-        text = "\n".join("".join(cell["source"]) for cell in profiles.cells(self.notebook)
-                         if cell["cell_type"] == "markdown")
+        """The names that the text and the captions of the notebook have, "left.gb" or, for its interval or n,
+        "left.gb.interval"."""
+        text = "\n".join("".join(cell["source"]) if cell["cell_type"] == "markdown"
+                         else cell["metadata"].get("mystnb", {}).get("figure", {}).get("caption", "")
+                         for cell in profiles.cells(self.notebook))
         return list(dict.fromkeys(re.findall(r"\{glue:text\}`([^`:]+)", text)))
 
     def hand_over(self, page: Page):

@@ -45,7 +45,11 @@ class Page:
 
     def live(self, experiment: Experiment, cells: list[dict] | None = None) -> pd.DataFrame:
         """The frame of this run, of the experiment's grid or of some cells; NotRun where it is not whole and the page
-        does not compute."""
+        does not compute, ValueError where the experiment is of another notebook, whose parameters are others."""
+        if experiment.notebook != self.notebook:
+            raise ValueError(f"{experiment.name} takes its parameters from {experiment.notebook or 'no notebook'}, so "
+                             f"a live run of it in {self.notebook} would be of other cells than the published ones; "
+                             f"give its Experiment notebook={self.notebook!r}, or show page.edition of it.")
         cells = experiment.cells(self.parameters(experiment)) if cells is None else cells
         return self._once(("live", experiment.name, canonical(cells)), lambda: self._live(experiment, cells))
 

@@ -1,6 +1,6 @@
 """The house style: names, colours, and the repository's `matplotlibrc`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -26,12 +26,20 @@ NAMES = {
     "pattern_attribution_refit_conditional": "PatternAttribution, re-fitted (conditional)",
     "random_walk": "best of a random walk", "lens": "LENS-aware attack",
     "topk_for_lens": "top-k attack, LENS chooses",
-    "topk": "top-k attack", "center": "mass-centre attack", "random_sign": "random sign",
+    "topk": "top-k attack", "center": "mass-centre attack", "random_sign": "random signs",
 }
+#: The order of maps in figures: that of [ghorbani2019], with those of [kindermans2019] in between.
+ORDER = ("gradient", "guided_backprop", "deconvnet", "pattern_net", "gradient_x_input", "deeplift",
+         "integrated_gradients", "ig_black", "ig_zero", "lrp", "deep_taylor", "pattern_attribution")
 PALETTE = sns.color_palette("colorblind")
 #: Colour and mark of the attacks that several chapters draw.
 ATTACK_STYLE = {"topk": {"color": PALETTE[0], "marker": "s"}, "center": {"color": PALETTE[3], "marker": "o"},
                 "random_sign": {"color": PALETTE[2], "marker": "^"}}
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Methods in the order that all figures have, those that it does not know last, as they came."""
+    return sorted(dict.fromkeys(methods), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
 def use_style() -> None:

@@ -20,7 +20,7 @@ KNOWN = {"predicted": "predicted, before it was measured",
 #: What stands beside a verdict whose test is worth less than another's.
 TELLS = {"cannot tell": "a placebo passes the same test", "tells in part": "a placebo passes in part",
          "a theorem": "it follows from definitions", "": ""}
-MUST_HOLD = "≈ holds, as a placebo does or by a theorem"
+MUST_HOLD = "≈ holds, weakly"
 
 
 def verdict_counts(ledger: pd.DataFrame) -> Styler:
@@ -47,15 +47,15 @@ def plain_table(table: pd.DataFrame) -> Styler:
 
 def benchmark_table(measured: dict) -> Styler:
     """Ratios of the committed benchmark run, with what each compares."""
-    rows = [{"benchmark": f"<b>{row['name']}</b><br>{escape(row['description'])}", "ratio": f"{row['ratio']:.2f}",
-             "quartile range": f"{row['spread']:.2f}", "bar": f"{'≤' if row['at_most'] else '≥'} {row['bar']:g}",
-             "": "✓" if row["passed"] else "✗ not reached", "seconds and settings": escape(row["note"])}
-            for row in measured["benchmarks"]]
+    rows = [{"benchmark": f"<b>{row['name']}</b><br>{escape(row['description'])}", "ratio": f"{row['ratio']:.3g}",
+             "bar": f"{'≤' if row['at_most'] else '≥'}\N{NO-BREAK SPACE}{row['bar']:g}",
+             "": "✓" if row["passed"] else "✗ not reached", "quartile range": f"{row['spread']:.1g}",
+             "seconds and settings": escape(row["note"])} for row in measured["benchmarks"]]
     return plain_table(pd.DataFrame(rows))
 
 
 def benchmark_setting(measured: dict) -> Styler:
     """Versions, threads and date of the committed benchmark run."""
     setting = {name: value for name, value in measured.items() if name not in ("benchmarks", "versions")}
-    rows = {**setting, **measured.get("versions", {})}
+    rows = {**setting, "date": setting["date"].partition("T")[0], **measured.get("versions", {})}
     return plain_table(pd.DataFrame({"what": list(rows), "value": [str(value) for value in rows.values()]}))

@@ -272,6 +272,17 @@ def test_an_attack_that_shows_nothing_is_not_judged(found, moved, score, noise, 
     assert len(found) == n and (sentence is None if word is None else word in sentence)
 
 
+# Removal
+
+def test_a_network_that_hardly_reacts_is_not_judged_by_removal():
+    objection = CRITERIA["removal"].objection
+    flat = np.full((4, 3), 0.5)
+    assert "changes by 0.005 on average" in objection({"most": flat, "least": flat + 0.005})
+    assert objection({"most": flat, "least": flat + 0.2}) is None
+    assert objection({}) is None                                    # records of a board hold no curves
+    assert "changes by 0 " in objection({"most": np.vstack([flat, flat * np.nan]), "least": np.vstack([flat, flat])})
+
+
 # Shift
 
 def test_shift_of_the_gradient_is_none_and_that_of_gradient_times_input_is_known():

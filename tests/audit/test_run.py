@@ -321,6 +321,24 @@ def test_a_budget_that_is_too_small_is_refused_before_anything_is_measured(monke
     assert not any(one.calls for one in counted) and not (tmp_path / "new").exists()
 
 
+def test_the_costliest_are_left_out_before_an_audit_is_refused(monkeypatch):
+    """Two images by noise and attack take more than ten seconds, by noise alone less."""
+    monkeypatch.setattr("fragility.audit.plan.SHARE", math.inf)
+    _, both = planned(monkeypatch, 1e4, ["noise", "attack"])
+    least = min(budget for budget in range(1, 60) if _fits(monkeypatch, budget, ["noise", "attack"]))
+    _, plan = planned(monkeypatch, float(least), ["noise", "attack"])
+    assert both.left_out == {} and list(plan.left_out) == ["gradient: attack"] and plan.images == 2
+    assert plan.seconds <= least and "were left out: gradient: attack" in plan.given_up[-1]
+
+
+def _fits(monkeypatch, budget, criteria):
+    try:
+        return bool(planned(monkeypatch, float(budget), criteria))
+    except ValueError as refusal:
+        assert "by gradient: noise alone, with their maps, take about" in str(refusal)
+        return False
+
+
 def test_what_the_budget_took_is_a_notice_of_the_report(monkeypatch):
     monkeypatch.setattr(planning, "timed", lambda one, make: 1.0)
     monkeypatch.setattr(planning, "tried", lambda one, method, settings: planning.Tried(1.0))
@@ -613,6 +631,18 @@ def test_partials_are_still_methods():
     report = run(methods={"short": partial(attribution.integrated_gradients, steps=4)}, criteria=["completeness"])
     assert report.verdict("short", "completeness").n == 8
     assert QUICK["steps"] == 2
+
+
+def test_what_has_nothing_to_explain_is_refused():
+    class Zeros(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(1)) * 0
+    with pytest.raises(ValueError, match="gives the same logits for all images.* weights loaded"):
+        run(Zeros(144, 4).eval())
+    with pytest.raises(ValueError, match="All 8 images are the same"):
+        run(x=pictures(1).repeat(8, 1, 1, 1))
+    with pytest.raises(ValueError, match="makes models: called on images it returned a Sequential"):
+        run(lambda path: network())
 
 
 def test_the_classes_are_in_an_order_of_the_seed():

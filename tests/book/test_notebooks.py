@@ -86,8 +86,8 @@ def test_three_exercises_have_folded_solutions_that_run(name):
     headings = [(place, line) for place, cell in enumerate(NOTEBOOKS[name].cells) if cell.cell_type == "markdown"
                 for line in cell.source.splitlines() if line.startswith("## ")]
     places = {line: place for place, line in headings}
-    assert headings[-1][1] == "## Takeaways" and headings[-2][1] == "## Exercises"
-    cells = NOTEBOOKS[name].cells[places["## Exercises"]:places["## Takeaways"]]
+    assert headings[-1][1] == "## What to take away" and headings[-2][1] == "## Exercises"
+    cells = NOTEBOOKS[name].cells[places["## Exercises"]:places["## What to take away"]]
     solutions = [cell for cell in cells if cell.cell_type == "code"]
     assert len(solutions) == 3 and all("hide-cell" in cell.metadata.tags and cell.outputs for cell in solutions)
 

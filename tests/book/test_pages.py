@@ -146,8 +146,9 @@ def test_claims_are_filtered_by_choice_by_words_and_by_address(show, view):
     page = html("notebooks/claims")
     everything = [row["id"] for row in page.select("table.ledger tbody tr")]
     holding = [row["id"] for row in page.select("tr[data-verdict=holds][data-paper=kamath2024]")]
+    first = [row["id"] for row in page.select("tr[data-paper=ghorbani2019]")]
     tab = show("notebooks/claims", view)
-    assert rows_left(tab) == everything
+    assert rows_left(tab) == (first if view == PHONE else everything)      # the whole list is long for a phone
     tab.select_option("select[name=verdict]", "holds")
     tab.select_option("select[name=paper]", "kamath2024")
     assert rows_left(tab) == holding and 0 < len(holding) < len(everything)

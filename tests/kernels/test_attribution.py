@@ -14,8 +14,8 @@ from tests.oracles import maps as oracle
 
 CONTROLS = ("sobel", "random")
 MODEL_METHODS = sorted(set(attribution.METHODS) - set(CONTROLS))
-NOISY = ("smoothgrad", "smoothgrad_squared", "vargrad")
-EXACT = [name for name in MODEL_METHODS if name not in NOISY]
+ENSEMBLE = attribution.NoiseEnsembles._fields
+EXACT = [name for name in MODEL_METHODS if not networks.options(name, generator=None)]
 WRITTEN_DOWN = {"gradient": oracle.gradient, "gradient_x_input": oracle.gradient_x_input,
                 "integrated_gradients": oracle.integrated_gradients}
 TARGETS = {"predicted": None, "one class": 3, "a class each": torch.tensor([4, 0, 2])}
@@ -42,9 +42,7 @@ def seeded(seed=0):
 
 def apply(name, model, x, target=None, **keywords):
     """A method by name; the noisy ones with a generator of their own."""
-    if name in NOISY:
-        keywords["generator"] = seeded()
-    return getattr(attribution, name)(model, x, target, **keywords)
+    return getattr(attribution, name)(model, x, target, **networks.options(name, generator=seeded()), **keywords)
 
 
 class Quadratic(nn.Module):
@@ -86,7 +84,7 @@ def test_the_table_of_methods():
         "occlusion",
         "grad_cam",
         *OF_ATTENTION,
-        *NOISY,
+        *ENSEMBLE,
     }
     assert needed <= set(attribution.METHODS)
     assert not {"pattern_net", "pattern_attribution", "fit_patterns", "pixel_map"} & set(attribution.METHODS)
@@ -136,7 +134,7 @@ def test_integrated_gradients_is_complete():
     )  # second order: four times the steps, 1/16 the error
 
 
-@pytest.mark.parametrize("name", ["integrated_gradients", "smoothgrad", "smoothgrad_squared", "vargrad"])
+@pytest.mark.parametrize("name", ["integrated_gradients", *ENSEMBLE])
 def test_the_class_is_the_one_predicted_on_x_itself(name):
     model, x = build(SMALL["mlp"]), images(6)
     x = 0.4 + 0.1 * x
@@ -189,8 +187,8 @@ def test_plain_gradients_need_no_rules(leak):
 def test_an_ensemble_is_its_three_maps():
     model, x = build(SMALL["plain"]), images()
     ensemble = attribution.noise_ensembles(model, x, 1, samples=6, generator=seeded())
-    assert ensemble._fields == NOISY
-    for name in NOISY:
+    assert set(ENSEMBLE) == {"smoothgrad", "smoothgrad_squared", "vargrad"}
+    for name in ENSEMBLE:
         close(
             getattr(attribution, name)(model, x, 1, samples=6, generator=seeded()),
             getattr(ensemble, name),
@@ -259,7 +257,7 @@ def test_same_seed_same_bits_other_seed_others():
     first, again, other = (
         attribution.noise_ensembles(model, x, 1, samples=4, generator=seeded(seed)) for seed in (1, 1, 2)
     )
-    for name in NOISY:
+    for name in ENSEMBLE:
         assert torch.equal(getattr(first, name), getattr(again, name))
         assert not torch.equal(getattr(first, name), getattr(other, name))
 
@@ -292,10 +290,10 @@ def test_captum_smoothgrad_is_near():
                 target=2,
                 abs=False,
             )
-            for name in NOISY
+            for name in ENSEMBLE
         }
     ours = attribution.noise_ensembles(model, x, 2, samples=500, sigma=0.3, generator=seeded())
-    for name in NOISY:
+    for name in ENSEMBLE:
         error = (getattr(ours, name) - theirs[name]).norm() / theirs[name].norm()
         assert error < 0.2, name
     assert (
@@ -404,7 +402,7 @@ def test_a_batch_is_its_images(name):
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_chunks_change_nothing(name):
     model, x, target = build(networks.taken_by(name)), images(5), torch.tensor([4, 0, 2, 1, 1])
-    extra = {"samples": 7} if name in NOISY else {"steps": 7} if name == "integrated_gradients" else {}
+    extra = networks.options(name, samples=7, steps=7)
     whole = apply(name, model, x, target, **extra)
     for chunk in (1, 2, 3, 4, 100):
         close(apply(name, model, x, target, chunk=chunk, **extra), whole)
@@ -414,7 +412,7 @@ def test_chunks_change_nothing(name):
 @pytest.mark.parametrize("name", MODEL_METHODS)
 def test_chunks_bound_the_samples_in_flight(name, target):
     model = Recorder(build(networks.taken_by(name))).eval()
-    extra = {"samples": 7} if name in NOISY else {"steps": 7} if name == "integrated_gradients" else {}
+    extra = networks.options(name, samples=7, steps=7)
     apply(name, model, images(5), target, chunk=3, **extra)
     assert max(model.sizes) <= (6 if name == "deeplift" else 3)     # DeepLIFT: an image and its reference
     assert sum(model.sizes) >= 5 * (7 if extra else 1)
@@ -494,7 +492,7 @@ def test_maps_of_x_with_gradient_can_be_differentiated(name):
     slope = torch.autograd.grad((weights * result).sum(), leaf, allow_unused=True)[0]
     slope = torch.zeros_like(x) if slope is None else slope
     assert leaf.grad is None and all(parameter.grad is None for parameter in model.parameters())
-    if name in NOISY:  # whether the noise scale counts is not fixed
+    if name not in EXACT:  # whether the noise scale counts is not fixed
         assert slope.isfinite().all() and slope.abs().sum() > 0
         return
     direction = torch.randn(x.shape, generator=seeded(4), dtype=x.dtype)

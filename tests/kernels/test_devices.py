@@ -14,7 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from fragility import attacks, attribution, checks, curvature, influence, metrics, removal, shift, training
-from tests.networks import OF_ATTENTION, Transformer, build, images, plain
+from tests.networks import OF_ATTENTION, Transformer, build, images, options, plain
 
 # What needs the processor, or a choice that depends on values, and why.
 LISTED = {
@@ -50,16 +50,14 @@ def seeded():
     return torch.Generator()
 
 
-NOISY = ("smoothgrad", "smoothgrad_squared", "vargrad")
-OPTIONS = {"lrp epsilon": ("lrp", {"rule": "epsilon"}), "lrp z+": ("lrp", {"rule": "z+"}),
-           **{name: (name, {"samples": 2, "generator": seeded()}) for name in NOISY},
-           "random": ("random", {"generator": seeded()})}
+MAPS = {**{name: (name, options(name, samples=2, generator=seeded())) for name in attribution.METHODS},
+        "lrp epsilon": ("lrp", {"rule": "epsilon"}), "lrp z+": ("lrp", {"rule": "z+"})}
 OBJECTIVES = {"top-k": lambda: attacks.TopK(5), "centre": attacks.MassCenter, "lens": lambda: attacks.LensTopK(5, 1)}
 ATTACKED = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "deeplift", "lrp", "guided_backprop",
             "occlusion", "grad_cam", "attn_lrp", *OF_ATTENTION)
 KERNELS = {
-    **{name: lambda x, name=name: attribution.METHODS[OPTIONS.get(name, (name, {}))[0]](
-        model_for(name), x, 0, **OPTIONS.get(name, (name, {}))[1]) for name in (*attribution.METHODS, *OPTIONS)},
+    **{case: lambda x, name=name, chosen=chosen: attribution.METHODS[name](model_for(name), x, 0, **chosen)
+       for case, (name, chosen) in MAPS.items()},
     **{f"attack {method} {goal}": lambda x, method=method, goal=goal: attacks.attack(
         model_for(method), x, method=method, objective=OBJECTIVES[goal](), epsilon=0.1, steps=2, generator=seeded()).x
        for method in ATTACKED for goal in OBJECTIVES},

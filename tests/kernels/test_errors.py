@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fragility import attacks, attribution, metrics
-from tests.networks import OF_ATTENTION, SMALL, Transformer, build, images
+from tests.networks import OF_ATTENTION, SMALL, Transformer, build, images, options
 
 WRONG_TYPES = {
     "uint8",
@@ -22,7 +22,8 @@ WRONG_TYPES = {
     "float chunk",
 }
 MODEL_METHODS = sorted(set(attribution.METHODS) - {"sobel", "random"})
-NOISY = ("noise_ensembles", "smoothgrad", "smoothgrad_squared", "vargrad")
+ENSEMBLE = ("noise_ensembles", *attribution.NoiseEnsembles._fields)
+SAMPLED = ("noise_ensembles", *(name for name in MODEL_METHODS if options(name, samples=1)))
 MODEL = build(SMALL["plain"])
 
 
@@ -121,19 +122,19 @@ def special_cases():
         "deep_taylor": {"bounds crossed": {"low": 1.0, "high": 0.0}, "NaN bound": {"low": float("nan")}},
         **{
             name: {
-                "samples 0": {"samples": 0},
-                "negative samples": {"samples": -1},
-                "float steps": {"samples": 1.5},
                 "negative sigma": {"sigma": -0.1},
                 "NaN sigma": {"sigma": float("nan")},
                 "unknown base": {"base": "gradeint"},
                 "None": {"base": None},
             }
-            for name in NOISY
+            for name in ENSEMBLE
         },
     }.items():
         for kind, keywords in kinds.items():
             yield name, kind, functools.partial(getattr(attribution, name), MODEL, images(), 1, **keywords)
+    for name in SAMPLED:
+        for kind, samples in {"samples 0": 0, "negative samples": -1, "float steps": 1.5}.items():
+            yield name, kind, functools.partial(getattr(attribution, name), MODEL, images(), 1, samples=samples)
     for name in ("sobel", "random", "pixel_map"):
         for kind, x in BAD_IMAGES.items():
             yield name, kind, functools.partial(getattr(attribution, name), x)

@@ -12,8 +12,6 @@ from tests.networks import build, images
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and there is none here")
 
-DRAWING = ("random", "smoothgrad", "smoothgrad_squared", "vargrad")
-OPTIONS = {"integrated_gradients": {"steps": 5}, **dict.fromkeys(DRAWING[1:], {"samples": 3})}
 OBJECTIVES = {"topk": attacks.TopK(9), "center": attacks.MassCenter(), "lens": attacks.LensTopK(5, 1)}
 
 
@@ -32,8 +30,8 @@ def both(make, *batches, network=networks.unpooled):
 @pytest.mark.parametrize("name", attribution.METHODS)
 def test_maps_are_those_of_the_processor(name):
     def explain(model, x):
-        drawn = {"generator": seeded()} if name in DRAWING else {}
-        return attribution.METHODS[name](model, x, **OPTIONS.get(name, {}), **drawn)
+        chosen = networks.options(name, steps=5, samples=3, generator=seeded())
+        return attribution.METHODS[name](model, x, **chosen)
     network = networks.Transformer if name in networks.OF_ATTENTION else networks.unpooled
     on_cpu, on_gpu = both(explain, images(), network=network)
     assert on_gpu.is_cuda
@@ -46,7 +44,7 @@ def test_maps_are_those_of_the_processor(name):
 def test_attacks_take_the_same_steps(objective, method, curvature):
     def perturb(model, x):
         return attacks.attack(model, x, method=method, objective=OBJECTIVES[objective], epsilon=0.1, steps=4,
-                              curvature=curvature, generator=seeded(), method_args=OPTIONS.get(method))
+                              curvature=curvature, generator=seeded(), method_args=networks.options(method, steps=5))
     on_cpu, on_gpu = both(perturb, images())
     assert on_gpu.x.is_cuda and torch.equal(on_gpu.steps.cpu(), on_cpu.steps)
     # A derivative of zero may have either sign by rounding: few values, not none.

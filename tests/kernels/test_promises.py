@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 import fragility
-from fragility import attacks, attribution, metrics, removal, shift
+from fragility import attacks, attribution, checks, metrics, removal, shift
 from tests.networks import build
 
 GRADIENTS = ("gradient", "gradient_x_input", "integrated_gradients", "smoothgrad", "smoothgrad_squared", "vargrad")
@@ -522,6 +523,24 @@ def test_every_shift_that_broadcasts_is_compensated_exactly(name):
 def test_a_shift_that_does_not_broadcast_is_refused(shape):
     with pytest.raises(ValueError):
         shift.compensate(shifted_model(), torch.zeros(shape).double())(rand(2, 3, 10, 10))
+
+
+@pytest.mark.parametrize("check, value", [(checks.shift, 1.0), (checks.baseline, 1.0), (checks.baseline, rand(1, 1))])
+def test_an_error_of_a_mode_around_the_model_is_not_one_of_the_shift(check, value):
+    class Failing(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.full or getattr(function, "__name__", "") == "to":
+                raise TypeError("of the mode")
+            return function(*args, **(kwargs or {}))
+
+    with pytest.raises(TypeError, match="of the mode"), Failing():
+        check(value, rand(2, 3, 10, 10))
+
+
+@pytest.mark.parametrize("value", ["black", None, [[1.0], [1.0, 2.0]], {}])
+def test_what_is_no_tensor_is_no_shift(value):
+    with pytest.raises(ValueError, match="The shift m must be one for all images"):
+        checks.shift(value, rand(2, 3, 10, 10))
 
 
 @pytest.mark.parametrize("write", [lambda m: m.fill_(9.0), lambda m: m.mul_(-1), lambda m: m.data.zero_(),

@@ -18,7 +18,7 @@ from lab.chapters.fragility.reported import reported_comparison
 from lab.core import folders
 from lab.core.statistics import bootstrap, student
 from lab.drawing import claims, maps, tables
-from lab.drawing.style import PALETTE, label_ends
+from lab.drawing.style import PALETTE, in_order, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
              for file in sorted(folders.ROOT.glob("lab/chapters/*/figures.py"))),
@@ -203,14 +203,14 @@ def test_a_plain_table_has_no_row_numbers_and_blanks_for_what_is_missing():
 def test_benchmarks_are_told_with_their_bars():
     row = {"name": "ours", "description": "them / us < 1", "ratio": 1.234, "spread": 0.056, "bar": 2.0,
            "at_most": False, "passed": True, "note": "a & b"}
-    measured = {"date": "today", "threads": 2, "versions": {"torch": "2.9"},
+    measured = {"date": "2026-11-25T17:12:12+00:00", "threads": 2, "versions": {"torch": "2.9"},
                 "benchmarks": [row, {**row, "name": "less", "at_most": True, "bar": 0.9, "passed": False}]}
     cells = tables.benchmark_table(measured).data
-    assert list(cells) == ["benchmark", "ratio", "quartile range", "bar", "", "seconds and settings"]
-    assert cells.iloc[0].tolist() == ["<b>ours</b><br>them / us &lt; 1", "1.23", "0.06", "≥ 2", "✓", "a &amp; b"]
-    assert cells.iloc[1, [0, 3, 4]].tolist() == ["<b>less</b><br>them / us &lt; 1", "≤ 0.9", "✗ not reached"]
+    assert list(cells) == ["benchmark", "ratio", "bar", "", "quartile range", "seconds and settings"]
+    assert cells.iloc[0].tolist() == ["<b>ours</b><br>them / us &lt; 1", "1.23", "≥\u00a02", "✓", "0.06", "a &amp; b"]
+    assert cells.iloc[1, [0, 2, 3]].tolist() == ["<b>less</b><br>them / us &lt; 1", "≤\u00a00.9", "✗ not reached"]
     setting = tables.benchmark_setting(measured).data
-    assert dict(zip(setting.what, setting.value)) == {"date": "today", "threads": "2", "torch": "2.9"}
+    assert dict(zip(setting.what, setting.value)) == {"date": "2026-11-25", "threads": "2", "torch": "2.9"}
 
 
 # Fragility.
@@ -262,7 +262,8 @@ def test_comparison_draws_from_zero_with_controls_and_the_paper(photographs):
     assert np.allclose(band(overlap, 0)[1], (low, high)) and np.allclose(band(overlap, 0)[0], (1, 1))
     assert texts(center.get_xticklabels()) == ["0", "1", "2", "4", "8"] and "255" in center.get_xlabel()
     assert (overlap.get_title(), other.get_title()) == ("simple gradient", "integrated gradients")
-    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random sign"} and not len(overlap.texts)
+    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random signs"} and not len(overlap.texts)
+    assert np.allclose(line(overlap, "top-k attack").get_xdata(), np.array([0, 1, 2, 4, 8]) / 255)
     assert rank.get_ylabel() == "rank correlation"
 
 
@@ -281,6 +282,11 @@ def test_the_largest_size_stands_beside_the_papers(photographs):
     diamonds = [one.get_xdata() for one in figure.axes[0].get_lines() if one.get_marker() == "D"]
     assert np.allclose(diamonds[0], [0.005, 0.183], atol=0.001)
     assert texts(figure.legends[0].get_texts())[-1] == "the paper's"
+    alone = fragility.at_largest(levels[levels.attack == "random_sign"])
+    assert texts(alone.legends[0].get_texts()) == ["ours", "the paper's"]
+    ours, theirs = (alone.axes[0].containers[0][0].get_ydata(),
+                    next(one for one in alone.axes[0].get_lines() if one.get_marker() == "D").get_ydata())
+    assert np.allclose(np.array(theirs) - np.array(ours), 0.25)
 
 
 def test_sizes_tell_how_many_lie_inside(photographs):
@@ -289,6 +295,8 @@ def test_sizes_tell_how_many_lie_inside(photographs):
     for axis, (_, part) in zip(figure.axes, levels[levels.paper.notna()].groupby("metric", sort=False)):
         inside = int((part["where"] == "inside").sum())
         assert axis.get_title().startswith(f"{inside} of {len(part)} inside,")
+        assert axis.get_xlim() == axis.get_ylim() and axis.get_aspect() == 1       # the diagonal is one
+    assert texts(figure.legends[0].get_texts())[-2:] == ["paper inside our interval", "paper outside"]
 
 
 def test_costs_are_drawn_in_percent(table):
@@ -298,7 +306,7 @@ def test_costs_are_drawn_in_percent(table):
     assert np.allclose(line(change, "top-k attack").get_ydata(), [0, -10, -10])
     assert (lost.get_title(), other.get_title()) == ("simple gradient", "integrated gradients")
     assert texts(change.get_xticklabels()) == ["0", ".1", ".2"]
-    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random sign"}
+    assert set(texts(other.texts)) == {"top-k", "mass-centre", "random signs"}
 
 
 def test_before_and_after_stand_in_pairs():
@@ -307,6 +315,11 @@ def test_before_and_after_stand_in_pairs():
     axes = np.array(figure.axes).reshape(3, 4)
     assert texts([axes[0, 0].title, axes[0, 2].title]) == ["label 7, 90%", "label 7, 50%"]
     assert np.array_equal(shown(axes[1, 2]), images[1, 1, 0]) and np.array_equal(shown(axes[1, 3]), drawn[1, 1])
+
+
+def test_maps_have_one_order_and_unknown_ones_come_last():
+    assert in_order(["mine", "deep_taylor", "lens", "integrated_gradients", "gradient", "gradient"]) == [
+        "gradient", "integrated_gradients", "deep_taylor", "mine", "lens"]
 
 
 def test_names_of_curves_do_not_touch():
@@ -332,7 +345,9 @@ def test_pictures_of_a_targeted_attack_have_labels_and_outlines():
     assert [axis.get_title() for axis in axes[0]] == ["a, 90%", "map", "a, 50%", "map, attacked"]
     assert [axis.get_title() for axis in axes[1, ::2]] == titles[1]
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["simple gradient", "DeepLIFT"]
-    assert np.array_equal(shown(axes[1, 3]), pairs[1, 1])
+    assert np.array_equal(shown(axes[1, 3]), pairs[1, 1]) and not axes[1, 3].texts
+    same = attacks.sent_pictures(images, pairs[:, :1].expand(-1, 2, -1, -1), titles, ["gradient", "deeplift"], mask)
+    assert texts(same.axes[3].texts) == ["no attack found"]
     for axis in axes.flat:                                              # half a pixel around the region
         outline = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
         assert np.allclose([*outline.min(0), *outline.max(0)], [1.5, 0.5, 4.5, 2.5])
@@ -350,9 +365,8 @@ def test_targeted_shares_go_from_clean_to_attacked():
     assert (first.get_title(), second.get_title()) == ("simple gradient", "DeepLIFT")
     assert texts(first.get_xticklabels()) == list(means)
     for axis, low in ((first, 0.0), (second, 0.1)):
-        assert lies(line(axis, "clean"), [0, 1], [0.2, 0.3])
-        assert np.allclose([[*arrow.xyann, *arrow.xy] for arrow in axis.texts],
-                           [[0, 0.2, 0, 0.6 - low], [1, 0.3, 1, 0.8 - low]])
+        assert lies(line(axis, "clean"), [-0.12, 0.88], [0.2, 0.3])
+        assert lies(axis.containers[0][0], [0.12, 1.12], [0.6 - low, 0.8 - low])
         assert np.allclose(line(axis, "area of the region").get_ydata(), 0.25)
 
 

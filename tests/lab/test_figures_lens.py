@@ -27,20 +27,26 @@ def test_lens_curves_draw_attacks_controls_and_chance():
             *three("topk", 0.4, 0.1, method="deeplift"), *three("topk", 0.35, method="deeplift")]
     table = pd.DataFrame(rows).assign(window=3)
     axes = np.array(figures.lens_curves(table, reported_comparison()).axes).reshape(2, 3).T
-    assert [axis.get_title() for axis in axes[:, 0]] == ["top-k", "3-LENS recall", "3-LENS recall-div"]
+    assert [axis.get_title() for axis in axes[:, 0]] == ["top-k", "3-LENS recall", "diverse 3-LENS recall"]
     assert [axis.get_ylabel() for axis in axes[0]] == ["simple gradient", "DeepLIFT"]
     for more, (axis, other), chance in zip((0, 0.1, 0.2), axes, (0.06, 0.3, 0.4)):
         assert lies(line(axis, "top-k attack"), [0, 1], [0.5 + more, 0.2 + more])
-        assert lies(line(axis, "random sign"), [0, 1], [0.7 + more, 0.6 + more])
+        assert lies(line(axis, "random signs"), [0, 1], [0.7 + more, 0.6 + more])
         assert lies(line(axis, "best of a random walk"), 1, 0.65 + more)
         assert np.allclose(line(axis, "another image, same class").get_ydata(), 0.25 + more)
         assert np.allclose(line(axis, "another image, other class").get_ydata(), 0.15 + more)
         assert np.allclose(line(axis, "chance").get_ydata(), chance)
         assert lies(line(other, "top-k attack"), [0, 1], [0.4 + more, 0.35 + more])
         assert np.allclose(band(axis, 0), [bootstrap(mean + more + SPREAD) for mean in (0.5, 0.2)])
-    assert np.allclose(line(axes[0, 0], "read off a figure, same colour").get_ydata(), [0.059, 0.005])
+    assert np.allclose(line(axes[0, 0], "Ghorbani et al., read off").get_ydata(), [0.059, 0.005])
     assert not [one for one in axes[1, 0].get_lines() if one.get_linestyle() == ":" and len(one.get_xdata()) > 2]
     assert texts(axes[2, 1].get_xticklabels()) == ["0.1", "0.3"]
+
+
+def bands(axis, place):
+    """Edges x, y, x, y of a group's grey band of chance."""
+    chance = [one for one in axis.collections if one.get_label() == "chance"][place]
+    return chance.get_paths()[0].get_extents().extents.round(9)
 
 
 def test_lens_bars_are_means_beside_their_controls():
@@ -52,20 +58,21 @@ def test_lens_bars_are_means_beside_their_controls():
     assert (first.get_title(), second.get_title()) == ("top-k", "LENS recall")
     assert texts(first.get_xticklabels()) == ["natural", "PGD"] and first.get_ylabel() == "simple gradient"
     bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in first.patches]
-    assert np.allclose(bars, [(-0.2, 0.6), (0.2, 0.2), (1.2, 0.3)])     # of the largest size; PGD met no random signs
+    assert np.allclose(bars, [(-0.175, 0.6), (0.175, 0.2), (1.175, 0.3)])      # of the largest size
     assert [bar.get_facecolor()[:3] for bar in first.patches] == [PALETTE[2], PALETTE[0], PALETTE[0]]
     assert np.allclose([bar.get_height() for bar in second.patches], [0.7, 0.3, 0.4])
-    whiskers = [one.get_segments()[0][:, 1] for one in first.collections]
+    whiskers = [one.get_segments()[0][:, 1] for one in first.collections
+                if one.get_label() != "chance"]
     assert np.allclose(whiskers, [bootstrap(mean + SPREAD) for mean in (0.6, 0.2, 0.3)])
-    chances = [one for one in first.get_lines() if one.get_label() == "chance"]
-    assert lies(chances[0], [-0.45, 0.45], 0.06) and lies(chances[1], [0.55, 1.45], 0.1)
-    assert lies(line(first, "another image, same class"), 0.47, 0.25)
-    assert lies(line(first, "another image, other class"), 0.47, 0.15)
-    assert set(texts(figure.legends[0].get_texts())) == {"random sign", "top-k attack", "chance",
+    assert [bands(first, place).tolist() for place in (0, 1)] == [[-0.46, 0.0, 0.46, 0.06], [0.54, 0.0, 1.46, 0.1]]
+    same, other = (line(first, f"another image, {kind} class") for kind in ("same", "other"))
+    assert lies(same, [-0.46, 0.46], 0.25) and lies(other, [-0.46, 0.46], 0.15)     # as wide as their own group
+    assert other.get_linewidth() > same.get_linewidth()
+    assert set(texts(figure.legends[0].get_texts())) == {"random signs", "top-k attack", "chance",
                                                          "another image, same class", "another image, other class"}
     axis, = figures.lens_bars(table.assign(topk_corrected=table.topk - 0.5), ["topk_corrected"], ["topk"]).axes
     assert np.isclose(axis.patches[0].get_height(), -0.3) and axis.get_ylim()[0] < -0.3
-    assert lies(line(axis, "chance"), [-0.45, 0.45], 0.0)
+    assert bands(axis, 0)[3] == 0       # nothing is left to chance
     axes = figures.lens_bars(table.assign(topk_corrected=table.topk - 0.5), ["topk", "topk_corrected"], ["topk"]).axes
     assert all(one.get_ylim()[0] < -0.3 for one in axes)       # panels share limits: a later one's bars count, too
 
@@ -76,7 +83,7 @@ def test_lens_bars_are_grouped_by_any_column():
     first, second = figures.lens_bars(pd.DataFrame(rows), ["topk"], ["topk"], by="data_set").axes
     assert texts(second.get_xticklabels()) == ["MNIST", "traffic signs"] and second.get_ylabel() == "DeepLIFT"
     assert np.allclose([bar.get_height() for bar in first.patches], [0.2, 0.4])
-    assert np.allclose([(bar.get_x() + 0.368, bar.get_height()) for bar in second.patches], [(1, 0.1)])
+    assert np.allclose([(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in second.patches], [(1, 0.1)])
 
 
 def test_lens_bars_stand_in_rows_of_data_sets():
@@ -107,13 +114,13 @@ def test_separations_draw_a_row_a_metric():
     figure = figures.separations(pd.DataFrame(rows))
     for axis, low, title in zip(figure.axes, (0.0, 0.1), ("simple gradient", "DeepLIFT"), strict=True):
         assert axis.get_title() == f"{title}\ntraffic signs" and np.allclose(line(axis, "blind").get_xdata(), 0.5)
-        assert lies(line(axis, "top-k attack"), 0.7 - low, -0.12)
-        assert lies(line(axis, "mass-centre attack"), 0.55 - low, 0.12)
+        assert lies(line(axis, "top-k attack"), 0.9 - low, -0.12)       # the metric with the largest areas comes first
+        assert lies(line(axis, "mass-centre attack"), 0.65 - low, 0.12)
         marks = [(*one.get_xdata(), *one.get_ydata()) for one in axis.get_lines() if len(one.get_xdata()) == 1]
-        assert np.allclose(marks, [(0.7 - low, -0.12), (0.9 - low, 0.88), (0.55 - low, 0.12), (0.65 - low, 1.12)])
-        assert any(lies(one, bootstrap(0.9 - low + SPREAD), [0.88, 0.88]) for one in axis.get_lines())
+        assert np.allclose(marks, [(0.9 - low, -0.12), (0.7 - low, 0.88), (0.65 - low, 0.12), (0.55 - low, 1.12)])
+        assert any(lies(one, bootstrap(0.7 - low + SPREAD), [0.88, 0.88]) for one in axis.get_lines())
     assert figure.axes[1].get_xlabel() == "area under the ROC curve"
-    assert texts(figure.axes[0].get_yticklabels()) == ["top-k", "Kendall"] and figure.axes[0].yaxis_inverted()
+    assert texts(figure.axes[0].get_yticklabels()) == ["Kendall", "top-k"] and figure.axes[0].yaxis_inverted()
 
 
 def test_tie_rules_draw_three_rules_with_their_chance():
@@ -127,7 +134,7 @@ def test_tie_rules_draw_three_rules_with_their_chance():
     overlap, recall = figure.axes
     assert texts(figure.legends[0].get_texts()) == ["an attack", "another image", "chance"]
     assert overlap.get_ylabel() == "agreement" and overlap.get_ylim() == (0, 1)
-    assert (overlap.get_title(), recall.get_title()) == ("top-k-div", "LENS recall-div")
+    assert (overlap.get_title(), recall.get_title()) == ("diverse top-k", "diverse LENS recall")
     assert texts(overlap.get_xticklabels()) == ["first pixel", "last pixel", "any pixel"]
     for axis, factor in ((overlap, 1), (recall, 2)):
         marks = [(*one.get_xdata(), *one.get_ydata()) for one in axis.get_lines() if len(one.get_xdata()) == 1]
@@ -148,7 +155,7 @@ def test_noise_dots_mark_agreement_controls_and_chance():
     figure = figures.noise_dots(pd.DataFrame(rows))
     axes = figure.axes
     assert texts(figure.legends[0].get_texts()) == ["natural", "another image", "chance", "PGD"]
-    assert [axis.get_title() for axis in axes] == ["top-k", "LENS recall", "LENS recall-div"]
+    assert [axis.get_title() for axis in axes] == ["top-k", "LENS recall", "diverse LENS recall"]
     for place, (axis, chance) in enumerate(zip(axes, (0.06, 0.3, 0.4))):
         more = 0.1 * place
         assert lies(line(axis, "natural"), 0.5 + more, -0.13) and lies(line(axis, "PGD"), 0.6 + more, 0.13)
@@ -172,7 +179,7 @@ def test_top_sets_show_what_the_other_map_has_nearby():
     axes = np.array(figure.axes).reshape(2, 4)
     assert np.array_equal(shown(axes[0, 0]), a) and np.array_equal(shown(axes[1, 0]), b)
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["before", "after"]
-    assert [axis.get_title() for axis in axes[0]] == ["map", "top-k", "top-k, w = 1", "top-k-div, w = 1"]
+    assert [axis.get_title() for axis in axes[0]] == ["map", "top-k", "top-k, w = 1", "diverse top-k, w = 1"]
     assert [axis.get_xlabel() for axis in axes[:, 1:].flat] == [
         "overlap 0.00\nchance 0.06", "precision 0.50\nchance 0.22", "precision 0.50\nchance 0.28",
         "overlap 0.00\nchance 0.06", "recall 1.00\nchance 0.36", "recall 0.50\nchance 0.36"]
@@ -219,8 +226,8 @@ def test_the_robust_table_stands_beside_what_is_recalled():
     recalled = {"mnist": {"natural": [99.2, 0.0, 46.6, 0.1758]}}
     cells = training_figures.robust_table(accuracies, pd.DataFrame(rows), recalled).data
     assert cells.values.tolist() == [
-        ["mnist-5k", "natural", "75.0 (99.2)", "25.0 (0.0)", "50.0 (46.6)", "0.200 (0.176)"],
-        ["mnist-5k", "PGD", "50.0 (–)", "25.0 (–)", "80.0 (–)", "0.500 (–)"]]
+        ["digits", "natural", "75.0 (99.2)", "25.0 (0.0)", "50.0 (46.6)", "0.200 (0.176)"],
+        ["digits", "PGD", "50.0 (–)", "25.0 (–)", "80.0 (–)", "0.500 (–)"]]
     assert list(cells) == ["data", "training", *(f"{name}: ours (recalled)" for name in (
         "accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"))]
 
@@ -247,8 +254,9 @@ def test_seed_dots_mark_every_network_and_their_mean():
     assert np.allclose(line(axis, "PGD").get_xdata(), [0.3, 0.4, 0.5]) and set(line(axis, "PGD").get_ydata()) == {1}
     assert np.allclose(line(axis, "chance").get_xdata(), 0.05)
     assert lies(line(axis, "another class"), 0.2, 0)                # the attacked map agrees 0.1 less than that one
-    means = [one.get_xdata()[0] for one in axis.get_lines() if len(one.get_xdata()) == 2]
-    assert np.allclose(means, [0.1, 0.4, 0.3, 0.6])
+    upright = [one.get_xdata()[0] for one in axis.get_lines() if len(one.get_xdata()) == 2 and np.ptp(one.get_ydata())]
+    assert np.allclose(upright, [0.1, 0.4, 0.3, 0.6])
+    assert any(lies(one, [0, 1], [1.5, 1.5]) for one in axis.get_lines())       # between the two data sets
     assert texts(figure.legends[0].get_texts()) == ["natural", "chance", "another class", "PGD"]
     bare = pd.DataFrame(rows).drop(columns=["chance_topk", "topk_over_other"])
     axis, = training_figures.seed_dots(bare, {"topk": "top-k"}).axes

@@ -6,8 +6,9 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from lab.chapters.roar import figures, tables
+from lab.chapters.roar import figures, overview, tables
 from lab.core.frames import select
+from lab.core.pages import Page
 from lab.core.store import from_body
 from tests.lab.test_figures import band, closed, lies, line, shown, texts  # noqa: F401 (closed: a fixture)
 
@@ -81,6 +82,29 @@ def test_removal_curves_start_at_the_untouched_images():
         ["GRAD", 0.5, 85, 2], ["GRAD", 0.9, 65, 2], ["Random", 0.5, 75, 1]]
 
 
+def test_panels_of_one_data_set_share_an_axis_that_shows_their_curves():
+    far, near = pd.DataFrame(trained("GRAD", 0.9, 70, 80)), pd.DataFrame(trained("IG", 0.9, 76))
+    other = pd.DataFrame(trained("IG", 0.9, 12, data_set="cifar10"))
+    first, second, low = figures.removal_curves({"a": (far, 90.0), "b": (near, 90.0), "c": (other, 72.0)}).axes
+    assert first.get_ylim() == second.get_ylim() == pytest.approx((70 - 1.2, 90 + 1.2))
+    assert low.get_ylim() == pytest.approx((10 - 3.72, 72 + 3.72))      # guessing is near: it is on the axis
+    assert low.get_xticks().tolist() == [0, 30, 50, 70, 90]
+
+
+def test_differences_to_a_random_ranking():
+    table = overview.against_random(Page.at("roar", "quick", None))
+    rows = table.set_index(["panel", "estimator"])
+    assert len(table) == 3 * 7 and rows.loc[(overview.PAPER, "SG-SQ-GRAD"), "points"] == pytest.approx(11.09 - 63.53)
+    ours = rows.loc["CIFAR-10 (ours)", "VAR-GRAD"]
+    assert ours.low < ours.points < ours.high < 0 and ours.trainings == 3
+    theirs, cifar, _ = overview.differences(table).axes
+    assert texts(theirs.get_yticklabels())[5] == "VarGrad (VAR-GRAD)" and theirs.yaxis_inverted()
+    dots = [[one for one in axis.get_lines() if one.get_marker() == "o"] for axis in (theirs, cifar)]
+    assert lies(dots[0][4], 11.09 - 63.53, 4) and dots[0][4].get_markerfacecolor() == "white"
+    assert lies(dots[1][5], ours.points, 5) and dots[1][5].get_markerfacecolor() != "white"
+    assert any(lies(one, [ours.low, ours.high], [5, 5]) for one in cifar.get_lines())
+
+
 def test_names_stand_at_the_ends_of_lines_and_apart():
     rows = pd.DataFrame([one for name, left in (("GRAD", 99), ("IG", 98), ("GB", 50), ("Random", 49), ("Sobel", 48))
                          for one in trained(name, 0.9, left)])
@@ -89,7 +113,8 @@ def test_names_stand_at_the_ends_of_lines_and_apart():
     assert {name: text.xy for name, text in written.items()} == {
         name: (90, left) for name, left in (("GRAD", 99), ("IG", 98), ("GB", 50), ("Random", 49), ("Sobel", 48))}
     heights = sorted(text.get_position()[1] for text in written.values())
-    assert min(np.diff(heights)) > 6 and 0 < heights[0] and heights[-1] <= 100
+    low, high = axis.get_ylim()
+    assert min(np.diff(heights)) > 0.06 * (high - low) and low < heights[0] and heights[-1] < high
     order = sorted(written, key=lambda name: written[name].get_position()[1])
     assert order == ["Sobel", "Random", "GB", "IG", "GRAD"]
     assert to_hex(written["GRAD"].get_color()) == to_hex(line(axis, "GRAD").get_color())
@@ -128,8 +153,18 @@ def test_dots_of_masks_stand_beside_those_of_images():
     rows = pd.DataFrame([*cells("GRAD", "masks", 90, 92), *cells("GRAD", "retrain", 95, 97),
                          *cells("Random", "retrain", 40), *cells("GRAD", "retrain", 99, fraction=0.5)])
     found = figures.mask_rows(rows)
-    assert found[["setting", "accuracy"]].values.tolist() == [
-        ["GRAD, mask alone", 90], ["GRAD, mask alone", 92], ["GRAD, what ROAR sees", 95], ["GRAD, what ROAR sees", 97]]
+    image, mask = "the degraded image", "the mask alone"
+    assert found[["setting", "seen", "accuracy"]].values.tolist() == [
+        ["GRAD", image, 95], ["GRAD", image, 97], ["GRAD", mask, 90], ["GRAD", mask, 92]]
+    nothing = found.assign(setting="IG", data_set="cifar10")
+    figure = figures.training_dots({"all": (found, 98.0), "other": (nothing, 70.0)})
+    axis, other = figure.axes
+    dots = [one for one in axis.get_lines() if one.get_marker() == "o"]
+    assert lies(dots[0], [95, 97], -0.208) and lies(dots[1], [90, 92], 0.208) and len(dots) == 2
+    assert to_hex(dots[0].get_color()) != to_hex(dots[1].get_color())
+    assert [(text.get_text().strip(), text.get_position()[1]) for text in axis.texts] == [("not trained", 1)]
+    assert set(texts(figure.legends[0].get_texts())) == {image, mask, "nothing replaced", "guessing"}
+    assert figures.trained({"all": (found, 98.0)}).seen.tolist() == [image, image, mask, mask]
 
 
 def test_dots_of_filters():

@@ -32,7 +32,13 @@ def test_encodings_are_signed_and_say_how_much_they_change():
         assert np.allclose(shown(axis), values[0]) and np.allclose(axis.images[0].get_clim(), (-size, size))
     assert [axis.get_title() for axis in axes[0]] == ["input", "gradient\nx input", "IG", "some dots"]
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["one", "two", "three"]
-    assert [axis.get_xlabel() for axis in axes[2]] == ["", "✗ 30%\npaper ✗", "✓ same\npaper ✓", "✗ >999%"]
+    assert [axis.get_xlabel() for axis in axes[2]] == ["", "✗ 30%\npaper: changes", "✓ same\npaper: same", "✗ >999%"]
+    many = dict(zip("abcdefgh", 8 * [[signed, signed]]))
+    wide = shift.encodings([grey, moved], many, dict.fromkeys(many, 0.2))      # nine columns in two bands
+    bands = np.array(wide.axes).reshape(4, 5)
+    assert [axis.get_title() for axis in bands[2]] == ["e", "f", "g", "h", ""]
+    assert [axis.get_ylabel() for axis in bands[:, 0]] == 2 * ["network 1", "network 2"]
+    assert [axis.get_xlabel() for axis in bands[3]] == 4 * ["✗ 20%"] + [""] and not bands[3, 4].images
 
 
 def test_ticks_say_what_each_cell_holds():
@@ -43,10 +49,10 @@ def test_ticks_say_what_each_cell_holds():
     assert (uniform.get_title(), kitten.get_title()) == ("uniform", "kitten")
     assert texts(uniform.get_yticklabels()) == ["LRP (z rule)", "simple gradient", "mine"]
     assert texts(uniform.get_xticklabels()) == ["paper", "ours"]
-    assert texts(uniform.texts) == ["✗", "✗ 40%", "✓ same", "✓ same", "", "✗ <1%"]
+    assert texts(uniform.texts) == ["✗", "✗ 40%", "✓ same", "✓ same", "–", "✗ <1%"]
     assert texts(kitten.texts) == ["✗ 300%", "✓ same", "✓ same"]
     assert shown(uniform).tolist() == [[2, 2], [1, 1], [0, 2]]
-    assert all(text.get_color() == "black" for text in uniform.texts)      # on pale colours
+    assert [text.get_color() for text in uniform.texts] == 4 * ["black"] + ["0.6", "black"]      # on pale colours
     many = pd.DataFrame(dict.fromkeys([("kitten", name) for name in "abcdefghi"], [0.0, 0.4, 3.0]), index=values.index)
     assert texts(shift.ticks(many).axes[0].texts)[::9] == ["✓", "40%", "300%"]
 

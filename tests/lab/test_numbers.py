@@ -39,6 +39,10 @@ def test_digits_follow_the_interval(value, interval, text):
     assert half > step / 1.0001 or step == 1
 
 
+def test_more_digits_than_are_asked_for_are_not_written():
+    assert written(Number(89.05, 7, (88.96, 89.14)), 0) == "89" and written(Number(57.0, 3, (50.0, 64.0)), 1) == "57"
+
+
 @pytest.mark.parametrize("number, options, text", [
     (Number(3), {}, "3"), (Number(60000), {}, "60,000"), (Number(0.5), {"digits": 3}, "0.500"),
     (Number(None), {}, MISSING), (Number(math.nan), {}, MISSING), (Number("GRAD"), {}, "GRAD"),
@@ -112,6 +116,12 @@ def test_live_numbers_say_that_there_is_no_run(tmp_path):
         page.live(comparison.EXPERIMENT)
     about = catalogue.chapter("fragility").describe("other.gradient", Page.at("fragility", "quick", Store(tmp_path)))
     assert about["text"] == MISSING and "0 of 26 cells of fragility; run the book" in about["source"]
+
+
+def test_a_live_run_is_of_the_pages_own_experiments(tmp_path):
+    """The parameters of another notebook are others, under the same names."""
+    with pytest.raises(ValueError, match="fragility takes its parameters from fragility, so a live run of it in shift"):
+        Page.at("shift", "quick", Store(tmp_path)).live(comparison.EXPERIMENT)
 
 
 @pytest.mark.parametrize("name", catalogue.CHAPTERS)

@@ -21,7 +21,7 @@ def test_steps_on_photographs():
     rows = by_hand("variants").query("question == 'steps'")
     for method in ("gradient", "integrated_gradients"):
         means = rows[rows.method == method].groupby("steps").topk.mean()
-        assert value(f"photo.left.{method}") == pytest.approx(means[100])
+        assert value(f"photo.left.{method}") == pytest.approx(100 * means[100])
         assert value(f"photo.enough.{method}") == f"{min(means.index[means < 0.05])} steps"
         assert value(f"photo.reach.{method}") == min(means.index[means < 0.05]) / 16
     assert value("photo.last") == 100 and value("photo.images") == 8 and value("photo.levels") == pytest.approx(8)
@@ -32,13 +32,14 @@ def test_cost_and_sharpness_on_photographs():
     few, whole = rows.loc["2 random points"], rows.loc["double backprop, whole path"]
     sharp = rows.loc["double backprop, whole path, beta 20"]
     for way, group in (("few", few), ("whole", whole), ("sharp", sharp)):
-        assert value(f"photo.cost.left.{way}") == pytest.approx(group.topk.mean())
+        assert value(f"photo.cost.left.{way}") == pytest.approx(100 * group.topk.mean())
     assert value("photo.cost.ratio") == pytest.approx(whole.seconds.mean() / few.seconds.mean())
-    assert value("photo.twin.largest") == pytest.approx(rows.loc["double backprop, beta 20"].topk.mean())
-    assert value("photo.twin.smallest") == pytest.approx(rows.loc["double backprop, beta 1"].topk.mean())
+    assert value("photo.twin.largest") == pytest.approx(100 * rows.loc["double backprop, beta 20"].topk.mean())
+    assert value("photo.twin.smallest") == pytest.approx(100 * rows.loc["double backprop, beta 1"].topk.mean())
     longer = by_hand("variants").query("question == 'twin'").set_index("variant").topk
-    assert value("photo.beyond.largest") == pytest.approx(longer["beta 20"].mean())
+    assert value("photo.beyond.largest") == pytest.approx(100 * longer["beta 20"].mean())
     assert (value("photo.steps.cost"), value("photo.steps.twin"), value("photo.path.points")) == (10, 30, 25)
+    assert (value("photo.steps.output"), value("photo.steps.walk"), value("photo.steps.sent")) == (10, 300, 20)
 
 
 def test_regions():

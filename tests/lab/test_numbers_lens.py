@@ -119,7 +119,7 @@ def test_tables_hold_the_numbers():
     photos = tables.photograph_table(PAGE).data.set_index("perturbation")
     assert photos.loc["random sign", "LENS recall"] == " and ".join(
         LENS.describe(f"photo.recall.random_sign.{method}", PAGE)["text"] for method in published.METHODS)
-    assert photos.loc["chance", "LENS recall-div"].startswith(LENS.describe(
+    assert photos.loc["chance", "diverse LENS recall"].startswith(LENS.describe(
         "photo.chance.recall_div.gradient", PAGE)["text"])
 
 

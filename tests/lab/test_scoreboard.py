@@ -11,7 +11,8 @@ from matplotlib import pyplot as plt
 
 from fragility import attribution, audit
 from lab import catalogue
-from lab.chapters.scoreboard import agreement, board, figures, methods, scoreboard, tables
+from lab.chapters.scoreboard import agreement, board, figures, methods, reports, scoreboard, tables
+from lab.core import results
 from lab.core.frames import frame, select
 from lab.core.pages import NotRun, Page
 from lab.core.running import run_cells
@@ -264,3 +265,17 @@ def test_the_published_board_is_shown_where_there_is_one(table, monkeypatch):
         raise NotRun("nothing")
     monkeypatch.setattr(Page, "edition", nothing)
     assert numbers.board_of(page, "shown") == "live"
+
+
+def test_the_report_on_each_published_network_has_the_verdicts_of_the_board():
+    """The board's network, read by another way: the audit's own page, without pictures."""
+    found = reports.published()
+    judged = board.verdicts(results.measured(scoreboard.EXPERIMENT, "edition", None))
+    assert list(found) and set(found) == set(judged.network)
+    for network, report in found.items():
+        rows = select(judged, network=network)
+        words = {(row.method, row.criterion): row.verdict for row in rows.itertuples()}
+        shown = {(one.method, one.criterion): one.verdict for one in report.verdicts
+                 if one.criterion in board.QUESTIONS}
+        assert shown and shown.items() <= words.items()
+        assert report.answer and "Can the maps of" in report.to_html() and not report.pictures

@@ -293,8 +293,9 @@ def test_published_verdicts_are_those_of_todays_tests_and_records():
     digests = {one["id"]: verdicts.test_digest(one) if "test" in one else None for one in verdicts.load()}
     assert {name: one["test"] for name, one in published.items()} == digests
     ledger = verdicts.ledger("edition").set_index("id")
-    for column in ("verdict", "tells", "lost", "support", "control", "scale"):
-        assert {name: one[column] for name, one in published.items()} == ledger[column].to_dict()
+    ledger["measured"] = ledger.measured_with_interval
+    for column in ("verdict", "tells", "lost", "support", "control", "scale", "measured"):
+        assert {name: one[column] for name, one in published.items()} == ledger[column].to_dict(), column
 
 
 def test_a_changed_test_needs_an_entry(tmp_path, monkeypatch):
@@ -302,7 +303,7 @@ def test_a_changed_test_needs_an_entry(tmp_path, monkeypatch):
     claim = {"id": "x-1", "paper": "p", "statement": "s", "figure": "f", "reported": "r", "experiment": "kittens",
              "test": {"column": "topk", "where": {}, "above": 0.0}, "scale": "quick"}
     monkeypatch.setattr(verdicts, "load", lambda: [claim])
-    verdicts.publish()
+    assert verdicts.publish() == {"x-1": (None, UNTESTED)} and verdicts.publish() == {}
     claim["test"] = {**claim["test"], "above": 1.0}
     with pytest.raises(ValueError, match="The test of x-1 has changed") as refused:
         verdicts.publish()

@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +49,17 @@ def measure(group: Group, method: Method, settings: Settings, *, fill: str) -> M
     return Measured((least - most).mean(1), controls, {"most": most, "least": least})
 
 
+def objection(details: dict) -> str | None:
+    """Why no map can be judged: the network answers the same whatever is removed."""
+    sides = np.concatenate([details[side] for side in ("most", "least") if side in details] or [np.zeros((0, 1))], -1)
+    sides = sides[~np.isnan(sides).any(-1)]
+    reach = float(np.ptp(sides, -1).mean()) if len(sides) else np.inf
+    if reach >= MARGINS["removal"].value:
+        return None
+    return (f"Whatever share of the pixels is removed, in either order, the probability of the class changes by "
+            f"{reach:.2g} on average, which is less than the margin: removal cannot tell maps of this network apart.")
+
+
 def _of_control(group: Group, name: str, fill: str) -> tuple[Tensor, Tensor]:
     """Curves of a control, made once for all methods of a group."""
     control = Method(name, METHODS[name], is_control=True)
@@ -63,9 +75,9 @@ REMOVAL = Criterion(
     name="removal", question="Does removing what it marks cost the network more than removing at random?",
     measure=functools.partial(measure, fill="noisy-linear"), cost=functools.partial(_cost, imputed=True),
     source="rong2022", margin=MARGINS["removal"],
-    score="probability left without the least important pixels, minus without the most important")
+    score="probability left without the least important pixels, minus without the most important", objection=objection)
 
 DELETION = Criterion(
     name="deletion", question="The same with the image's mean colour in place of what is removed",
     measure=functools.partial(measure, fill="mean"), cost=functools.partial(_cost, imputed=False),
-    source="petsiuk2018", margin=MARGINS["deletion"], score=REMOVAL.score)
+    source="petsiuk2018", margin=MARGINS["deletion"], score=REMOVAL.score, objection=objection)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from fragility import metrics
 from lab.chapters.attacks.numbers import STEPS_TO_BOUND
 from lab.core.frames import intervals
 from lab.drawing.maps import picture
-from lab.drawing.style import NAMES, PALETTE, label_ends, legend_below
+from lab.drawing.style import NAMES, PALETTE, in_order, label_ends, legend_below
 
 AXES = {"topk": "top-k overlap", "spearman": "rank correlation", "center": "centre shift (pixels)"}
 OURS, PUBLISHED = PALETTE[0], PALETTE[3]
@@ -24,7 +25,8 @@ def sent_pictures(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]],
                   mask: Tensor) -> Figure:
     """A row a map: image and map, clean and attacked, with the outline of the region that the attack aims at.
 
-    Images (rows, 2, c, h, w), maps (rows, 2, h, w), `titles[row]` over the two images, mask (h, w).
+    Images (rows, 2, c, h, w), maps (rows, 2, h, w), `titles[row]` over the two images, mask (h, w). Dark parts of the
+    maps are brightened; where both maps are the same, no attack was found.
     """
     figure, axes = plt.subplots(len(images), 4, figsize=(5.6, 1.36 * len(images) + 0.2), squeeze=False)
     for axis, title in zip(axes[0, 1::2], ("map", "map, attacked")):
@@ -34,10 +36,13 @@ def sent_pictures(images: Tensor, maps: Tensor, titles: Sequence[Sequence[str]],
             axis.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
             axis.set_title(title, fontsize=8)
         for axis, one in zip(row[1::2], drawn):
-            axis.imshow(one.cpu().numpy())
+            axis.imshow(one.cpu().numpy(), norm=PowerNorm(0.6, vmin=0))
+        if drawn[0].equal(drawn[1]):
+            row[3].text(0.5, 0.5, "no attack found", transform=row[3].transAxes, ha="center", va="center", fontsize=8,
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})
         row[0].set_ylabel(NAMES[method], fontsize=8.5)
         for axis in row:
-            axis.contour(mask.cpu().numpy(), levels=[0.5], colors=[PALETTE[9]], linewidths=1.4)
+            axis.contour(mask.cpu().numpy(), levels=[0.5], colors=[PALETTE[9]], linewidths=2)
             _bare(axis)
     return figure
 
@@ -51,16 +56,15 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def targeted_shares(levels: pd.DataFrame) -> Figure:
-    """Arrows from the clean to the attacked share of :func:`shares`, a panel a map."""
-    methods, regions = (list(dict.fromkeys(levels[column])) for column in ("method", "region"))
+    """The clean and the attacked share of :func:`shares` side by side, a panel a map."""
+    methods, regions = in_order(levels.method), list(dict.fromkeys(levels.region))
     figure, axes = plt.subplots(1, len(methods), figsize=(7.2, 3.0), sharey=True, squeeze=False)
     for axis, method in zip(axes[0], methods):
         part = levels[levels.method == method].set_index("region").loc[regions].reset_index()
-        for place, row in enumerate(part.itertuples()):
-            axis.annotate("", (place, row.mean), (place, row.before), arrowprops={"arrowstyle": "->", "color": "0.5"})
-        axis.errorbar(part.index, part["mean"], [part["mean"] - part.low, part.high - part["mean"]], fmt="s",
+        high = part.high.clip(upper=1)      # a share: an interval of few images goes beyond its ends
+        axis.plot(part.index - 0.12, part.before, "o", color=PALETTE[7], label="clean")
+        axis.errorbar(part.index + 0.12, part["mean"], [part["mean"] - part.low, high - part["mean"]], fmt="s",
                       color=PALETTE[3], elinewidth=1.2, label="attacked")
-        axis.plot(part.index, part.before, "o", color=PALETTE[7], label="clean")
         axis.axhline(levels.area.iloc[0], color="0.35", linestyle="--", linewidth=1, label="area of the region")
         axis.set_xticks(range(len(regions)), regions, rotation=35, ha="right")
         axis.set_title(NAMES[method])
@@ -117,7 +121,7 @@ def _setting(variant: str, beta: float) -> str:
 
 
 def cost(levels: pd.DataFrame) -> Figure:
-    """Overlap left and seconds an image of :func:`directions`, a row a direction: ours blue, the published one red."""
+    """Overlap left and seconds an image of :func:`directions`, a row a direction: ours blue, the published orange."""
     methods = list(dict.fromkeys(levels.method))
     heights = [(levels.method == method).sum() for method in methods]
     figure, axes = plt.subplots(len(methods), 2, figsize=(7.2, 1.0 + 0.27 * sum(heights)), sharex="col", squeeze=False,
@@ -134,7 +138,8 @@ def cost(levels: pd.DataFrame) -> Figure:
         right.set_xscale("log")
         for axis in (left, right):
             axis.set_ylim(len(part) - 0.5, -0.5)
-    axes[-1, 0].set_xlabel("top-k overlap left")
+            axis.tick_params(labelbottom=True)
+    axes[-1, 0].set(xlabel="top-k overlap left", xlim=(0, None))        # an interval of few images goes below zero
     axes[-1, 1].set_xlabel("seconds an image")
     return figure
 
@@ -147,14 +152,15 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def traps(levels: pd.DataFrame) -> Figure:
-    """Means and intervals of :func:`choices`, a row a variant, a colour a choice."""
+    """Means and intervals of :func:`choices`, a row a variant, lines between the choices."""
     rows = list(dict.fromkeys(zip(levels.question, levels.variant)))
     figure, axes = plt.subplots(1, len(AXES), figsize=(7.2, 0.7 + 0.24 * len(rows)), sharey=True)
     for axis, (metric, label) in zip(axes, AXES.items()):
-        for (_, part), color in zip(levels[levels.metric == metric].groupby("question", sort=False), PALETTE):
+        for _, part in levels[levels.metric == metric].groupby("question", sort=False):
             places = [rows.index(row) for row in zip(part.question, part.variant)]
             axis.errorbar(part["mean"], places, xerr=[part["mean"] - part.low, part.high - part["mean"]], fmt="o",
-                          color=color, markersize=4.5)
+                          color=OURS, markersize=4.5)
+            axis.axhline(max(places) + 0.5, color="0.6", linewidth=0.8)
         axis.set_xlabel(label)
     firsts = {question: variant for question, variant in reversed(rows)}
     axes[0].set_yticks(range(len(rows)), [f"{CHOICES[question]}: {variant}" if firsts[question] == variant else variant

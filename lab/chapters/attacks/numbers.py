@@ -98,11 +98,11 @@ def gain(page: Page, end: str) -> Number:
     return mean(extreme(page.live(targeted.EXPERIMENT), "method", "gain", end), "gain", scale=100)
 
 
-@number("cost.left.{way}", way=("few", "whole"))
+@number("cost.left.{way}", "%", way=("few", "whole"))
 def cost_left(page: Page, way: str) -> Number:
     """Overlap of integrated gradients in the live run after an attack in the direction of two random points of the path
     (few), or of all of them through the bluntest softplus (whole)."""
-    return mean(live(page, question="cost", **WAYS[way]), "topk")
+    return mean(live(page, question="cost", **WAYS[way]), "topk", scale=100)
 
 
 @number("cost.ratio", digits=0)
@@ -111,10 +111,10 @@ def cost_ratio(page: Page) -> Number:
     return slower(live(page))
 
 
-@number("left.{method}", method=variants.METHODS)
+@number("left.{method}", "%", method=variants.METHODS)
 def left(page: Page, method: str) -> Number:
     """Overlap that the top-k attack leaves after the most steps that the live run tries."""
-    return mean(longest(live(page), method=method), "topk")
+    return mean(longest(live(page), method=method), "topk", scale=100)
 
 
 def cup(page: Page, **where) -> pd.DataFrame:
@@ -209,11 +209,11 @@ def photo_reach(page: Page, method: str) -> Number:
                      lambda rows: min(1.0, fewest(rows) / STEPS_TO_BOUND))
 
 
-@number("photo.beyond.{place}", place=("smallest", "largest"))
+@number("photo.beyond.{place}", "%", place=("smallest", "largest"))
 def photo_beyond(page: Page, place: str) -> Number:
     """Overlap of the gradient that the published direction of the bluntest or the sharpest softplus leaves on
     photographs, after steps enough to reach all that is allowed."""
-    return mean(photos(page, question="twin", beta=place), "topk")
+    return mean(photos(page, question="twin", beta=place), "topk", scale=100)
 
 
 @number("photo.last")
@@ -222,17 +222,17 @@ def photo_last(page: Page) -> Number:
     return statistic(photos(page, question="steps"), lambda rows: int(rows.steps.max()))
 
 
-@number("photo.left.{method}", method=variants.METHODS)
+@number("photo.left.{method}", "%", method=variants.METHODS)
 def photo_left(page: Page, method: str) -> Number:
     """Overlap that the top-k attack leaves on photographs after the most steps that are tried."""
-    return mean(longest(photos(page), method=method), "topk")
+    return mean(longest(photos(page), method=method), "topk", scale=100)
 
 
-@number("photo.cost.left.{way}", way=tuple(WAYS))
+@number("photo.cost.left.{way}", "%", way=tuple(WAYS))
 def photo_cost_left(page: Page, way: str) -> Number:
     """Overlap of integrated gradients on photographs after an attack in the direction of two random points of the path
     (few), or of all of them through the bluntest softplus (whole) or the sharpest (sharp)."""
-    return mean(photos(page, question="cost", **WAYS[way]), "topk")
+    return mean(photos(page, question="cost", **WAYS[way]), "topk", scale=100)
 
 
 @number("photo.cost.ratio", digits=0)
@@ -241,10 +241,22 @@ def photo_cost_ratio(page: Page) -> Number:
     return slower(photos(page))
 
 
-@number("photo.steps.{question}", question=("cost", "twin"))
+@number("photo.steps.{question}", question=("cost", "twin", "output"))
 def photo_steps(page: Page, question: str) -> Number:
-    """Steps of the attacks on photographs whose cost is compared, and of those through a twin."""
+    """Steps of the attacks on photographs whose cost is compared, of those through a twin, and of the others."""
     return statistic(photos(page, question=question), lambda rows: int(rows.steps.iloc[0]))
+
+
+@number("photo.steps.walk")
+def photo_steps_walk(page: Page) -> Number:
+    """Steps of the random walk on photographs."""
+    return statistic(photos(page, variant="best of a walk"), lambda rows: int(rows.steps.iloc[0]))
+
+
+@number("photo.steps.sent")
+def photo_steps_sent(page: Page) -> Number:
+    """Steps of the attacks that send a photograph's map to a quarter."""
+    return statistic(quarters(page), lambda rows: int(rows.steps.iloc[0]))
 
 
 @number("photo.path.points")
@@ -259,14 +271,14 @@ def photo_beta(page: Page, place: str) -> Number:
     return statistic(photos(page, beta=place), lambda rows: rows.beta.iloc[0])
 
 
-@number("photo.twin.{place}", place=("smallest", "largest"))
+@number("photo.twin.{place}", "%", place=("smallest", "largest"))
 def photo_twin(page: Page, place: str) -> Number:
     """Overlap of the gradient that the published direction of the bluntest or the sharpest softplus leaves on
     photographs, after as many steps as the attacks whose cost is compared."""
-    return mean(photos(page, question="cost", method=GRADIENT, beta=place), "topk")
+    return mean(photos(page, question="cost", method=GRADIENT, beta=place), "topk", scale=100)
 
 
-@number("paper.topk", digits=3)
+@number("paper.topk", "%", digits=1)
 def paper_topk(page: Page) -> Number:
     """The paper's overlap of the simple gradient after its top-k attack of 8/255."""
-    return comparison.paper(page, "topk", "topk", "gradient")
+    return comparison.paper_kept(page, "topk", "gradient")

@@ -26,17 +26,28 @@ SCORES = {"topk": ("top 1,000 pixels kept", "{:.0%}"), "spearman": ("rank correl
 
 
 def front_picture(target: Path) -> None:
-    """Draw the cat, clean, under noise and under two attacks, and its gradient's maps, into a PNG file."""
+    """Draw the cat, clean, under noise and under two attacks, and its gradient's maps, into a PNG file: under a
+    photograph its label, under a map the share of the top pixels that stay."""
     images, maps, titles, methods = portraits.gallery(results.published(portraits.EXPERIMENT),
                                                       portrait_sizes.PHOTOGRAPH, ATTACKS)
     row = methods.index(METHODS[0])
     with mpl.rc_context():
         use_style()
-        figure = map_table(images[row], maps[[row]], [titles[row]], ["clean", *(NAMES[attack] for attack in ATTACKS)],
-                           [NAMES[METHODS[0]]])
-        figure.set_size_inches(7.2, 4)
+        names = ["clean", *(NAMES[attack] for attack in ATTACKS)]
+        figure = map_table(images[row], maps[[row]], [[""] * len(names)], names, [""])
+        notes = [*titles[row], "its map", *(f"{share:.0%} stay" for share in _kept())]
+        for axis, note in zip(figure.axes, notes, strict=True):
+            axis.set_title(axis.get_title(), fontsize=11)
+            axis.text(0.5, -0.03, note, transform=axis.transAxes, ha="center", va="top", fontsize=11)
+        figure.set_size_inches(7.2, 4.3)
         figure.savefig(target, dpi=150)
         plt.close(figure)
+
+
+def _kept() -> list[float]:
+    """Share of the top pixels of the cat's first map that stay, by perturbation of the largest size."""
+    found = records()
+    return [found[METHODS[0], attack, max(size for *_, size in found)].table.topk.iloc[0] for attack in ATTACKS]
 
 
 def records() -> dict[tuple[str, str, int], Record]:

@@ -12,12 +12,11 @@ from torch import Tensor
 from lab.chapters.fragility.reported import curve
 from lab.core.frames import intervals
 from lab.drawing.maps import map_rows
-from lab.drawing.style import ATTACK_STYLE, NAMES, label_ends
+from lab.drawing.style import ATTACK_STYLE, NAMES, in_order, label_ends
 
 AXES = {"topk": "top-k overlap", "spearman": "rank correlation", "center": "centre shift (pixels)"}
-COSTS = {"lost": "images without\na result (%)", "change": "change of\nconfidence (points)"}
+COSTS = {"lost": "images that lost\ntheir label (%)", "change": "change of\nconfidence (points)"}
 START = {"topk": 1.0, "spearman": 1.0, "center": 0.0, "lost": 0.0, "change": 0.0}     # of a map and itself
-ORDER = ("gradient", "deeplift", "integrated_gradients", "deep_taylor")                # the paper's
 REFERENCES = {"black": ", from black", "mean": ", from the mean colour", "none": ""}
 
 
@@ -90,7 +89,8 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_largest(levels: pd.DataFrame) -> Figure:
-    """Means and intervals at the largest size, a row a map, a colour an attack, beside the paper's, as diamonds."""
+    """Means and intervals at the largest size, a row a map, a colour an attack, beside the paper's, as diamonds; these
+    stand below ours where there is one attack."""
     levels = levels[levels.epsilon == levels.epsilon.max()]
     levels = levels.assign(row=levels.method.map(NAMES) + levels.reference.map(REFERENCES))
     rows = list(dict.fromkeys(row for method in _methods(levels) for row in levels.row[levels.method == method]))
@@ -104,12 +104,14 @@ def at_largest(levels: pd.DataFrame) -> Figure:
             style = ATTACK_STYLE[attack]
             axis.errorbar(part.ours, places, xerr=[part.ours - part.low, part.high - part.ours], fmt=style["marker"],
                           color=style["color"], markersize=4.5, elinewidth=1, label=NAMES[attack])
-            axis.plot(part.paper, places, "D", color="none", markeredgecolor=style["color"], markersize=5)
+            below = [place + 0.25 * (len(attacks) == 1) for place in places]
+            axis.plot(part.paper, below, "D", color="none", markeredgecolor=style["color"], markersize=5)
         left, right = axis.get_xlim()
         axis.set(xlabel=label, xlim=(0, right) if metric == "center" else (min(-0.03, left), 1.03))
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].invert_yaxis()
     handles, names = axes[0].get_legend_handles_labels()
+    names = names if len(attacks) > 1 else ["ours"]
     diamond = Line2D([], [], marker="D", color="none", markeredgecolor="0.35", markersize=5)
     figure.legend([*handles, diamond], [*names, "the paper's"], loc="outside lower center", ncols=4)
     return figure
@@ -137,20 +139,23 @@ def sizes(compared: pd.DataFrame) -> Figure:
                               color=style["color"], marker=style["marker"], markersize=4.5, elinewidth=0.8,
                               markerfacecolor=style["color"] if inside else "none",
                               label=NAMES[attack] if inside else None)
-        ends = [min(part.paper.min(), part.low.min()), max(part.paper.max(), part.high.max())]
+        low, high = min(part.paper.min(), part.low.min()), max(part.paper.max(), part.high.max())
+        ends = low - 0.03 * (high - low), high + 0.03 * (high - low)
         axis.plot(ends, ends, color="0.35", linewidth=0.8, linestyle="--")
         counts = part["where"].value_counts()
         axis.set_title(f"{counts.get('inside', 0)} of {len(part)} inside,\n{counts.get('lower', 0)} ours lower, "
                        f"{counts.get('higher', 0)} higher", fontsize=8.5)
-        axis.set(xlabel=f"paper: {label}")
-    axes[0].set_ylabel("ours, 95 % interval")
+        axis.set(xlabel=f"paper: {label}", ylabel="ours", xlim=ends, ylim=ends, aspect="equal")
     handles, names = axes[0].get_legend_handles_labels()
+    for filled, name in (("0.5", "paper inside our interval"), ("none", "paper outside")):
+        handles.append(Line2D([], [], linestyle="none", marker="o", color="0.5", markerfacecolor=filled))
+        names.append(name)
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
 
 
 def _methods(levels: pd.DataFrame) -> list[str]:
-    return sorted(levels.method.unique(), key=ORDER.index)
+    return in_order(levels.method)
 
 
 def _grid(levels: pd.DataFrame, rows: dict[str, str], height: float):
@@ -159,8 +164,9 @@ def _grid(levels: pd.DataFrame, rows: dict[str, str], height: float):
     figure, axes = plt.subplots(len(rows), len(methods), figsize=(2.0 + 1.3 * len(methods), 0.7 + height * len(rows)),
                                 squeeze=False, sharex=True, sharey="row")
     whole = all(abs(255 * size - round(255 * size)) < 0.01 for size in epsilons)
-    names = ["0", *(f"{255 * size:.0f}" if whole else f"{size:.3g}".lstrip("0") for size in epsilons)]
-    axes[0, 0].set_xticks(range(len(names)), names)
+    names = [f"{255 * size:.0f}" if whole else f"{size:.3g}".lstrip("0") if size > max(epsilons) / 6 else ""
+             for size in epsilons]      # the smallest shares stand too close to each other for a name
+    axes[0, 0].set_xticks([0, *epsilons], ["0", *names])
     for axis, method in zip(axes[0], methods):
         axis.set_title(NAMES[method], fontsize=9)
     for axis, label in zip(axes[:, 0], rows.values()):
@@ -180,7 +186,7 @@ def _curves(axis, part: pd.DataFrame, metric: str) -> None:
         rows = part[(part.attack == attack) & (part.epsilon > 0)].sort_values("epsilon")
         if rows.empty:
             continue
-        start, places, color = START[metric], range(1 + len(rows)), style["color"]
+        start, places, color = START[metric], [0, *rows.epsilon], style["color"]
         axis.fill_between(places, [start, *rows.low], [start, *rows.high], color=color, alpha=0.18, linewidth=0)
         axis.plot(places, [start, *rows.ours], label=NAMES[attack], **{**style, "markersize": 3.5})
         if "paper" in rows:

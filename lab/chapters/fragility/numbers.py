@@ -72,16 +72,16 @@ def largest(page: Page) -> Number:
     return sourced(max(page.settings["epsilons"]), "a parameter of the run")
 
 
-@number("other.gradient")
+@number("other.gradient", "%")
 def other(page: Page) -> Number:
     """Overlap of the gradient's maps of two different images in the live run."""
-    return mean(live(page, attack=comparison.CONTROL, method="gradient"), "topk")
+    return mean(live(page, attack=comparison.CONTROL, method="gradient"), "topk", scale=100)
 
 
-@number("overlap.{attack}.{method}", attack=("topk", "random_sign"), method=LIVE)
+@number("overlap.{attack}.{method}", "%", attack=("topk", "random_sign"), method=LIVE)
 def overlap(page: Page, attack: str, method: str) -> Number:
     """Share of the top pixels that stays at the largest size of the live run."""
-    return mean(live(page, epsilon="largest", attack=attack, method=method), "topk")
+    return mean(live(page, epsilon="largest", attack=attack, method=method), "topk", scale=100)
 
 
 def cat(page: Page, **where) -> pd.DataFrame:
@@ -100,10 +100,10 @@ def cat_confidence(page: Page, end: str) -> Number:
     return statistic(cat(page), lambda rows: 100 * _end(rows.confidence_after, end))
 
 
-@number("cat.{metric}.{end}", digits=2, metric=("topk",), end=("least", "most"))
-def cat_overlap(page: Page, metric: str, end: str) -> Number:
+@number("cat.topk.{end}", "%", digits=0, end=("least", "most"))
+def cat_overlap(page: Page, end: str) -> Number:
     """Least and largest overlap of the cat's maps, over the four maps, after the top-k attack."""
-    return statistic(cat(page, attack="topk"), lambda rows: _end(rows[metric], end))
+    return statistic(cat(page, attack="topk"), lambda rows: 100 * _end(rows.topk, end))
 
 
 @number("cat.shift.{end}", "pixels", digits=0, end=("least", "most"))
@@ -112,10 +112,10 @@ def cat_shift(page: Page, end: str) -> Number:
     return statistic(cat(page, attack="center"), lambda rows: _end(rows.center, end))
 
 
-@number("cat.noise.{end}", digits=2, end=("least", "most"))
+@number("cat.noise.{end}", "%", digits=0, end=("least", "most"))
 def cat_noise(page: Page, end: str) -> Number:
     """Least and largest overlap of the cat's maps after random signs."""
-    return statistic(cat(page, attack="random_sign"), lambda rows: _end(rows.topk, end))
+    return statistic(cat(page, attack="random_sign"), lambda rows: 100 * _end(rows.topk, end))
 
 
 def _end(values: pd.Series, end: str) -> float:
@@ -129,24 +129,44 @@ def photo(page: Page, metric: str, attack: str, method: str) -> Number:
     return mean(photos(page, attack=attack, method=method), metric)
 
 
+@number("photo.kept.{attack}.{method}", "%", attack=("topk", "center", "random_sign"), method=ALL)
+def photo_kept(page: Page, attack: str, method: str) -> Number:
+    """Share of the top pixels that stays on photographs at 8/255."""
+    return mean(photos(page, attack=attack, method=method), "topk", scale=100)
+
+
+@number("levels", digits=0)
+def levels(page: Page) -> Number:
+    """Largest change of a pixel of a photograph, in grey levels."""
+    return statistic(photos(page), lambda rows: 255 * rows.epsilon.iloc[0])
+
+
 @number("photo.left.{attack}", "%", digits=1, attack=("topk",))
 def photo_most_left(page: Page, attack: str) -> Number:
     """Largest share of the top pixels that an attack of 8/255 leaves on photographs, of the means of the four maps."""
     return statistic(photos(page, attack=attack), lambda rows: 100 * rows.groupby("method").topk.mean().max())
 
 
-@number("photo.first.topk", digits=3)
+@number("photo.first.topk", "%")
 def photo_first(page: Page) -> Number:
     """Overlap of the gradient's maps on photographs after the top-k attack of 1/255."""
-    return mean(photos(page, epsilon="smallest", attack="topk", method="gradient"), "topk")
+    return mean(photos(page, epsilon="smallest", attack="topk", method="gradient"), "topk", scale=100)
 
 
 @number("photo.same.{attack}.{metric}.{method}", attack=("topk", "random_sign", "center"),
-        metric=("topk", "spearman", "center"), method=("deeplift", "integrated_gradients"))
+        metric=("spearman", "center"), method=("deeplift", "integrated_gradients"))
 def photo_same(page: Page, attack: str, metric: str, method: str) -> Number:
     """The gradient's value at 8/255 on the photographs of another map, which has fewer of them."""
     return mean(on_same_images(photos(page, attack=attack, method="gradient"),
                                photos(page, attack=attack, method=method)), metric)
+
+
+@number("photo.same.kept.{attack}.{method}", "%", attack=("topk", "random_sign", "center"),
+        method=("deeplift", "integrated_gradients"))
+def photo_same_kept(page: Page, attack: str, method: str) -> Number:
+    """The share of the gradient's top pixels that stays at 8/255 on the photographs of another map."""
+    return mean(on_same_images(photos(page, attack=attack, method="gradient"),
+                               photos(page, attack=attack, method=method)), "topk", scale=100)
 
 
 def noise(page: Page, **where) -> pd.DataFrame:
@@ -154,16 +174,22 @@ def noise(page: Page, **where) -> pd.DataFrame:
     return select(page.edition(unattacked.EXPERIMENT), **{"epsilon": "largest", "attack": "random_sign", **where})
 
 
-@number("noise.{metric}.{method}.{reference}", metric=("topk",), method=("deeplift",), reference=("black", "mean"))
-@number("noise.{metric}.{method}.{reference}", metric=("topk",), method=("integrated_gradients",), reference=("mean",))
-def noise_from(page: Page, metric: str, method: str, reference: str) -> Number:
-    """Overlap of maps under random signs of 8/255, by their reference image, on all photographs."""
-    return mean(noise(page, method=method, reference=reference), metric)
+@number("noise.kept.{method}.{reference}", "%", method=("deeplift",), reference=("black", "mean"))
+@number("noise.kept.{method}.{reference}", "%", method=("integrated_gradients",), reference=("mean",))
+def noise_from(page: Page, method: str, reference: str) -> Number:
+    """Share of the top pixels that stays under random signs of 8/255, by the reference image, on all photographs."""
+    return mean(noise(page, method=method, reference=reference), "topk", scale=100)
 
 
-@number("noise.{metric}.{method}", metric=("topk", "spearman", "center"), method=("gradient", "deep_taylor"))
+@number("noise.kept.{method}", "%", method=("gradient", "deep_taylor"))
+def noise_kept(page: Page, method: str) -> Number:
+    """Share of the top pixels that stays under random signs of 8/255, on all photographs."""
+    return mean(noise(page, method=method), "topk", scale=100)
+
+
+@number("noise.{metric}.{method}", metric=("spearman", "center"), method=("gradient", "deep_taylor"))
 def noise_on(page: Page, metric: str, method: str) -> Number:
-    """Overlap, rank correlation or shift of maps under random signs of 8/255, on all photographs."""
+    """Rank correlation or shift of maps under random signs of 8/255, on all photographs."""
     return mean(noise(page, method=method), metric)
 
 
@@ -207,17 +233,25 @@ def photo_surer(page: Page, attack: str, method: str) -> Number:
 
 @number("paper.{metric}.{attack}.{method}", digits=1, metric=("center",), attack=("topk", "center", "random_sign"),
         method=ALL)
-@number("paper.{metric}.{attack}.{method}", digits=2, metric=("topk", "spearman"),
+@number("paper.{metric}.{attack}.{method}", digits=2, metric=("spearman",),
         attack=("topk", "center", "random_sign"), method=ALL)
 def paper(page: Page, metric: str, attack: str, method: str) -> Number:
     """The paper's mean at 8/255."""
     return sourced(curve(reported_comparison(), metric, method, attack)[-1], FIGURE)
 
 
-@number("paper.first.topk", digits=3)
+@number("paper.kept.{attack}.{method}", "%", digits=1, attack=("topk",), method=("gradient", "deeplift"))
+@number("paper.kept.{attack}.{method}", "%", digits=0, attack=("topk",), method=("integrated_gradients", "deep_taylor"))
+@number("paper.kept.{attack}.{method}", "%", digits=0, attack=("center", "random_sign"), method=ALL)
+def paper_kept(page: Page, attack: str, method: str) -> Number:
+    """The paper's share of the top pixels that stays at 8/255."""
+    return sourced(100 * curve(reported_comparison(), "topk", method, attack)[-1], FIGURE)
+
+
+@number("paper.first.topk", "%", digits=0)
 def paper_first(page: Page) -> Number:
     """The paper's overlap of the gradient's maps after the top-k attack of 1/255."""
-    return sourced(curve(reported_comparison(), "topk", "gradient", "topk")[1], FIGURE)
+    return sourced(100 * curve(reported_comparison(), "topk", "gradient", "topk")[1], FIGURE)
 
 
 @number("photo.sizes.{where}", where=("all", "inside", "lower", "higher"))
@@ -250,10 +284,10 @@ def _small_network(page: Page) -> pd.DataFrame:
     return select(page.edition(natural.EXPERIMENT), network=list(used.network.unique())) if len(used) else used
 
 
-@number("small.chance", digits=2)
+@number("small.chance", "%", digits=0)
 def small_chance(page: Page) -> Number:
     """Overlap of two unrelated maps of small photographs."""
-    return statistic(small(page), lambda rows: (rows.k / rows.pixels).iloc[0])
+    return statistic(small(page), lambda rows: 100 * (rows.k / rows.pixels).iloc[0])
 
 
 @number("small.shift.{attack}", "pixels", attack=("topk", "center"))

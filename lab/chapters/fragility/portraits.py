@@ -16,6 +16,7 @@ from lab.core.device import device
 from lab.core.experiment import Experiment, Factor, Outcome
 from lab.core.parameters import Parameters, Precision, one_of
 from lab.core.store import Record, Store, fingerprint, weights_fingerprint
+from lab.drawing.style import in_order
 from lab.material import networks
 from lab.material.photographs import PhotographName, class_names, photograph, region
 from lab.trained.maps import path_settings, pixel_maps
@@ -82,11 +83,11 @@ def gallery(records: Iterable[Record], name: str, chosen: Sequence[str]) -> tupl
     """A photograph, clean and after each of the chosen attacks, by every method of the records.
 
     Returns images (methods, 1 + attacks, 3, h, w), their maps (methods, 1 + attacks, h, w), titles with label and
-    confidence, and the methods in the order of the records.
+    confidence, and the methods in the order of all figures.
     """
     by_cell = {(record.parameters["method"], record.parameters["attack"]): record for record in records
                if record.parameters["photograph"] == name}
-    methods = list(dict.fromkeys(method for method, _ in by_cell))
+    methods = in_order(method for method, _ in by_cell)
     images, maps, titles = [], [], []
     for method in methods:
         found = [(record.table.iloc[0], record.tensors()) for record in (by_cell[method, attack] for attack in chosen)]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -44,17 +43,16 @@ def influence_curves(means: pd.DataFrame, *, paper: bool = False) -> Figure:
             part, ends = means[(means.network == network) & (means.metric == metric)], {}
             for attack, (name, color, marker) in ATTACKS.items():
                 rows, start = part[part.attack == attack].sort_values("epsilon"), START[metric]
-                band(axis, range(1 + len(rows)), rows, start=start, color=color, marker=marker, label=name)
+                band(axis, [0, *rows.epsilon], rows, start=start, color=color, marker=marker, label=name)
                 ends[name] = (rows["mean"].iloc[-1], color)
             axis.axhline(part.chance.iloc[0], color="0.35", linestyle="--", linewidth=1)
             for attack, grey_levels, value in STATED[metric] if paper else ():
-                place = 1 + np.argmin(np.abs(np.array(epsilons) - grey_levels / 255))
-                axis.plot(place, value, color=ATTACKS[attack][1], **_STAR)
+                axis.plot(grey_levels / 255, value, color=ATTACKS[attack][1], **_STAR)
             axis.set(ylabel=label, ylim=(-0.04 * START[metric], 1.04 * START[metric]))
             label_ends(axis, ends, 0.13)
         row[0].set_title(NETWORKS[network], loc="left")
     for axis in axes[-1]:
-        axis.set_xticks(range(1 + len(epsilons)), ["0", *(f"{255 * e:.0f}" if whole else f"{e:.3g}" for e in epsilons)])
+        axis.set_xticks([0, *epsilons], ["0", *(f"{255 * e:.0f}" if whole else f"{e:.3g}" for e in epsilons)])
         axis.set_xlabel("ε (of 255 grey levels)" if whole else "ε (of 1)")
     handles = [Line2D([], [], color="0.35", linestyle="--", label="chance"),
                *([Line2D([], [], color="0.6", label="paper, second-hand", **_STAR)] if paper else [])]
@@ -79,10 +77,10 @@ def beyond_noise(means: pd.DataFrame) -> Figure:
     epsilons, ends = sorted(means.epsilon.unique()), {}
     for (network, part), color, marker in zip(means.groupby("network", sort=False), PALETTE, "so"):
         rows = part.sort_values("epsilon")
-        band(axis, range(len(rows)), rows, color=color, marker=marker, label=NETWORKS[network])
+        band(axis, rows.epsilon, rows, color=color, marker=marker, label=NETWORKS[network])
         ends[NETWORKS[network]] = (rows["mean"].iloc[-1], color)
     axis.axhline(0, color="0.35", linewidth=0.8)
-    axis.set_xticks(range(len(epsilons)), [f"{255 * size:.0f}" for size in epsilons])
+    axis.set_xticks([0, *epsilons], ["0", *(f"{255 * size:.0f}" for size in epsilons)])
     axis.set(xlabel="ε (of 255 grey levels)", ylabel=f"lost of the top {SURVIVORS}\nbeyond random signs")
     label_ends(axis, ends)
     return figure
@@ -129,7 +127,7 @@ def influence_example(tests: Sequence[Tensor], train: Tensor, influences: Sequen
         axes[f"test{row}"].set_title(title, fontsize=8)
         for name, place in zip("abc", share.topk(3).indices.tolist()):
             axes[f"{name}{row}"].imshow(picture(train[place]), cmap="gray", vmin=0, vmax=1)
-            axes[f"{name}{row}"].set_title(f"{share[place] / size:.2f}", fontsize=8)
+            axes[f"{name}{row}"].set_title(f"influence {share[place] / size:.2f}", fontsize=8)
     for name, axis in axes.items():
         if name != "all":
             axis.axis("off")

@@ -135,6 +135,12 @@ def fall(page: Page, run: str, attack: str) -> Number:
     return difference(small, large, "spearman")
 
 
+@number("photos.levels", digits=0)
+def photos_levels(page: Page) -> Number:
+    """Largest change of a pixel of a resized photograph, in grey levels."""
+    return statistic(resized(page, "photos"), lambda rows: 255 * rows.epsilon.iloc[0])
+
+
 @number("photos.top", digits=2)
 def photos_top(page: Page) -> Number:
     """Largest overlap of the top that the attack leaves on photographs, of the means at all sizes."""

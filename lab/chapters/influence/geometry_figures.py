@@ -17,20 +17,23 @@ _CHANGES = {"relative": "relative change of the gradient", "cosine": "cosine of 
             "spearman": "rank correlation of |gradient|", "angle": "fragile direction to gradient (°)"}
 _PERTURBATIONS = {"sign": ("signs of the worst direction", "-", "o"), "random": ("random signs", "--", "^")}
 _KINDS = {"feature importance": "pixels", "sample importance": "training images"}
+_DATA = {"cifar10": "CIFAR-10", "mnist-5k": "digits"}
+_GRID = 801        # points on a side of the kink: fewer draw its contours as stairs
 
 
 def angle_histograms(table: pd.DataFrame) -> Figure:
     """Angles of each kind and network, with the density of the angle between random directions of that dimension."""
     parts = dict(list(table.groupby(["kind", "network", "data_set"], sort=False)))
     figure, axes = plt.subplots(1, len(parts), figsize=(7.2, 2.8), sharex=True, squeeze=False)
-    for axis, ((kind, network, data_set), part) in zip(axes[0], parts.items()):
+    for axis, ((kind, _, data_set), part) in zip(axes[0], parts.items()):
         axis.hist(part.angle, bins=np.arange(0, 93, 3), density=True, color=PALETTE[0], alpha=0.75, label="measured")
         degrees = np.linspace(0.1, 90, 900)
         expected = random_angles(degrees, int(part.pixels.iloc[0]))
-        axis.plot(degrees, np.minimum(expected, 1.15 * axis.get_ylim()[1]), color="0.3", linewidth=1.2,
-                  label="random directions (cut off)")
+        expected = np.minimum(expected, 1.15 * axis.get_ylim()[1])
+        axis.plot(degrees, expected, color="0.6", linewidth=1.2, label="random directions (cut off)")
+        axis.fill_between(degrees, expected, color="0.9", linewidth=0, zorder=0)
         axis.axvline(part.angle.mean(), color=PALETTE[3], linestyle="--", linewidth=1.2, label="mean")
-        axis.set(title=f"{_KINDS[kind]}\n{network}, {data_set}", xlabel="angle (degrees)", xlim=(0, 91))
+        axis.set(title=f"{_KINDS[kind]},\n{_DATA.get(data_set, data_set)}", xlabel="angle (degrees)", xlim=(0, 92))
     axes[0, 0].set_ylabel("density (per degree)")
     legend_below(figure, axes[0, 0], 3)
     return figure
@@ -38,8 +41,8 @@ def angle_histograms(table: pd.DataFrame) -> Figure:
 
 def kink(model, points: Tensor) -> Figure:
     """The logit of a network of two inputs as contours, and its gradient at points (n, 2) as arrows."""
-    grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 200), torch.linspace(-1, 1, 200), indexing="xy"), -1)
-    heights = model(grid.reshape(-1, 1, 1, 2)).detach()[:, 0].reshape(200, 200)
+    grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, _GRID), torch.linspace(-1, 1, _GRID), indexing="xy"), -1)
+    heights = model(grid.reshape(-1, 1, 1, 2)).detach()[:, 0].reshape(_GRID, _GRID)
     slopes = attribution.gradient(model, points[:, None, None], 1)[:, 0, 0]      # of the one logit itself
     figure, axis = plt.subplots(figsize=(3.6, 3.3))
     axis.contour(grid[..., 0], grid[..., 1], heights, levels=14, cmap="cividis", linewidths=1)
@@ -69,12 +72,14 @@ def by_dimension(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def dimension_curves(means: pd.DataFrame) -> Figure:
-    """Curves of :func:`by_dimension`, a colour a width; dashed under random signs, whose direction has no angle."""
+    """Curves of :func:`by_dimension`, a shade a width, the widest darkest; dashed under random signs, whose
+    direction has no angle."""
     widths = sorted(means.width.unique())
+    shades = plt.get_cmap("viridis_r")(np.linspace(0.15, 0.9, len(widths)))       # ordered, as the widths are
     figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.2), sharex=True)
     for axis, (column, label) in zip(axes.flat, _CHANGES.items()):
         ends = {}
-        for width, color in zip(widths, PALETTE):
+        for width, color in zip(widths, shades):
             for perturbation, (_, line, marker) in _PERTURBATIONS.items():
                 rows = means[(means.width == width) & (means.perturbation == perturbation) & (means.metric == column)]
                 if rows.empty or (column, perturbation) == ("angle", "random"):

@@ -167,9 +167,10 @@ def larger_images_of_this_run_are_more_fragile(page: Page) -> bool:
 
 @statement
 def larger_photographs_are_more_fragile(page: Page) -> bool:
-    """On photographs the rank correlation is lower at the largest size than at the smallest, under either
-    perturbation; under the attack no more than chance stays of the top at any size."""
-    return (all(geometry.fall(page, "photos", attack).interval[0] > 0 for attack in ("random_sign", "topk"))
+    """On photographs the rank correlation is a little lower at the largest size than at the smallest, by less than 0.2,
+    under either perturbation; under the attack no more than chance stays of the top at any size."""
+    falls = [geometry.fall(page, "photos", attack).interval for attack in ("random_sign", "topk")]
+    return (all(0 < low and high < 0.2 for low, high in falls)
             and geometry.photos_top(page).value < 1 / 50)
 
 

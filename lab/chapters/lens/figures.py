@@ -14,12 +14,12 @@ from lab.core.statistics import bootstrap
 from lab.drawing.style import ATTACK_STYLE, NAMES, PALETTE, epsilon_axis, legend_below
 
 METRIC_NAMES = {
-    "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "top-k-div",
-    "recall_div": "LENS recall-div", "precision_div": "LENS precision-div", "spearman": "Spearman",
+    "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "diverse top-k",
+    "recall_div": "diverse LENS recall", "precision_div": "diverse LENS precision", "spearman": "Spearman",
     "kendall": "Kendall", "lens_spearman": "LENS-Spearman", "lens_kendall": "LENS-Kendall",
     "lens_spearman_padded": "LENS-Spearman,\nzero-padded",
     "topk_corrected": "top-k\nabove chance", "recall_corrected": "LENS recall\nabove chance",
-    "recall_div_corrected": "LENS recall-div\nabove chance",
+    "recall_div_corrected": "diverse LENS recall\nabove chance",
 }
 _STYLES = {**ATTACK_STYLE, "random_walk": {"color": PALETTE[7], "marker": "v"},
            "lens": {"color": PALETTE[4], "marker": "D"},
@@ -60,7 +60,7 @@ def lens_curves(table: pd.DataFrame, reported: dict | None = None,
                 if reported and metric == "topk" and attack in ATTACK_STYLE:
                     values = curve(reported, metric, method, attack)
                     axis.plot(values[1:1 + len(epsilons)], ":", linewidth=1.2, color=_STYLES[attack]["color"],
-                              label="read off a figure, same colour" if attack == "topk" else None)
+                              label="Ghorbani et al., read off" if attack == "topk" else None)
             axis.axhline(_chance(part, metric), color="0.35", linestyle="--", linewidth=1, label="chance")
             for control, (line, label) in _CONTROLS.items():
                 values = _values(part, metric, control)
@@ -90,15 +90,15 @@ def lens_bars(table: pd.DataFrame, metrics: Sequence[str], attacks: Sequence[str
               rows: str = "method") -> Figure:
     """Metrics in columns, maps in rows: a group of bars for each value of column `by`, a bar an attack.
 
-    With `rows` "data_set" data sets are in rows, and the metrics of each map side by side in columns. Over each group
-    a line at its chance level and marks for the maps of another image. Where chance leaves a corrected metric no room,
-    the images without a number are counted as saturated.
+    With `rows` "data_set" data sets are in rows, and the metrics of each map side by side in columns. Behind each group
+    stands a grey band up to its chance level; across it lie lines at the scores of maps of another image. Where chance
+    leaves a corrected metric no room, the images without a number are counted as saturated.
     """
     lines, groups, methods = list(table[rows].unique()), list(table[by].unique()), list(table.method.unique())
     panels = [(method, metric) for method in ([None] if rows == "method" else methods) for metric in metrics]
     figure, axes = plt.subplots(len(lines), len(panels), squeeze=False, sharex=True, sharey=True,
-                                figsize=(min(7.2, 1 + 2.1 * len(panels)), 1.75 * len(lines) + 1.1))
-    width = 0.8 / len(attacks)
+                                figsize=(7.2, 1.75 * len(lines) + 1.1))
+    width = 0.7 / len(attacks)
     for line, row in zip(lines, axes):
         for (method, metric), axis in zip(panels, row):
             for place, group in enumerate(groups):
@@ -138,22 +138,24 @@ def _bar(axis, part: pd.DataFrame, metric: str, attack: str, x: float, width: fl
 
 
 def _group_controls(axis, part: pd.DataFrame, metric: str, place: int) -> None:
-    axis.plot([place - 0.45, place + 0.45], [_chance(part, metric)] * 2, color="black", linestyle="--", linewidth=1.1,
-              label="chance")
-    for control, marker in (("same_class", "_"), ("other_class", "x")):
+    """Chance and the maps of another image, as wide as the group that they belong to."""
+    ends = [place - 0.46, place + 0.46]
+    axis.fill_between(ends, 0, _chance(part, metric), color="0.85", linewidth=0, zorder=0, label="chance")
+    for control, width in (("same_class", 0.9), ("other_class", 2.0)):
         values = _values(part, metric, control)
         if len(values):
-            axis.plot(place + 0.47, values.mean(), marker, color="black", markersize=8 if marker == "_" else 5,
-                      markeredgewidth=1.6, clip_on=False, label=_CONTROLS[control][1])
+            axis.plot(ends, [values.mean()] * 2, color="black", linewidth=width, solid_capstyle="butt",
+                      label=_CONTROLS[control][1])
 
 
 def separations(table: pd.DataFrame) -> Figure:
-    """Area under the ROC curve of telling noise from an attack: a row a metric, a marker an attack.
+    """Area under the ROC curve of telling noise from an attack: a row a metric, that with the best mean first, a marker
+    an attack.
 
     A row of panels a map, a panel a data set, with 95 % bootstrap intervals over images.
     """
     methods, attacks, data_sets = (list(table[name].unique()) for name in ("method", "attack", "data_set"))
-    metrics = [name for name in METRIC_NAMES if name in set(table.metric)]
+    metrics = list(table.groupby("metric").separation.mean().sort_values(ascending=False).index)
     figure, axes = plt.subplots(len(methods), len(data_sets), squeeze=False, sharey=True, sharex=True,
                                 figsize=(7.2, len(methods) * (0.24 * len(metrics) + 0.35) + 0.8))
     for (method, data_set), axis in zip([(one, other) for one in methods for other in data_sets], axes.flat):
@@ -207,6 +209,7 @@ def noise_dots(table: pd.DataFrame) -> Figure:
     Crosses: the map of another image. The dashed tick: chance.
     """
     methods, trainings = list(table.method.unique()), list(table.training.unique())
+    names = TRAINING_NAMES if len(trainings) > 1 else {trainings[0]: "same image, random signs"}
     figure, axes = plt.subplots(1, 3, figsize=(7.2, 0.42 * len(methods) + 1.3), sharey=True)
     for metric, axis in zip(("topk", "recall", "recall_div"), axes):
         for row, method in enumerate(methods):
@@ -216,7 +219,7 @@ def noise_dots(table: pd.DataFrame) -> Figure:
                 height = row + 0.26 * (place - (len(trainings) - 1) / 2)
                 axis.plot(bootstrap(values), [height] * 2, color=PALETTE[place], linewidth=1.2)
                 axis.plot(values.mean(), height, "os^D"[place], color=PALETTE[place],
-                          label=None if row else TRAINING_NAMES[training])
+                          label=None if row else names[training])
                 first = row == place == 0
                 axis.plot(other.mean(), height, "x", color="0.25", label="another image" if first else None)
                 axis.plot(part[f"chance_{metric}"].astype(float).mean(), height, "|", color="0.25", markersize=8,

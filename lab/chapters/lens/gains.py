@@ -14,7 +14,7 @@ from lab.drawing.tables import plain_table
 #: Metric -> the claim that maps of robust networks are more robust by it.
 CLAIMS = {"topk": "kamath-6", "recall": "kamath-6b", "recall_div": "kamath-6c", "above_chance": "kamath-6-control",
           "over_other": "kamath-6b-control"}
-_TITLES = {"topk": "top-k", "recall": "LENS recall", "recall_div": "LENS recall-div",
+_TITLES = {"topk": "top-k", "recall": "LENS recall", "recall_div": "diverse LENS recall",
            "above_chance": "LENS recall above chance", "over_other": "LENS recall beyond another class"}
 
 

@@ -34,32 +34,33 @@ def published_cells(page: Page, count: str) -> Number:
 
 # Small data sets.
 
-@number("{data}.topk.{attack}.{training}", data=DATA, attack=("topk",), training=("natural", "pgd"))
+@number("{data}.topk.{attack}.{training}", digits=2, data=DATA, attack=("topk",), training=("natural", "pgd"))
 def topk(page: Page, data: str, attack: str, training: str) -> Number:
     """Top-k overlap of gradient maps under an attack of the largest size."""
     return mean(edition(page, data, attack, training=training), "topk")
 
 
-@number("{data}.recall.{attack}.{training}", data=DATA, training=("natural", "pgd"),
+@number("{data}.recall.{attack}.{training}", digits=2, data=DATA, training=("natural", "pgd"),
         attack=("random_sign", "topk", "lens", "other_class"))
 def recall(page: Page, data: str, attack: str, training: str) -> Number:
     """LENS recall of gradient maps under an attack of the largest size, or of the map of another class's image."""
     return mean(edition(page, data, attack, training=training), "recall")
 
 
-@number("{data}.chance.{training}", data=DATA, training=("natural", "pgd"))
+@number("{data}.chance.{training}", digits=2, data=DATA, training=("natural", "pgd"))
 def chance(page: Page, data: str, training: str) -> Number:
     """Chance level of the LENS recall of gradient maps under the top-k attack."""
     return mean(edition(page, data, "topk", training=training), "chance_recall")
 
 
-@number("{data}.beyond.{method}.{training}", signed=True, data=DATA, method=METHODS, training=("natural", "pgd"))
+@number("{data}.beyond.{method}.{training}", digits=2, signed=True, data=DATA, method=METHODS,
+        training=("natural", "pgd"))
 def beyond(page: Page, data: str, method: str, training: str) -> Number:
     """LENS recall under the top-k attack less that of the map of another class's image."""
     return mean(edition(page, data, "topk", method, training), "recall_over_other")
 
 
-@number("{data}.diverse.{attack}", data=("flowers",), attack=("topk", "other_class"))
+@number("{data}.diverse.{attack}", digits=2, data=("flowers",), attack=("topk", "other_class"))
 def diverse(page: Page, data: str, attack: str) -> Number:
     """LENS recall of diverse pixels of the natural network's gradient maps."""
     return mean(edition(page, data, attack), "recall_div")
@@ -92,7 +93,7 @@ def least_area(page: Page, metric: str) -> Number:
     return statistic(rows, lambda _: areas(page, metric=metric).separation.min())
 
 
-@number("rank.{data}.{attack}", signed=True, data=DATA, attack=("topk", "other_class"))
+@number("rank.{data}.{attack}", digits=2, signed=True, data=DATA, attack=("topk", "other_class"))
 def rank_gain(page: Page, data: str, attack: str) -> Number:
     """LENS-Spearman less Spearman, of attacked pairs of gradient maps and of maps of two classes."""
     return mean(edition(page, data, attack), "rank_gain")
@@ -206,7 +207,13 @@ def photo(page: Page, metric: str, attack: str, method: str) -> Number:
     return mean(photos(page, attack, method), metric)
 
 
-@number("photo.chance.{metric}.{method}", metric=("recall", "recall_div"), method=METHODS)
+@number("photo.found.{attack}", "%", digits=0, attack=PHOTO_PAIRS)
+def photo_found(page: Page, attack: str) -> Number:
+    """Share of the gradient's top pixels that 3-LENS recall finds again on photographs at 8/255."""
+    return mean(photos(page, attack, "gradient"), "recall", scale=100)
+
+
+@number("photo.chance.{metric}.{method}", digits=2, metric=("recall", "recall_div"), method=METHODS)
 def photo_chance(page: Page, metric: str, method: str) -> Number:
     """Chance level of a metric on photographs under the top-k attack."""
     return mean(photos(page, "topk", method), f"chance_{metric}")

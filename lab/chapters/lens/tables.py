@@ -1,6 +1,7 @@
 """Tables of published numbers of the chapter on LENS, for what would be too many numbers in a sentence.
 
-Their cells are numbers of :mod:`lab.chapters.lens.published`, written to the digit that their intervals allow.
+Their cells are numbers of :mod:`lab.chapters.lens.published`, written to the digit that their intervals allow, or
+two after the point.
 """
 
 from collections.abc import Callable
@@ -29,9 +30,10 @@ def recall_table(page: Page) -> Styler:
         "another class": lambda data, training: published.recall(page, data, "other_class", training),
         "chance": lambda data, training: published.chance(page, data, training)}
     rows = [{"data": name, "training": TRAINING_NAMES[training],
-             **{title: written(number(data, training)) for title, number in columns.items()},
+             **{title: written(number(data, training), 2) for title, number in columns.items()},
              **{f"beyond another class, {NAMES[method]}":
-                written(published.beyond(page, data, method, training), signed=True) for method in published.METHODS}}
+                written(published.beyond(page, data, method, training), 2, signed=True)
+                for method in published.METHODS}}
             for data, name in published.DATA.items() for training in ("natural", "pgd")]
     return plain_table(pd.DataFrame(rows))
 
@@ -57,9 +59,9 @@ def photograph_table(page: Page) -> Styler:
         return " and ".join(written(published.photo(page, metric, pair, method)) for method in published.METHODS)
 
     rows = [{"perturbation": name, "top-k": both("topk", pair), "LENS recall": both("recall", pair),
-             "LENS recall-div": both("recall_div", pair)} for pair, name in _PAIRS.items()]
-    chance = {metric: " and ".join(written(published.photo_chance(page, metric, method))
+             "diverse LENS recall": both("recall_div", pair)} for pair, name in _PAIRS.items()]
+    chance = {metric: " and ".join(written(published.photo_chance(page, metric, method), 2)
                                    for method in published.METHODS) for metric in ("recall", "recall_div")}
     rows.append({"perturbation": "chance", "top-k": "", "LENS recall": chance["recall"],
-                 "LENS recall-div": chance["recall_div"]})
+                 "diverse LENS recall": chance["recall_div"]})
     return plain_table(pd.DataFrame(rows))

@@ -12,7 +12,8 @@ from lab.core import folders
 from lab.drawing.style import NAMES, PALETTE, legend_below
 from lab.drawing.tables import plain_table
 
-DATA_NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "gtsrb": "traffic signs", "flowers": "flowers"}
+DATA_NAMES = {"mnist": "MNIST", "mnist-5k": "digits", "fashion-mnist": "Fashion-MNIST", "gtsrb": "traffic signs",
+              "flowers": "flowers"}
 TRAINING_NAMES = {"natural": "natural", "pgd": "PGD", "ig_norm": "IG-NORM", "ig_sum_norm": "IG-SUM-NORM"}
 
 
@@ -34,7 +35,7 @@ def robust_table(accuracies: pd.DataFrame, table: pd.DataFrame, reported: dict) 
         theirs = reported.get(data_set.removesuffix("-5k"), {}).get(training, [np.nan] * 4)
         both = zip(ours, theirs, (".1f", ".1f", ".1f", ".3f"))
         cells = [f"{one:{form}} ({other:{form}})".replace("nan", "–") for one, other, form in both]
-        rows.append([data_set, TRAINING_NAMES[training], *cells])
+        rows.append([DATA_NAMES.get(data_set, data_set), TRAINING_NAMES[training], *cells])
     columns = ["accuracy (%)", "under PGD (%)", "top-k, IG attacked (%)", "Kendall, IG attacked"]
     columns = ["data", "training", *(f"{name}: ours (recalled)" for name in columns)]
     return plain_table(pd.DataFrame(rows, columns=columns))
@@ -71,6 +72,10 @@ def seed_dots(table: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel("agreement")
     data_sets = [name for name, _ in subjects]
+    for height, (one, other) in enumerate(zip(data_sets, data_sets[1:])):
+        if one != other:
+            for axis in axes.flat:
+                axis.axhline(height + 0.5, color="0.8", linewidth=0.8)
     middles = {name: np.mean([place for place, one in enumerate(data_sets) if one == name]) for name in data_sets}
     axes[0, 0].set_yticks(list(middles.values()), [DATA_NAMES.get(name, name) for name in middles])
     axes[0, 0].invert_yaxis()

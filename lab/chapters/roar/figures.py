@@ -23,8 +23,11 @@ _BASES = {"GRAD": PALETTE[0], "IG": PALETTE[1], "GB": PALETTE[2]}
 _MARKERS = {"": "o", "SQ": "v", "SG": "s", "SG-SQ": "D", "VAR": "X"}
 # How far the base's colour is mixed with white (1) or black (0): amount, target.
 _SHADES = {"": (0, 1), "SQ": (0.45, 1), "SG": (0.3, 1), "SG-SQ": (0.25, 0), "VAR": (0.5, 0)}
+_OWN = {"VAR-GRAD": PALETTE[4]}     # its curve lies on SG-SQ-GRAD's, so its hue must not be that of the gradient
 _CONTROLS = {"Random": {"color": "0.15", "marker": "None", "linestyle": "--"},
              "Sobel": {"color": "0.55", "marker": "P", "linestyle": "-."}}
+_ROOM = {1: 112, 2: 128}     # where an axis ends, by the panels in a row, so that names of curves have room
+_NEAR = 0.3     # guessing is shown where it lies this near below the curves, as a share of what they span
 _GUESSING = {"color": "0.35", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
 FILTERS = {"none": "as it is", "gauss": "Gaussian blur, 1 pixel", "max": "3 x 3 maximum"}
 #: Title -> the estimators of a panel, each with both controls.
@@ -96,16 +99,19 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, width: i
 
     `panels` {title: (frame, accuracy with nothing replaced)}, `width` of them to a row; frames hold data_set,
     estimator, replaced and accuracy. Those of the paper, whose frame is :func:`reported_roar`'s, are drawn dotted.
+    Panels of one data set share their axis; guessing is on it where it is near.
     """
     width = min(width, len(panels))
     height = -(-len(panels) // width)
     figure, axes = plt.subplots(height, width, figsize=(7.2, 2.4 * height + 0.3), squeeze=False, sharex=True)
+    spans = _spans(panels)
     for axis, (title, (table, control)) in zip(axes.flat, panels.items()):
-        dotted, ends = table.data_set.iloc[0] in REPORTED_CLEAN, {}
+        data_set, ends = table.data_set.iloc[0], {}
         for name in dict.fromkeys(table.estimator):
-            ends[name] = _line(axis, table[table.estimator == name], name, control, dotted)
-        axis.axhline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
-        axis.set(ylim=(0, 102), xlim=(-3, 145), xticks=[0, 10, 30, 50, 70, 90])
+            ends[name] = _line(axis, table[table.estimator == name], name, control, data_set in REPORTED_CLEAN)
+        axis.axhline(guessing(data_set), label="guessing", **_GUESSING)
+        axis.set(ylim=spans[data_set], xlim=(-3, _ROOM.get(width, 145)), xticks=[0, 30, 50, 70, 90])
+        axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         axis.set_title(title, fontsize=8.5)
         _name_ends(axis, ends)
     for axis in axes[:, 0]:
@@ -118,16 +124,34 @@ def removal_curves(panels: Mapping[str, tuple[pd.DataFrame, float]], *, width: i
     return figure
 
 
+def _spans(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> dict[str, tuple[float, float]]:
+    """Limits of the panels of each data set, which share them: from the lowest accuracy to the highest, and down to
+    guessing where that is near."""
+    found = {}
+    for table, control in panels.values():
+        values = found.setdefault(table.data_set.iloc[0], [])
+        values += [table.accuracy.min(), table.accuracy.max(), control]
+    spans = {}
+    for data_set, values in found.items():
+        low, high = np.nanmin(values), np.nanmax(values)
+        if low - guessing(data_set) < _NEAR * (high - low):
+            low = min(low, guessing(data_set))
+        spans[data_set] = low - 0.06 * (high - low), high + 0.06 * (high - low)
+    return spans
+
+
 def _name_ends(axis, ends: Mapping[str, tuple[float, float]]) -> None:
     """Write each line's name beside its end, in its colour; names that would overlap are moved apart."""
     names = sorted(ends, key=lambda name: ends[name][1])
     heights = np.array([ends[name][1] for name in names])
-    gap = 6.2       # per cent of accuracy that a line of text takes
+    low, high = axis.get_ylim()
+    gap = 0.061 * (high - low)      # what a line of text takes
     for _ in range(200):        # push neighbours apart, and back from the edges
         close = np.clip(gap - np.diff(heights), 0, None) / 2
         heights[:-1] -= close
         heights[1:] += close
-        heights = np.clip(heights, 3 + gap * np.arange(len(names)), 100 - gap * np.arange(len(names))[::-1])
+        heights = np.clip(heights, low + gap * (0.5 + np.arange(len(names))),
+                          high - gap * (0.5 + np.arange(len(names))[::-1]))
     for name, height in zip(names, heights):
         x, y = ends[name]
         axis.annotate(name, (x, y), (98, height), fontsize=7, va="center", color=_readable(name),
@@ -195,47 +219,59 @@ def _style(name: str) -> dict:
         return _CONTROLS[name]
     kind, _, base = name.rpartition("-")
     amount, towards = _SHADES[kind]
-    color = tuple((1 - amount) * np.array(_BASES[base]) + amount * towards)
+    color = _OWN.get(name, tuple((1 - amount) * np.array(_BASES[base]) + amount * towards))
     return {"color": color, "marker": _MARKERS[kind], "linestyle": "-"}
 
 
 def training_dots(panels: Mapping[str, tuple[pd.DataFrame, float]], *, guess: bool = True) -> Figure:
     """One row for each value of the column `setting`: a dot a training, a bar at the mean.
 
-    `panels` {title: (frame, accuracy with nothing replaced)}, side by side. Dashed: that control. Dotted: guessing,
-    which `guess` leaves out where all dots are far from it.
+    `panels` {title: (frame, accuracy with nothing replaced)}, side by side. Where frames have a column `seen`, its
+    values lie below one another in a row, each in its colour. Dashed: that control. Dotted: guessing, which `guess`
+    leaves out where all dots are far from it.
     """
     settings = list(dict.fromkeys(name for table, _ in panels.values() for name in table.setting))
-    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, figsize=(7.2, 0.27 * len(settings) + 1.1))
+    row_height = 0.42 if any("seen" in table for table, _ in panels.values()) else 0.27
+    figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False,
+                                figsize=(7.2, row_height * len(settings) + 1.1))
     for axis, (title, (table, control)) in zip(axes[0], panels.items()):
+        kinds = dict.fromkeys(table.get("seen", [None]))
+        half = 0.28 if len(kinds) == 1 else 0.16
         for row, name in enumerate(settings):
-            values = table[table.setting == name].accuracy
-            if len(values):
-                axis.plot([values.mean()] * 2, [row - 0.28, row + 0.28], color="0.2", linewidth=1.6)
-                axis.plot(values, [row] * len(values), "o", color=PALETTE[0], alpha=0.8)
+            for place, seen in enumerate(kinds):
+                rows = table[table.setting == name]
+                values = (rows if seen is None else rows[rows.seen == seen]).accuracy
+                height = row + 2.6 * half * (place - (len(kinds) - 1) / 2)
+                if len(values):
+                    axis.plot([values.mean()] * 2, [height - half, height + half], color="0.2", linewidth=1.6)
+                    axis.plot(values, [height] * len(values), "o", color=PALETTE[place], alpha=0.8, label=seen)
+            if name not in set(table.setting):
+                axis.text(control, row, "not trained ", color="0.45", fontsize=8, ha="right", va="center")
         axis.axvline(control, color="0.35", linestyle="--", linewidth=1, label="nothing replaced")
         if guess:
             axis.axvline(guessing(table.data_set.iloc[0]), label="guessing", **_GUESSING)
-        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         axis.set(title=title, xlabel="test accuracy (%)")
     axes[0, 0].set_yticks(range(len(settings)), settings)
     axes[0, 0].invert_yaxis()
-    legend_below(figure, axes[0, 0], 2)
+    legend_below(figure, axes, 4)
     return figure
 
 
 def trained(panels: Mapping[str, tuple[pd.DataFrame, float]]) -> pd.DataFrame:
     """What :func:`training_dots` draws as a table, a row a training."""
-    return pd.concat([rows[["setting", "seed", "accuracy"]].assign(panel=title, nothing_replaced=control)
+    columns = ["setting", "seen", "seed", "accuracy"]
+    return pd.concat([rows[[name for name in columns if name in rows]].assign(panel=title, nothing_replaced=control)
                       for title, (rows, control) in panels.items()], ignore_index=True)
 
 
 def mask_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Trainings on masks alone and on the degraded images behind them, at the largest removed share of one data set."""
-    masks = benchmarks.at_share(table, kind="masks").assign(seen=", mask alone")
-    images = benchmarks.at_share(table, estimator=list(masks.estimator.unique())).assign(seen=", what ROAR sees")
-    rows = pd.concat([masks, images])
-    return rows.assign(setting=rows.estimator + rows.seen).sort_values("setting")
+    """Trainings on masks alone (column `seen`) and on the degraded images behind them, at the largest removed share of
+    one data set."""
+    masks = benchmarks.at_share(table, kind="masks").assign(seen="the mask alone")
+    images = benchmarks.at_share(table, estimator=list(masks.estimator.unique())).assign(seen="the degraded image")
+    rows = pd.concat([images, masks])
+    return rows.assign(setting=rows.estimator).sort_values("setting", kind="stable")
 
 
 def filter_rows(table: pd.DataFrame, estimators: Sequence[str]) -> pd.DataFrame:

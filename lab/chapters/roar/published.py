@@ -7,7 +7,7 @@ from lab.chapters.roar import benchmarks, path_steps, rankings, retraining, trai
 from lab.chapters.roar.figures import REPORTED_CLEAN, reported_roar
 from lab.chapters.roar.numbers import MODES, NUMBERS, span
 from lab.core.frames import select
-from lab.core.numbers import Number, difference, mean, sourced, statistic
+from lab.core.numbers import Number, difference, mean, published_verdict, sourced, statistic
 from lab.core.pages import Page
 
 number = NUMBERS.number
@@ -17,6 +17,7 @@ COMMON = ("GRAD", "IG", "GB", "SG-GRAD", "SG-SQ-GRAD", "VAR-GRAD", "Sobel", "Ran
 CLOTHES = tuple(name for name in rankings.ESTIMATORS if name not in COMMON)                # only of clothes
 MASKED = ("GRAD", "VAR-GRAD", "Random")      # of both data sets
 FILTERED = ("GRAD", "SG-SQ-GRAD")
+VERDICTS = {"keeping": "hooker-11"}
 
 
 def edition(page: Page, data: str, share: float | None = None, **where) -> pd.DataFrame:
@@ -28,6 +29,12 @@ def edition(page: Page, data: str, share: float | None = None, **where) -> pd.Da
 def untouched(page: Page, data: str, pipeline: str = "direct") -> pd.DataFrame:
     """Published trainings on a data set's untouched images."""
     return select(page.edition(trainings.EXPERIMENT), data_set=DATA[data], pipeline=pipeline)
+
+
+@number("verdict.{what}", what=tuple(VERDICTS))
+def verdict(page: Page, what: str) -> Number:
+    """Published verdict on a claim of the paper."""
+    return published_verdict(VERDICTS[what])
 
 
 @number("published.{count}", count=("done", "cells"))
@@ -44,29 +51,29 @@ def published_widest(page: Page) -> Number:
     return statistic(removed, lambda rows: 100 * rows.fraction.max())
 
 
-@number("{data}.control", "%", data=DATA)
+@number("{data}.control", "%", digits=0, data=DATA)
 def control(page: Page, data: str) -> Number:
     """Test accuracy of networks that are trained on untouched images."""
     return mean(untouched(page, data), "accuracy", over="seed")
 
 
-@number("{data}.{estimator}.left", "%", data=DATA, estimator=COMMON)
-@number("{data}.{estimator}.left", "%", data=("clothes",), estimator=CLOTHES)
+@number("{data}.{estimator}.left", "%", digits=0, data=DATA, estimator=COMMON)
+@number("{data}.{estimator}.left", "%", digits=0, data=("clothes",), estimator=CLOTHES)
 def left(page: Page, data: str, estimator: str) -> Number:
     """Accuracy that ROAR leaves at the largest share."""
     return mean(edition(page, data, estimator=estimator), "accuracy", over="seed")
 
 
-@number("{data}.{estimator}.change", "points", signed=True, data=DATA, estimator=COMMON[:-1])
-@number("{data}.{estimator}.change", "points", signed=True, data=("clothes",), estimator=CLOTHES)
+@number("{data}.{estimator}.change", "points", digits=0, signed=True, data=DATA, estimator=COMMON[:-1])
+@number("{data}.{estimator}.change", "points", digits=0, signed=True, data=("clothes",), estimator=CLOTHES)
 def change(page: Page, data: str, estimator: str) -> Number:
     """What ROAR leaves at the largest share less what it leaves of a random ranking, at the same seed."""
     return difference(edition(page, data, estimator=estimator), edition(page, data, estimator="Random"), "accuracy",
                       over="seed")
 
 
-@number("{data}.{estimator}.masks", "%", data=DATA, estimator=MASKED)
-@number("{data}.{estimator}.masks", "%", data=("clothes",), estimator=("SG-SQ-GRAD", "Sobel"))
+@number("{data}.{estimator}.masks", "%", digits=0, data=DATA, estimator=MASKED)
+@number("{data}.{estimator}.masks", "%", digits=0, data=("clothes",), estimator=("SG-SQ-GRAD", "Sobel"))
 def masks(page: Page, data: str, estimator: str) -> Number:
     """Accuracy of networks that see only the masks of the largest share."""
     return mean(edition(page, data, kind="masks", estimator=estimator), "accuracy", over="seed")
@@ -79,7 +86,7 @@ def road(page: Page, data: str, estimator: str) -> Number:
     return mean(edition(page, data, kind="road", estimator=estimator), "accuracy", over="seed")
 
 
-@number("{data}.original", "%", digits=1, data=DATA)
+@number("{data}.original", "%", digits=0, data=DATA)
 def original(page: Page, data: str) -> Number:
     """Accuracy of the explained network, not trained again, on images that lose the largest share at random."""
     return mean(edition(page, data, kind="original", estimator="Random"), "accuracy", over="seed")
@@ -110,7 +117,8 @@ def resized(page: Page, data: str) -> Number:
     return difference(untouched(page, data, "resized"), untouched(page, data), "accuracy", over="seed")
 
 
-@number("clothes.{estimator}.blur.{kind}", "points", signed=True, estimator=FILTERED, kind=tuple(rankings.FILTERS))
+@number("clothes.{estimator}.blur.{kind}", "points", digits=1, signed=True, estimator=FILTERED,
+        kind=tuple(rankings.FILTERS))
 def blur(page: Page, estimator: str, kind: str) -> Number:
     """Change of what ROAR leaves at the largest share by a filter of the maps, at the same seed."""
     return difference(edition(page, "clothes", estimator=estimator, filter=kind),
@@ -124,7 +132,7 @@ def agreeing(page: Page) -> Number:
     return statistic(rows, benchmarks.beyond_chance)
 
 
-@number("clothes.path.{estimator}", estimator=rankings.FAMILIES["SG-IG"])
+@number("clothes.path.{estimator}", digits=2, estimator=rankings.FAMILIES["SG-IG"])
 def path(page: Page, estimator: str) -> Number:
     """Rank correlation of the maps of a short path with those of a long one, over images."""
     return mean(select(page.edition(path_steps.EXPERIMENT), estimator=estimator), "spearman")

@@ -15,17 +15,24 @@ from lab.chapters.scoreboard.scoreboard import EXPERIMENT
 from lab.core import results
 from lab.core.frames import frame, select
 from lab.core.store import Record
-from lab.material import networks
+from lab.material import networks, photographs
 
-PHOTOGRAPHS = ("squeezenet1_0", "efficientnet_lite0")       # the networks of which the book shows a report
-CLASSES = 1000              # of ImageNet
+#: Shape of the images and number of classes, of the networks whose images are small.
+SMALL = {"cifar-resnet": ((3, 32, 32), 10), "mnist-cnn": ((1, 28, 28), 10)}
+IMAGENET = 1000             # classes
 
 
-def published(network: str) -> Report | None:
-    """The report on a network of photographs; None where its records are not published."""
-    records = [record for record in results.published(EXPERIMENT) if record.parameters["network"] == network]
-    side = networks.IMAGE_SIDE[network]
-    return report(records, (3, side, side), CLASSES) if records else None
+def published() -> dict[str, Report]:
+    """The report on each network of the board that has published records, by its name."""
+    found: dict[str, list[Record]] = {}
+    for record in results.published(EXPERIMENT):
+        found.setdefault(record.parameters["network"], []).append(record)
+    return {network: report(records, *_form(network)) for network, records in found.items()}
+
+
+def _form(network: str) -> tuple[tuple[int, int, int], int]:
+    side = networks.IMAGE_SIDE.get(network, photographs.SHORTER_SIDE)
+    return SMALL.get(network, ((3, side, side), IMAGENET))
 
 
 def report(records: list[Record], shape: tuple[int, int, int], classes: int) -> Report:

@@ -16,40 +16,47 @@ from lab.drawing.tables import plain_table
 
 CHANGED = PALETTE[3]         # colour of what changes
 _SHADE = ("0.95", "#cfe8e0", "#f8d9c4")     # not asked, the same, changed
-_SHADES = 0.995      # quantile at which the colour scale ends: a few larger values would leave all others pale
+_END = 0.995         # quantile at which the colour scale ends: a few larger values would leave all others pale
 
 
 def encodings(images: Sequence[Tensor], maps: Mapping[str, Sequence[Tensor]],
               changes: Mapping[str, float] | None = None, rows: Sequence[str] = ("network 1", "network 2"),
-              reported: Mapping[str, float] | None = None) -> Figure:
-    """Signed maps (c, h, w) of one image, methods in columns, networks (or references) in rows.
+              reported: Mapping[str, float] | None = None, end: float = _END) -> Figure:
+    """Signed maps (c, h, w) of one image, methods in columns, networks (or references) in rows; more than seven methods
+    stand in two bands.
 
     `images` holds the input of each row; grey ones share one scale, which ends at -1 and 2, so that a shift shows.
-    Maps are summed over channels; each has its own scale, zero in the middle, and the largest 0.5 % of its values share
-    one colour. `changes` gives the measured relative change that stands under a column, `reported` the paper's verdict.
+    Maps are summed over channels; each has its own scale, zero in the middle, and its values from the
+    quantile `end` on share one colour. `changes` gives the measured relative change that stands under a column,
+    `reported` the paper's verdict.
     """
     grey = [image for image in images if len(image) == 1]
     ends = {"vmin": max(-1.0, min((float(image.min()) for image in grey), default=0.0)),
             "vmax": min(2.0, max((float(image.max()) for image in grey), default=1.0))}
-    size = min(1.3, 7.0 / (1 + len(maps)))
-    figure, axes = plt.subplots(len(rows), 1 + len(maps), squeeze=False,
-                                figsize=(size * (1 + len(maps)) + 0.3, 1.04 * size * len(rows) + 0.75))
-    for row, (axis, image, name) in enumerate(zip(axes[:, 0], images, rows)):
+    bands = 1 if len(maps) < 8 else 2
+    width = -(-(1 + len(maps)) // bands)
+    size = min(1.3, 7.0 / width)
+    figure, grid = plt.subplots(bands * len(rows), width, squeeze=False,
+                                figsize=(size * width + 0.3, bands * (1.04 * size * len(rows) + 0.75)))
+    axes = np.concatenate(np.split(grid, bands), axis=1)        # one band, a column a method
+    for column in axes[:, ::width].T:
+        for axis, name in zip(column, rows):
+            axis.set_ylabel(name, fontsize=8)
+    for row, (axis, image) in enumerate(zip(axes[:, 0], images)):
         values = image.detach().cpu().numpy()
         axis.imshow(values[0] if len(values) == 1 else np.clip(values.transpose(1, 2, 0), 0, 1), cmap="gray", **ends)
-        axis.set_ylabel(name, fontsize=7.5)
         if row == 0:
-            axis.set_title("input", fontsize=7.5)
+            axis.set_title("input", fontsize=8)
     for column, (method, pair) in enumerate(maps.items(), 1):
         for axis, signed in zip(axes[:, column], pair):
             values = signed.detach().sum(0).cpu().numpy()
-            most = np.quantile(np.abs(values), _SHADES) or np.abs(values).max() or 1.0
+            most = np.quantile(np.abs(values), end) or np.abs(values).max() or 1.0
             axis.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
-        axes[0, column].set_title(_wrapped(method), fontsize=7.5)
+        axes[0, column].set_title(_wrapped(method), fontsize=8)
         if changes:
-            theirs = mark(reported[method])[:1] if reported else ""
-            said = theirs and f"\npaper {theirs}"
-            axes[-1, column].set_xlabel(mark(changes[method]) + said, fontsize=7.5,
+            theirs = {"": "", "✓": "\npaper: same", "✗": "\npaper: changes"}
+            said = theirs[mark(reported[method])[:1]] if reported else ""
+            axes[-1, column].set_xlabel(mark(changes[method]) + said, fontsize=8,
                                         color="0.25" if changes[method] < IDENTICAL else CHANGED)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
@@ -91,9 +98,10 @@ def ticks(values: pd.DataFrame, rows: Mapping[str, str] | None = None) -> Figure
         shade = np.where(np.isnan(part), 0, np.where(part < IDENTICAL, 1, 2))
         axis.imshow(shade, cmap=ListedColormap(_SHADE), vmin=0, vmax=2, aspect="auto")
         for (row, column), change in np.ndenumerate(part):
-            text = mark(change)
+            text = mark(change) or "–"
             axis.text(column, row, text.replace(" same", "").removeprefix("✗ ") if brief else text,
-                      ha="center", va="center", fontsize=7 if brief else 7.5, color="black")
+                      ha="center", va="center", fontsize=7 if brief else 7.5,
+                      color="black" if mark(change) else "0.6")
         axis.set_xticks(range(part.shape[1]), values[panel].columns, fontsize=7.5, rotation=40 if brief else 0,
                         ha="left" if brief else "center")
         axis.set_yticks(range(len(names)), names, fontsize=8)

@@ -59,7 +59,13 @@ def images(page: Page, run: str) -> Number:
 @number("{run}.agreement", run=RUNS)
 def agreement(page: Page, run: str) -> Number:
     """Largest relative difference of the logits of two networks, over all networks and shifts."""
-    return statistic(of_run(page, run, invariance.EXPERIMENT), lambda rows: f"{rows.agreement.max():.0e}")
+    return statistic(of_run(page, run, invariance.EXPERIMENT), lambda rows: power_of_ten(rows.agreement.max()))
+
+
+def power_of_ten(value: float) -> str:
+    """A small number to one digit: 7 × 10⁻¹⁵."""
+    digit, exponent = f"{value:.0e}".split("e")
+    return f"{digit} × 10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 @number("{run}.change.{method}", "%", run=RUNS, method=(*FIXED, REFIT))

@@ -15,6 +15,7 @@ from lab.chapters.shift.numbers import main, painted
 from lab.core import results
 from lab.core.frames import select
 from lab.core.pages import Page
+from lab.drawing.style import in_order
 from lab.material.photographs import photograph
 
 
@@ -53,7 +54,7 @@ def portrait(shift: str, noise: str = "none", methods: Sequence[str] | None = No
                   if (record.parameters["shift"], record.parameters["noise"]) == (shift, noise))
     tensors = record.tensors()
     return Portrait(list(tensors["input"]), {name: [one.float()[None] for one in tensors[name]]
-                                             for name in methods or record.parameters["methods"]})
+                                             for name in methods or in_order(record.parameters["methods"])})
 
 
 def draw(page: Page, figure: str, shift: str, noise: str = "none", methods: Sequence[str] | None = None) -> None:
@@ -81,7 +82,10 @@ def draw_references(page: Page, figure: str) -> None:
     maps = {title: [found[name].tensors()[end].float()[None] for end in ("first", "second")]
             for name, title in titles.items()}
     changes = {title: tables.change(found[name].table) for name, title in titles.items()}
-    figures.encodings([image, image], maps, changes, ("black,\nzero root", "mean colour,\npattern root"))
+    drawn = figures.encodings([image, image], maps, changes, ("", ""), end=0.98)
+    for axis, name in zip(drawn.axes, ("photograph", "IG, black", "deep Taylor, zero", "", "IG, mean colour",
+                                       "deep Taylor, pattern")):
+        axis.set_title(name, fontsize=8)
     page.keep(figure, listed(changes))
     plt.show()
 
