@@ -12,6 +12,7 @@ from lab.chapters.roar import path_steps, rankings, retraining, toy, trainings
 from lab.chapters.scoreboard import scoreboard
 from lab.chapters.shift import invariance, kittens, patterns, references
 from lab.chapters.shift import portraits as digits
+from lab.chapters.transformers import perturbed, questions
 from lab.core.experiment import Experiment
 from lab.core.numbers import Chapter
 from lab.core.store import canonical
@@ -25,10 +26,11 @@ EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in (
     resolution.EXPERIMENT, variants.EXPERIMENT, targeted.EXPERIMENT,
     robust.EXPERIMENT, metric_comparison.EXPERIMENT, seeds.EXPERIMENT, separation.EXPERIMENT,
     photographs.ATTACKED, photographs.NOISE, portraits.EXPERIMENT, portrait_sizes.EXPERIMENT, trainings.EXPERIMENT,
-    rankings.EXPERIMENT, path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT, scoreboard.EXPERIMENT)}
+    rankings.EXPERIMENT, path_steps.EXPERIMENT, retraining.EXPERIMENT, toy.EXPERIMENT, scoreboard.EXPERIMENT,
+    perturbed.EXPERIMENT, questions.EXPERIMENT)}
 
 #: Notebooks whose text has numbers.
-CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "scoreboard", "shift")
+CHAPTERS = ("attacks", "fragility", "influence", "lens", "roar", "scoreboard", "shift", "transformers")
 
 
 def experiment(name: str) -> Experiment:

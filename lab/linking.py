@@ -7,7 +7,7 @@ from nbformat import NotebookNode
 
 from lab.core import folders, profiles
 from lab.drawing.claims import CONTROLS, VERDICTS
-from lab.drawing.tables import PAPERS, VERDICT_MARKS
+from lab.drawing.tables import LATER, PAPERS, VERDICT_MARKS
 
 PLURAL = {"holds": "hold"}      # the other verdicts are the same of one claim and of several
 
@@ -85,5 +85,5 @@ def _summary(name: str, claims: list[dict]) -> str:
              for verdict, mark in VERDICT_MARKS.items() if (count := counts[verdict])]
     if controls:
         parts.append(part(f"paper={CONTROLS}", "1 control" if controls == 1 else f"{controls} controls"))
-    papers = any(claim["paper"] in PAPERS for claim in claims)
+    papers = any(claim["paper"] in {**PAPERS, **LATER} for claim in claims)
     return f'<span class="verdicts">{"Claims" if papers else "Predictions"} tested here: {" · ".join(parts)}</span>'

@@ -61,7 +61,7 @@ class Selections:
             if len(columns) == 1:
                 self._coded[columns] = pd.factorize(self.table[columns[0]], sort=True)
             else:
-                numbers = self.table.groupby(list(columns), sort=True).ngroup().to_numpy()
+                numbers = self.table.groupby(list(columns), sort=True).ngroup().fillna(-1).to_numpy(int)
                 self._coded[columns] = numbers, pd.RangeIndex(numbers.max(initial=-1) + 1)
         return self._coded[columns]
 

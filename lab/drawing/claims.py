@@ -7,13 +7,14 @@ from html import escape
 import pandas as pd
 
 from lab.drawing.style import DATA_NAMES, NAMES, NETWORK_NAMES
-from lab.drawing.tables import KNOWN, PAPERS, TELLS, VERDICT_MARKS
+from lab.drawing.tables import KNOWN, LATER, PAPERS, TELLS, VERDICT_MARKS
 
 VERDICTS = "application/vnd.fragility.verdicts+json"    # what the rest of the book is told of the table
 CONTROLS = "controls"       # stands in for the paper of claims that no paper makes
-WHOSE = {**PAPERS, "ours": "predictions of this book", CONTROLS: "controls"}
+WHOSE = {**PAPERS, **LATER, "ours": "predictions of this book", CONTROLS: "controls"}
 CHAPTERS = {"scoreboard": "Scoreboard", "fragility": "Fragility", "attacks": "Attacks", "influence": "Influence",
-            "shift": "Constant shifts", "roar": "Remove and retrain", "lens": "Metrics"}
+            "shift": "Constant shifts", "roar": "Remove and retrain", "lens": "Metrics",
+            "transformers": "Networks of today"}
 _WORDS = {code.replace("_", " "): name for code, name in {
     **NAMES, **DATA_NAMES, **NETWORK_NAMES, "pgd": "PGD", "ig_sum_norm": "IG-SUM-NORM"}.items()}
 #: A code of the records, the longest first: "integrated gradients" before "gradient".

@@ -9,6 +9,9 @@ VERDICT_MARKS = {"holds": "✓", "contradicted": "✗", "mixed": "◐", "undecid
                  "not tested here": "–"}
 PAPERS = {"ghorbani2019": "Ghorbani et al. (2019)", "kindermans2019": "Kindermans et al. (2019)",
           "hooker2019": "Hooker et al. (2019)", "kamath2024": "Kamath et al. (2024)"}
+#: Papers on later methods, of each of which the book tests a statement or two.
+LATER = {"adebayo2018sanity": "Adebayo et al. (2018)", "chefer2021": "Chefer et al. (2021)",
+         "achtibat2024": "Achtibat et al. (2024)"}
 #: How a reported number is known to us.
 KNOWN = {"predicted": "predicted, before it was measured",
          "text": "read in the paper", "table": "from a table of the paper", "code": "from the authors' code",
@@ -21,10 +24,11 @@ MUST_HOLD = "≈ holds, weakly"
 
 
 def verdict_counts(ledger: pd.DataFrame) -> Styler:
-    """How many claims of each paper have each verdict; controls and predictions of this book, which are no paper's, in
-    rows of their own, and claims that could hardly have come out otherwise in a column of their own."""
-    apart = ["predictions of this book", "controls"]
-    whose = ledger.paper.map(PAPERS).fillna(apart[0]).where(~ledger.control, apart[1])
+    """How many claims of each paper have each verdict; those of later papers, and controls and predictions of this
+    book, which are no paper's, in rows of their own, and claims that could hardly have come out otherwise in a column
+    of their own."""
+    later, ours, controls = apart = ["later papers", "predictions of this book", "controls"]
+    whose = ledger.paper.map({**PAPERS, **dict.fromkeys(LATER, later)}).fillna(ours).where(~ledger.control, controls)
     names = {verdict: f"{mark} {verdict}" for verdict, mark in VERDICT_MARKS.items()}
     must = (ledger.verdict == "holds") & ledger.tells.isin(["cannot tell", "a theorem"])
     columns = [names["holds"], MUST_HOLD, *list(names.values())[1:]]

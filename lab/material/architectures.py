@@ -1,10 +1,15 @@
-"""The papers' own small networks; all take images in [0, 1] and normalise inside themselves."""
+"""The papers' own small networks, and by name all that are trained here.
+
+They take images in [0, 1] and normalise inside themselves.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from lab.material.modern import MODERN
 
 
 def mnist_cnn() -> nn.Module:
@@ -124,5 +129,5 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "mnist-cnn": mnist_cnn, "mnist-mlp": mnist_mlp, "mnist-resnet": mnist_resnet, "cifar-cnn": cifar_cnn,
     "cifar-resnet": cifar_resnet,
     "kamath-mnist": kamath_mnist, "kamath-gtsrb": partial(kamath_resnet, 43, 2),
-    "kamath-flower": partial(kamath_resnet, 17, 1),
+    "kamath-flower": partial(kamath_resnet, 17, 1), **MODERN,
 }

@@ -10,26 +10,44 @@ from torch import nn
 from fragility import training
 from lab.core.device import device
 from lab.core.experiment import Experiment, Factor, Outcome, generator_for
-from lab.core.parameters import Parameters
+from lab.core.parameters import Parameters, one_of
 from lab.core.store import Store, fingerprint, weights_fingerprint
 from lab.material import data, networks
 
 NETWORK_FIELDS = ("network", "data_set", "epochs", "seed")       # what decides a network's training
+AUGMENTATIONS = {"none": None, "flip-shift": training.FlipShift()}
 
 
-class Networks(Parameters):
-    """Which network on which data; with `epochs` 0 it keeps its random weights. `small` holds changes for a second."""
+class Training(Parameters):
+    """Which network is trained on which data and how; with `epochs` 0 it keeps its random weights."""
 
     network: str
     data_set: str
     epochs: int = Field(ge=0)
+    learning_rate: float = Field(2e-3, gt=0)        # peak of the schedule
+    batch_size: int = Field(128, ge=1)
+    augmentation: one_of("Augmentation", AUGMENTATIONS) = "none"
+
+    def cell(self) -> dict:
+        """The fields of a cell that decide the training: those of how only where they are not the usual ones."""
+        every = {name: getattr(self, name) for name in Training.model_fields}
+        return {name: value for name, value in every.items()
+                if name not in RECIPE_FIELDS or value != Training.model_fields[name].default}
+
+
+RECIPE_FIELDS = ("learning_rate", "batch_size", "augmentation")     # a cell has them where they are not the usual ones
+
+
+class Networks(Training):
+    """A network, and in `small` changes for a second."""
+
     small: dict = {}
     seed: int = 0
 
 
 def cells(parameters: Networks) -> list[dict]:
     """The networks that are trained here; torchvision's come with their weights, and have no cell."""
-    first = parameters.model_dump(exclude={"small"})
+    first = {**parameters.cell(), "seed": parameters.seed}
     second = first | {name: value for name, value in parameters.small.items() if name in first}
     return [cell for cell in ([first, second] if parameters.small else [first])
             if cell["network"] in networks.ARCHITECTURES]
@@ -54,8 +72,9 @@ def run(cell: dict, store: Store) -> Outcome:
         torch.manual_seed(cell["seed"])
         network = networks.load(cell["network"]).to(device())
     if cell["epochs"]:
-        training.train(network, train.images[rows], train.labels[rows], epochs=cell["epochs"],
-                       generator=generator_for(cell))
+        recipe = {name: cell[name] for name in ("learning_rate", "batch_size") if name in cell}
+        training.train(network, train.images[rows], train.labels[rows], epochs=cell["epochs"], **recipe,
+                       augment=AUGMENTATIONS[cell.get("augmentation", "none")], generator=generator_for(cell))
     table = pd.DataFrame([{"accuracy": training.accuracy(network, test.images[:], test.labels)}])
     return Outcome(table, dict(network.state_dict()))
 
@@ -73,7 +92,9 @@ def untrained(cell: dict) -> dict:
 
 def _network_cells(cell: dict) -> list[dict]:
     """The cell of this experiment, if any, that trains the network of another one's cell."""
-    return [{name: cell[name] for name in NETWORK_FIELDS}] if cell["network"] in networks.ARCHITECTURES else []
+    if cell["network"] not in networks.ARCHITECTURES:
+        return []
+    return [{name: cell[name] for name in (*NETWORK_FIELDS, *RECIPE_FIELDS) if name in cell}]
 
 
 EXPERIMENT = Experiment(
@@ -90,6 +111,11 @@ def weights_identity(cell: dict, store: Store) -> str:
     for network_cell in _network_cells(cell):
         return EXPERIMENT.key(network_cell, store)
     return trained(cell, store)[1]
+
+
+def accuracy(cell: dict, store: Store) -> float | None:
+    """Accuracy on the test images of the network of any experiment's cell; None where it is not trained here."""
+    return next((EXPERIMENT.record(found, store).table.accuracy.item() for found in _network_cells(cell)), None)
 
 
 def trained(cell: dict, store: Store) -> tuple[nn.Module, str]:

@@ -128,13 +128,15 @@ def test_map_table_has_images_on_top_and_a_row_a_method():
 
 
 def test_verdicts_are_counted_by_paper_and_controls_apart():
-    ledger = pd.DataFrame({"paper": ["hooker2019", "hooker2019", "kamath2024", "kamath2024", "kamath2024"],
-                           "verdict": ["mixed"] * 3 + ["holds"] * 2, "control": [False, True, False, False, False],
-                           "tells": ["", "", "cannot tell", "cannot tell", "tells in part"]})
+    ledger = pd.DataFrame({
+        "paper": ["hooker2019", "hooker2019", "kamath2024", "kamath2024", "kamath2024", "chefer2021"],
+        "verdict": [*["mixed"] * 3, "holds", "holds", "mixed"], "control": [False, True, *[False] * 4],
+        "tells": ["", "", "cannot tell", "cannot tell", "tells in part", ""]})
     counts = tables.verdict_counts(ledger).data.set_index("")
     assert counts["◐ mixed"].to_dict() == {
         "Ghorbani et al. (2019)": 0, "Kindermans et al. (2019)": 0, "Hooker et al. (2019)": 1,
-        "Kamath et al. (2024)": 1, "all papers": 2, "predictions of this book": 0, "controls": 1}
+        "Kamath et al. (2024)": 1, "all papers": 2, "later papers": 1, "predictions of this book": 0,
+        "controls": 1}
     assert counts.loc["Kamath et al. (2024)", ["✓ holds", tables.MUST_HOLD]].tolist() == [1, 1]
 
 

@@ -95,11 +95,12 @@ def shown(cell: dict, store: Store, rows: slice) -> tuple[Tensor, Tensor, Tensor
 
 
 def curvature_of(cell: dict):
-    """How the cell's attack finds its direction: for relevance methods without smoothing, as published."""
+    """How the cell's attack finds its direction: for relevance methods without smoothing, as published; None: as is
+    usual for the method."""
     if cell["method"] in ("deeplift", "deep_taylor"):
         return attacks.DoubleBackprop(smooth=False)
     if "path_points" not in cell:
-        return attacks.FiniteDifference()
+        return None
     return attacks.FiniteDifference(cell["path_points"], precision=PRECISIONS[cell["precision"]])
 
 

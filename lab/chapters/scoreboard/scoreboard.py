@@ -1,7 +1,7 @@
 """Every map by every question of the audit: its own functions, on the book's networks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -93,12 +93,13 @@ _PREPARED = ("network", "data_set", "epochs", "seed", "images", "attacked", "ste
 
 def prepared(cell: dict, store: Store) -> Asked:
     """The network and images of a cell; kept for the next cell, since curves of controls take as long as a map's."""
-    return _prepared(tuple(cell[name] for name in _PREPARED), cell["method"] == maps.CORNER, store)
+    values = tuple((name, cell[name]) for name in (*_PREPARED, *natural.RECIPE_FIELDS) if name in cell)
+    return _prepared(values, cell["method"] == maps.CORNER, store)
 
 
 @lru_cache(maxsize=2)
 def _prepared(values: tuple, corner: bool, store: Store) -> Asked:
-    cell = dict(zip(_PREPARED, values))
+    cell = dict(values)
     model, x = _of_corner(cell) if corner else subjects.subjects(cell, store)[:2]
     settings = Settings(attacked=max(2, cell["attacked"]), steps=cell["steps"])
     one = subject(model, x, name=cell["network"], seed=settings.seed, names=[str(row) for row in range(len(x))])
@@ -118,23 +119,29 @@ def _of_corner(cell: dict) -> tuple[nn.Module, Tensor]:
 
 def run(cell: dict, store: Store) -> Outcome:
     asked = prepared(cell, store)
-    try:
-        method = maps.method(cell, asked.subject.model)
-    except ValueError as refusal:       # which is a result, too
-        return Outcome(_refused(str(refusal)))
-    trial = plan.tried(asked.subject, method, asked.settings)
-    if trial.refused:
-        return Outcome(_refused(trial.refused))
+    method = taken(cell, asked)
+    if isinstance(method, str):
+        return Outcome(refused(method))
     found = results(asked, method, attacks=cell["attacked"] > 0)
-    table = pd.DataFrame([row for criterion, one in found for row in _rows(asked.subject, criterion, one)])
+    table = pd.DataFrame([row for criterion, one in found for row in rows(asked.subject, criterion, one)])
     return Outcome(table.assign(gradients=np.where(table.criterion == "cost", _in_gradients(asked, method), np.nan)))
 
 
-def results(asked: Asked, method: Method, *, attacks: bool = True) -> list[tuple[Criterion, Result]]:
-    """What the audit finds of a method by each of its criteria."""
+def taken(cell: dict, asked: Asked) -> Method | str:
+    """The method of a cell, or why the network refuses it, which is a result, too."""
+    try:
+        method = maps.method(cell, asked.subject.model)
+    except ValueError as refusal:
+        return str(refusal)
+    return plan.tried(asked.subject, method, asked.settings).refused or method
+
+
+def results(asked: Asked, method: Method, *, attacks: bool = True,
+            criteria: Sequence[Criterion] = tuple(CRITERIA)) -> list[tuple[Criterion, Result]]:
+    """What the audit finds of a method by each of the criteria."""
     journal = Journal(None, "")
     for group in asked.groups:
-        for criterion in CRITERIA:
+        for criterion in criteria:
             if not is_asked(criterion, group.first, asked.settings) or _refuses(journal, method, criterion):
                 continue
             if criterion.attacks and not attacks:
@@ -143,7 +150,7 @@ def results(asked: Asked, method: Method, *, attacks: bool = True) -> list[tuple
                 entry = measure(group, method, criterion, asked.settings).entry
             journal.add(group.place, method.name, criterion.name, entry)
         group.forget(method)
-    return [(criterion, journal.result(method.name, criterion.name)) for criterion in CRITERIA]
+    return [(criterion, journal.result(method.name, criterion.name)) for criterion in criteria]
 
 
 def _refuses(journal: Journal, method: Method, criterion: Criterion) -> bool:
@@ -168,12 +175,13 @@ def _clock(group: Group) -> float:
     return time.perf_counter()
 
 
-def _refused(reason: str) -> pd.DataFrame:
+def refused(reason: str, criteria: Sequence[Criterion] = tuple(CRITERIA)) -> pd.DataFrame:
+    """The table of a method that the network refuses."""
     return pd.DataFrame([{"image": None, "criterion": each.name, "score": None, "refused": reason}
-                         for each in CRITERIA])
+                         for each in criteria])
 
 
-def _rows(one: Subject, criterion: Criterion, result: Result) -> Iterator[dict]:
+def rows(one: Subject, criterion: Criterion, result: Result) -> Iterator[dict]:
     """One row an image: what the audit's report has, the effect against the closest control, and what that has above
     the margin."""
     if result.refused:
