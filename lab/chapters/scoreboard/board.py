@@ -28,12 +28,15 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """
     key = tuple(dict.fromkeys(table.record)) if len(table) else ()
     if key not in _JUDGED:
-        _JUDGED.clear()
+        if len(_JUDGED) == _KEPT:
+            _JUDGED.pop(next(iter(_JUDGED)))
         _JUDGED[key] = _judged(table)
     return _JUDGED[key]
 
 
-_JUDGED: dict[tuple, pd.DataFrame] = {}     # the last ones are kept, since every number of a page asks for them
+#: The last ones are kept, since every number of a page asks for them: of the live run, and of the published board.
+_JUDGED: dict[tuple, pd.DataFrame] = {}
+_KEPT = 4
 
 
 def _judged(table: pd.DataFrame) -> pd.DataFrame:
