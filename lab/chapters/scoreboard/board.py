@@ -26,7 +26,7 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 
     Networks are the first level of the families that hold together: all methods of one network and question.
     """
-    key = tuple(dict.fromkeys(table.record)) if len(table) else ()
+    key = tuple(table.record.unique()) if len(table) else ()
     if key not in _JUDGED:
         if len(_JUDGED) == _KEPT:
             _JUDGED.pop(next(iter(_JUDGED)))
@@ -67,7 +67,7 @@ def result(method: str, criterion: str, rows: pd.DataFrame) -> Result:
 
 def networks(table: pd.DataFrame) -> list[str]:
     """Networks of which there are records, photographs first."""
-    found = list(dict.fromkeys(table.network)) if len(table) else []
+    found = list(table.network.unique()) if len(table) else []
     return sorted(found, key=lambda name: list(NETWORKS).index(name) if name in NETWORKS else len(NETWORKS))
 
 
