@@ -6,7 +6,7 @@ from html import escape
 
 import pandas as pd
 
-from lab.drawing.style import DATA_NAMES, NAMES, NETWORK_NAMES
+from lab.drawing.names import DATA_NAMES, NAMES, NETWORK_NAMES
 from lab.drawing.tables import KNOWN, LATER, PAPERS, TELLS, VERDICT_MARKS
 
 VERDICTS = "application/vnd.fragility.verdicts+json"    # what the rest of the book is told of the table

@@ -18,7 +18,8 @@ from lab.chapters.fragility.reported import reported_comparison
 from lab.core import folders
 from lab.core.statistics import bootstrap, student
 from lab.drawing import claims, maps, tables
-from lab.drawing.style import PALETTE, in_order, label_ends
+from lab.drawing.names import in_order
+from lab.drawing.style import PALETTE, label_ends
 
 MODULES = [*(".".join(file.relative_to(folders.ROOT).with_suffix("").parts)
              for file in sorted(folders.ROOT.glob("lab/chapters/*/figures.py"))),

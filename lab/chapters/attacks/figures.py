@@ -12,7 +12,8 @@ from fragility import metrics
 from lab.chapters.attacks.numbers import STEPS_TO_BOUND
 from lab.core.frames import intervals
 from lab.drawing.maps import picture
-from lab.drawing.style import NAMES, PALETTE, in_order, label_ends, legend_below
+from lab.drawing.names import NAMES, in_order
+from lab.drawing.style import PALETTE, label_ends, legend_below
 
 AXES = {"topk": "top-k overlap", "spearman": "rank correlation", "center": "centre shift (pixels)"}
 OURS, PUBLISHED = PALETTE[0], PALETTE[3]

@@ -16,7 +16,8 @@ from lab.chapters.fragility import portrait_sizes, portraits
 from lab.core import results
 from lab.core.store import Record
 from lab.drawing.maps import map_table
-from lab.drawing.style import NAMES, use_style
+from lab.drawing.names import NAMES
+from lab.drawing.style import use_style
 
 ATTACKS = ("random_sign", "topk", "center")
 METHODS = ("gradient", "deeplift", "integrated_gradients", "deep_taylor")

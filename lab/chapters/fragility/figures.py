@@ -12,7 +12,8 @@ from torch import Tensor
 from lab.chapters.fragility.reported import curve
 from lab.core.frames import intervals
 from lab.drawing.maps import map_rows
-from lab.drawing.style import ATTACK_STYLE, NAMES, in_order, label_ends
+from lab.drawing.names import NAMES, in_order
+from lab.drawing.style import ATTACK_STYLE, label_ends
 
 AXES = {"topk": "top-k overlap", "spearman": "rank correlation", "center": "centre shift (pixels)"}
 COSTS = {"lost": "images that lost\ntheir label (%)", "change": "change of\nconfidence (points)"}

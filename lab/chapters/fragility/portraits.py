@@ -16,7 +16,7 @@ from lab.core.device import device
 from lab.core.experiment import Experiment, Factor, Outcome
 from lab.core.parameters import Parameters, Precision, one_of
 from lab.core.store import Record, Store, fingerprint, weights_fingerprint
-from lab.drawing.style import in_order
+from lab.drawing.names import in_order
 from lab.material import networks
 from lab.material.photographs import PhotographName, class_names, photograph, region
 from lab.trained.maps import path_settings, pixel_maps

@@ -11,7 +11,8 @@ from torch import Tensor
 from fragility import attribution
 from lab.chapters.influence.directions import random_angles
 from lab.core.frames import intervals
-from lab.drawing.style import DATA_NAMES, PALETTE, band, label_ends, legend_below
+from lab.drawing.names import DATA_NAMES
+from lab.drawing.style import PALETTE, band, label_ends, legend_below
 
 _CHANGES = {"relative": "relative change of the gradient", "cosine": "cosine of the gradients",
             "spearman": "rank correlation of |gradient|", "angle": "fragile direction to gradient (°)"}

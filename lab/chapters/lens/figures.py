@@ -11,7 +11,8 @@ from fragility import metrics as scores
 from lab.chapters.fragility.reported import curve
 from lab.chapters.lens.training_figures import DATA_NAMES, TRAINING_NAMES
 from lab.core.statistics import bootstrap
-from lab.drawing.style import ATTACK_STYLE, NAMES, PALETTE, epsilon_axis, legend_below
+from lab.drawing.names import NAMES
+from lab.drawing.style import ATTACK_STYLE, PALETTE, epsilon_axis, legend_below
 
 METRIC_NAMES = {
     "topk": "top-k", "recall": "LENS recall", "precision": "LENS precision", "topk_div": "diverse top-k",

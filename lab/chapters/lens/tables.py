@@ -13,7 +13,7 @@ from lab.chapters.lens import published
 from lab.chapters.lens.training_figures import TRAINING_NAMES
 from lab.core.numbers import MISSING, Number, written
 from lab.core.pages import Page
-from lab.drawing.style import NAMES
+from lab.drawing.names import NAMES
 from lab.drawing.tables import plain_table
 
 _PAIRS = {"topk": "top-k attack", "center": "mass-centre attack", "random_sign": "random sign",

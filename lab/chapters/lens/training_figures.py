@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from lab.core import folders
-from lab.drawing.style import NAMES, PALETTE, legend_below
+from lab.drawing.names import NAMES
+from lab.drawing.style import PALETTE, legend_below
 from lab.drawing.tables import plain_table
 
 DATA_NAMES = {"mnist": "MNIST", "mnist-5k": "digits", "fashion-mnist": "Fashion-MNIST", "gtsrb": "traffic signs",

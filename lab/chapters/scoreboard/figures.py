@@ -14,7 +14,8 @@ from lab.chapters.scoreboard.agreement import ORDERING, Agreement
 from lab.chapters.scoreboard.board import MARKS, NETWORKS, QUESTIONS, networks
 from lab.chapters.scoreboard.methods import CONTROLS, METHODS
 from lab.core.frames import select
-from lab.drawing.style import NAMES, PALETTE
+from lab.drawing.names import NAMES
+from lab.drawing.style import PALETTE
 
 WORDS = {**NAMES, "grad_cam": "Grad-CAM", "lrp_epsilon": "LRP (epsilon)", "lrp_zplus": "LRP (z+)",
          "occlusion": "occlusion", "attn_lrp": "AttnLRP", "attention_rollout": "attention rollout",

@@ -11,7 +11,8 @@ from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from fragility.metrics import IDENTICAL
-from lab.drawing.style import NAMES, PALETTE
+from lab.drawing.names import NAMES
+from lab.drawing.style import PALETTE
 from lab.drawing.tables import plain_table
 
 CHANGED = PALETTE[3]         # colour of what changes

@@ -15,7 +15,7 @@ from lab.chapters.shift.numbers import main, painted
 from lab.core import results
 from lab.core.frames import select
 from lab.core.pages import Page
-from lab.drawing.style import in_order
+from lab.drawing.names import in_order
 from lab.material.photographs import photograph
 
 

@@ -12,7 +12,8 @@ from lab.chapters.scoreboard.figures import FILLS, WORDS
 from lab.chapters.scoreboard.methods import CONTROLS, METHODS
 from lab.chapters.transformers.kinds import ORDER
 from lab.core.frames import intervals, select
-from lab.drawing.style import ATTACK_STYLE, NAMES, PALETTE, band, epsilon_axis, legend_below
+from lab.drawing.names import NAMES
+from lab.drawing.style import ATTACK_STYLE, PALETTE, band, epsilon_axis, legend_below
 
 AXES = {"topk": "top-k overlap", "spearman": "rank correlation", "recall": "LENS recall"}
 DISTURBED = {"random_sign": "random signs", "topk": "top-k attack"}
