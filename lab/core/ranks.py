@@ -61,7 +61,9 @@ def mirrored(value: float, drawn: np.ndarray) -> np.ndarray:
 
 
 def interval(value: float, drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The ends between which so many of the draws and their mirror images lie, within -1 and 1."""
+    """The ends between which so many of the draws and their mirror images lie, within -1 and 1; NaN without draws."""
+    if np.isnan(drawn).all():
+        return np.nan, np.nan
     low, high = np.clip(np.quantile(mirrored(value, drawn), [(1 - level) / 2, (1 + level) / 2]), -1, 1)
     return float(low), float(high)
 
