@@ -27,7 +27,8 @@ def cells(claim):
 
 
 def test_oracle_knows_every_claim_that_is_tested():
-    assert set(PUBLISHED) - set(CLAIMS) == {"ghorbani-20", "hooker-1b", "hooker-1c", "kamath-11"}, (
+    tested = {claim for claim, entry in PUBLISHED.items() if entry["verdict"] != "not tested here"}
+    assert tested - set(CLAIMS) == set(), (
         "Write the cells of a new claim in tests/oracles/ledger_<paper>.py, from the claim's text alone.")
 
 
