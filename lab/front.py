@@ -23,7 +23,7 @@ SCOREBOARD = """```{{figure}} {picture}
 :name: fig-front-scoreboard
 :alt: A grid of saliency maps and questions; each cell has a mark for pass, fail or undecided
 
-Which map passes which question of the audit, on the network named below: [the scoreboard](../notebooks/scoreboard.ipynb).
+Which map passes which question of the audit, on one network: [the scoreboard](../notebooks/scoreboard.ipynb).
 ```"""
 MUST_HOLD = ("cannot tell", "a theorem")        # verdicts that a placebo reaches, too, or that follow from definitions
 #: How we know a paper's number, in groups of the marks that claims have.
