@@ -52,11 +52,13 @@ def fill(stage: Path, judged: list[dict], claims: list[dict], reports: dict[str,
 
 
 def scoreboard_figure(target: Path) -> str:
-    """Draw the scoreboard of the published records; the figure as MyST.
+    """Draw the scoreboard where records of its edition are published; the figure as MyST, else nothing.
 
     The picture names the file of records that it is of, so that a committed copy can be held against it.
     """
     table = results.measured(scoreboard.EXPERIMENT, "edition", None)
+    if table.empty:         # as after a new version, until it is measured again
+        return ""
     with mpl.rc_context():
         use_style()
         figure = figures.front(board.verdicts(table))

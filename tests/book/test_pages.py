@@ -67,8 +67,10 @@ def test_verdicts_are_counted_without_controls():
     assert table.a["href"] == "../notebooks/claims.html?paper=hooker2019&verdict=holds"
 
 
-def test_the_scoreboard_is_drawn(tmp_path, monkeypatch):
+def test_the_scoreboard_is_drawn_where_it_is_published(tmp_path, monkeypatch):
     table = pd.DataFrame({"network": ["squeezenet1_0"]})
+    monkeypatch.setattr(front.results, "measured", lambda *_: table.iloc[:0])
+    assert front.scoreboard_figure(tmp_path / "board.png") == "" and not (tmp_path / "board.png").exists()
     judged = pd.DataFrame({"criterion": ["noise", "attack"], "verdict": ["pass", "fail"]}).assign(
         network="squeezenet1_0", method="gradient", n=8)
     monkeypatch.setattr(front.results, "measured", lambda *_: table)

@@ -1,6 +1,5 @@
 """Figures of the chapter on networks of today: what is drawn is what the frame says."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,15 +8,9 @@ from fragility.audit.verdicts import FAIL, PASS
 from lab.chapters.scoreboard.board import MARKS
 from lab.chapters.transformers import figures
 from lab.core.statistics import student
+from tests.lab.test_figures import SPREAD, closed  # noqa: F401 (closed: a fixture)
 
-SPREAD = np.array([-0.1, 0.0, 0.1])
 LEVELS = {"random_sign": 0.8, "topk": 0.5, "other_image": 0.2}
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -65,8 +65,6 @@ def scores(clean: Tensor, changed: Tensor | None, cell: dict) -> pd.DataFrame:
     return comparison.scores(clean, changed, cell["k"]).assign(recall=near.tolist())
 
 
-
-
 EXPERIMENT = Experiment(
     "modern-perturbed", 1, Perturbed, cells, subjects.inputs, run, comparison.sketch,
     canary={"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 1, "seed": 0, "images": 16, "k": 50, "window": 1,
