@@ -42,9 +42,9 @@ def an_attack_takes_more_of_the_gradient(page: Page) -> bool:
 @statement
 def rollout_is_steady_until_attacked(page: Page) -> bool:
     """Attention rollout keeps more of its top pixels under random signs than the transformer's gradient, and under
-    attack fewer than maps of different images share."""
+    attack about as many as maps of different images share, at most a tenth more."""
     noise, attacked, other = (of_rollout(page, "shown", "topk", one).value for one in ("random_sign", "topk", CONTROL))
-    return noise > _left(page, "random_sign", "ViT").value and attacked < other
+    return noise > _left(page, "random_sign", "ViT").value and attacked < other + 0.1
 
 
 @statement
