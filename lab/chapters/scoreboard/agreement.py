@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
 from lab.core import ranks
 from lab.core.frames import select
@@ -166,7 +165,7 @@ def reliability(scores: np.ndarray) -> Agreement:
     kept = scores[_whole(~np.isnan(scores))]
     if kept.shape[0] < 3 or kept.shape[1] < 2:
         return Agreement(np.nan, np.nan, np.nan, *kept.shape)
-    order = rankdata(kept, axis=0)
+    order = ranks.of_values(kept.T).T
     value, n = alpha(order), kept.shape[1]
     without = np.array([alpha(np.delete(order, image, 1)) for image in range(n)]) if n > 2 else np.full(n, np.nan)
     half = float(stdtrit(n - 1, 0.975)) * np.sqrt((n - 1) * np.mean((without - without.mean()) ** 2))
