@@ -60,6 +60,19 @@ def test_float_images_train_as_their_bytes():
     assert same(trained(images=images), trained(images=training.as_float(images)))
 
 
+@pytest.mark.parametrize("layer, computed_in", [(torch.nn.Identity(), torch.bfloat16),
+                                                (torch.nn.LayerNorm(4), torch.float32)])
+def test_layer_normalisation_trains_in_single_precision(monkeypatch, layer, computed_in):
+    """On a processor it is slower in bfloat16, in which convolutional networks train where it is fast."""
+    monkeypatch.setattr(training.loop, "fast_bf16", lambda device: True)
+    seen = []
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 4), layer, torch.nn.Linear(4, 2))
+    model[1].register_forward_hook(lambda module, _, out: seen.append(out.dtype) if module.training else None)
+    training.train(model, torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]), epochs=1, batch_size=2,
+                   generator=torch.Generator().manual_seed(0))
+    assert set(seen) == {computed_in}
+
+
 def test_the_weights_come_back_in_the_usual_format():
     assert all(p.is_contiguous() for p in trained().parameters())
 
