@@ -16,7 +16,7 @@ from lab.core import folders, profiles
 # What a reader of the page cannot see. Folded cells (hide-input, hide-cell) open at a click, and a page whose plumbing
 # is not folded hides its answer among code.
 HIDDEN = {"remove-cell", "remove-input"}
-READERS = ("fragility", "attacks", "influence")       # chapters that are in the order of a reader
+READERS = ("fragility", "attacks", "shift", "roar", "influence", "lens", "transformers")    # chapters of findings
 NOTEBOOKS = {name: nbformat.read(folders.NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in book.notebooks()}
 
 

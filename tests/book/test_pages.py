@@ -95,6 +95,13 @@ def test_the_first_screens_show_a_figure_and_a_result(show, view):
     assert top < 900 and found < 900
 
 
+@pytest.mark.parametrize("width", [1300, 390])
+@pytest.mark.parametrize("chapter", [name for name in catalogue.CHAPTERS if name != "audit"])
+def test_a_chapter_begins_with_its_answer_and_a_figure(show, chapter, width):
+    tab = show(f"notebooks/{chapter}", (width, "light"))
+    assert tab.evaluate("document.querySelector('article figure').getBoundingClientRect().top + scrollY") < 900
+
+
 # -- the figure that the reader drags -----------------------------------------------------------------------
 
 def test_the_pictures_of_the_cat_are_small():

@@ -11,13 +11,14 @@ from matplotlib import pyplot as plt
 
 from fragility import attribution, audit
 from lab import catalogue
-from lab.chapters.scoreboard import agreement, board, figures, methods, reports, scoreboard, tables
+from lab.chapters.scoreboard import agreement, board, figures, methods, reports, retrained, scoreboard, tables
 from lab.core import results
 from lab.core.frames import frame, select
 from lab.core.pages import NotRun, Page
 from lab.core.running import run_cells
 from lab.core.store import Store
 from lab.trained import subjects
+from tests.oracles.records import by_hand
 
 SCORED = {"network": "mnist-cnn", "data_set": "mnist-5k", "epochs": 2, "images": 12, "attacked": 4, "steps": 3,
           "planted": list(methods.PLANTED)}
@@ -279,3 +280,37 @@ def test_the_report_on_each_published_network_has_the_verdicts_of_the_board():
                  if one.criterion in board.QUESTIONS}
         assert shown and shown.items() <= words.items()
         assert report.answer and "Can the maps of" in report.to_html() and not report.pictures
+
+
+# ------------------------------------------------------------------------------------------------ retraining
+def trainings(**accuracies):
+    """Three trainings of each estimator without half of the pixels, in per cent."""
+    half = {"data_set": "digits", "kind": "retrain", "mode": "remove", "filter": "none", "fraction": 0.5}
+    return pd.DataFrame([{**half, "estimator": name.replace("_", "-"), "seed": seed, "accuracy": value}
+                         for name, values in accuracies.items() for seed, value in enumerate(values)])
+
+
+def test_retraining_is_judged_against_random_pixels():
+    found = retrained.verdicts(trainings(GRAD=[60, 61, 62], IG=[85, 86, 87], SG_GRAD=[70, 80, 90], SQ_IG=[1, 1, 1],
+                                         Sobel=[60, 61, 62], Random=[80, 81, 82])).set_index("method")
+    assert found.verdict.to_dict() == {"gradient": "pass", "smoothgrad": "undecided", "integrated_gradients": "fail",
+                                       "sobel": "pass"}
+    assert found.effect["gradient"] == pytest.approx(0.2) and found.score["gradient"] == pytest.approx(0.61)
+    assert retrained.passing(found.reset_index()) == ["gradient"]
+
+
+def test_published_trainings_by_hand():
+    rows = by_hand("roar").query("kind == 'retrain' and mode == 'remove' and fraction == 0.5 and filter == 'none'")
+    means = rows.groupby(["data_set", "estimator"]).accuracy.mean() / 100
+    found = retrained.verdicts(results.measured(catalogue.experiment("roar"), "edition", None))
+    for one in found[found.method == "gradient"].itertuples():
+        assert one.effect == pytest.approx(means[one.data_set, "Random"] - means[one.data_set, "GRAD"])
+    assert len(found[found.method == "gradient"]) == 2
+
+
+def test_a_network_that_is_not_whole_comes_after_those_that_are():
+    maps = {"cifar-resnet": ["gradient", "lrp", "sobel"], "squeezenet1_0": ["gradient"],
+            "mnist-cnn": ["gradient", "lrp"]}
+    made = pd.DataFrame([{"network": network, "method": name} for network, names in maps.items() for name in names])
+    assert board.networks(made) == ["cifar-resnet", "mnist-cnn", "squeezenet1_0"]
+    assert board.networks(select(made, method="gradient")) == ["squeezenet1_0", "cifar-resnet", "mnist-cnn"]

@@ -1,7 +1,7 @@
 """The claims of Ghorbani, Abid and Zou (2019), cell by cell (`claims/ghorbani.yaml`).
 
-Claims of maps restrict these to no reference or to black. Of one data set each, the largest size is one number. Images
-whose label is lost do not count.
+Maps with a reference image are those from the mean colour, of small photographs those from black. Of one data set
+each, the largest size is one number. Images whose label is lost do not count.
 """
 
 from tests.oracles.ledger import above, at_largest, below, found, gap, per, sizes, within
@@ -11,14 +11,18 @@ MAPS = ["gradient", "deeplift", "integrated_gradients"]
 
 
 def maps(experiment):
-    """The maps of an experiment, of images that keep their label; where records name no reference, it is black."""
+    """The maps of an experiment, of images that keep their label; of maps with a reference, those from the mean colour:
+    where their records name none, it is black, from which all of small photographs are."""
     rows = frame(experiment)
-    return found(rows[rows.reference.isna() | (rows.reference == "black")] if "reference" in rows else rows)
+    if experiment == "small":
+        return found(rows)
+    return found(rows[~rows.method.isin(["integrated_gradients", "deeplift"]) | (rows.reference == "mean")])
 
 
-def stays(attack, column, bound):
-    """1 to 4: what is left of each of the three maps at the largest size is below the bound."""
-    rows = at_largest(maps("fragility"))
+def stays(attack, column, bound, experiment="fragility"):
+    """1 to 4: what is left of each of the three maps at the largest size is below the bound; 1 and 2 of every
+    photograph that the network gets right."""
+    rows = at_largest(maps(experiment))
     rows = rows[rows.attack == attack]
     return {method: below(per(rows[rows.method == method], column), bound) for method in MAPS}
 
@@ -125,8 +129,8 @@ def orthogonal_at_random():
 
 
 CLAIMS = {
-    "ghorbani-1": lambda: stays("random_sign", "topk", 0.3),
-    "ghorbani-2": lambda: stays("random_sign", "spearman", 0.7),
+    "ghorbani-1": lambda: stays("random_sign", "topk", 0.3, "unattacked"),
+    "ghorbani-2": lambda: stays("random_sign", "spearman", 0.7, "unattacked"),
     "ghorbani-3": lambda: stays("topk", "topk", 0.2),
     "ghorbani-4": lambda: stays("center", "topk", 0.25),
     "ghorbani-5": at_a_quarter,

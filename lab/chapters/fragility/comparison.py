@@ -29,7 +29,8 @@ OBJECTIVES = {"topk": lambda k: attacks.TopK(k), "center": lambda k: attacks.Mas
 ATTACKS = (*OBJECTIVES, "random_sign")
 CONTROL = "other_image"          # not an attack: the map of another image is compared
 METHODS = ("gradient", "integrated_gradients", "deeplift", "deep_taylor")
-SHOWN = ["none", "black"]        # the reference images of the rows that the chapter draws: none where a map has none
+SHOWN = ["none", "mean"]        # the reference images of the rows that the chapter draws: none where a map has none
+SMALL_SHOWN = ["none", "black"]         # of the small photographs, whose maps from the mean colour wait to be measured
 Method, Attack = one_of("Method", METHODS), one_of("Attack", ATTACKS)
 
 
@@ -47,7 +48,7 @@ class Fragility(Parameters):
     path_steps: int = Field(ge=1)
     path_points: int = Field(ge=1)
     precision: Precision = "float32"
-    references: list[Reference] = Field(["black"], min_length=1)     # the first is the chapter's own, the rest controls
+    references: list[Reference] = Field(["mean"], min_length=1)     # the first is the chapter's own, the rest controls
     seed: int = 0
 
     @model_validator(mode="after")

@@ -40,7 +40,8 @@ def compared(page: Page) -> pd.DataFrame:
 
 
 def small(page: Page, **where) -> pd.DataFrame:
-    return select(page.edition(comparison.SMALL), **{"epsilon": "largest", "reference": comparison.SHOWN, **where})
+    rows = page.edition(comparison.SMALL)
+    return select(rows, **{"epsilon": "largest", "reference": comparison.SMALL_SHOWN, **where})
 
 
 def on_same_images(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

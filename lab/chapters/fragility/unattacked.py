@@ -26,7 +26,7 @@ class Unattacked(Parameters):
     path_steps: int = Field(ge=1)
     path_points: int = Field(ge=1)
     precision: str = "float32"
-    references: list[Reference] = Field(["black"], min_length=1)
+    references: list[Reference] = Field(["mean"], min_length=1)
     seed: int = 0
 
 

@@ -66,9 +66,12 @@ def result(method: str, criterion: str, rows: pd.DataFrame) -> Result:
 
 
 def networks(table: pd.DataFrame) -> list[str]:
-    """Networks of which there are records, photographs first."""
-    found = list(table.network.unique()) if len(table) else []
-    return sorted(found, key=lambda name: list(NETWORKS).index(name) if name in NETWORKS else len(NETWORKS))
+    """Networks of which there are records, photographs first; those of which maps are still missing come last."""
+    if table.empty:
+        return []
+    maps = select(table, method=list(METHODS)).groupby("network").method.nunique().reindex(table.network.unique())
+    order = {name: place for place, name in enumerate(NETWORKS)}
+    return sorted(maps.index, key=lambda name: (maps[name] < maps.max(), order.get(name, len(order))))
 
 
 def passes(judged: pd.DataFrame) -> pd.DataFrame:

@@ -5,8 +5,9 @@ from contextlib import suppress
 
 import pandas as pd
 
-from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS
-from lab.chapters.scoreboard import agreement, board, scoreboard, tables
+from fragility.audit.verdicts import FAIL, NOT_JUDGED, PASS, UNDECIDED
+from lab.chapters.roar import retraining
+from lab.chapters.scoreboard import agreement, board, retrained, scoreboard, tables
 from lab.chapters.scoreboard.agreement import ORDERING, Agreement
 from lab.chapters.scoreboard.board import NETWORKS, QUESTIONS
 from lab.chapters.scoreboard.figures import WORDS
@@ -168,6 +169,26 @@ def gradients(page: Page, run: str, method: str) -> Number:
 def score(page: Page, run: str, question: str, method: str) -> Number:
     """Mean score of a map by a question, on the first network."""
     return mean(of_run(page, run, method=method, criterion=question), "score")
+
+
+@number("effect.{network}.{question}.{method}", network=tuple(NETWORKS), question=QUESTIONS,
+        method=(*METHODS, *CONTROLS))
+def effect(page: Page, network: str, question: str, method: str) -> Number:
+    """What the published board draws of a map: its mean effect by a question on a network, and the interval; the verdict
+    where there is no effect."""
+    row = judged(page, "shown", network=network, criterion=question, method=method).iloc[0]
+    rows = select(board_of(page, "shown"), network=network, criterion=question, method=method)
+    if pd.isna(row.effect):
+        return Number(row.verdict, None, None, rows)
+    return Number(row.effect, row.n, None if row.low == row.high else (row.low, row.high), rows)
+
+
+@number("retrained.{verdict}", verdict=(PASS, FAIL, UNDECIDED))
+def by_retraining(page: Page, verdict: str) -> Number:
+    """Maps of a data set that retraining passes, fails or leaves open, over the data sets of the chapter on ROAR."""
+    table = page.edition(retraining.EXPERIMENT)
+    found = retrained.verdicts(table)
+    return Number(int((found[found.method != "sobel"].verdict == verdict).sum()), None, None, table)
 
 
 @number("{run}.agree.{pair}", run=RUNS, pair=tuple(PAIRS))

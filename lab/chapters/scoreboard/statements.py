@@ -3,7 +3,7 @@
 from fragility.audit.verdicts import FAIL, PASS
 from lab.chapters.scoreboard import board
 from lab.chapters.scoreboard.methods import CONTROLS, CORNER, METHODS
-from lab.chapters.scoreboard.numbers import NUMBERS, judged, of_run
+from lab.chapters.scoreboard.numbers import NUMBERS, by_retraining, judged, of_run
 from lab.core.pages import Page
 
 statement = NUMBERS.statement
@@ -67,3 +67,10 @@ def transformers_maps_are_refused(page: Page) -> bool:
     """In this run attention rollout is refused, since the network has no attention."""
     refused = board.refused(of_run(page, "live", method=list(METHODS)))
     return {"attention_rollout", "gradient_attention_rollout"} <= set(refused)
+
+
+@statement
+def retraining_passes_no_map(page: Page) -> bool:
+    """By retraining no map of the board passes on any data set of the chapter on ROAR, and most fail."""
+    return by_retraining(page, "pass").value == 0 and (by_retraining(page, "fail").value
+                                                       > by_retraining(page, "undecided").value)

@@ -38,6 +38,17 @@ def redundant(judged: pd.DataFrame, network: str) -> str:
     return " ".join([*said, *([f"No further one is caught by {', '.join(others)}."] if others else [])])
 
 
+def retrained(found: pd.DataFrame) -> Styler:
+    """Verdicts by retraining, a map a row, a data set a column: mark, effect in points of accuracy with its interval,
+    and the number of trainings."""
+    def cell(one) -> str:
+        return (f"{MARKS[one.verdict]} {fixed(100 * one.effect, 1)} [{fixed(100 * one.low, 1)}, "
+                f"{fixed(100 * one.high, 1)}], {one.trainings} trainings")
+    rows = [{"map": WORDS[method], **{one.data_set: cell(one) for one in part.itertuples()}}
+            for method, part in found.groupby("method", sort=False)]
+    return plain_table(pd.DataFrame(rows))
+
+
 def progress(table: pd.DataFrame) -> str:
     """A sentence on the cells that the published board has, and on the networks whose maps are all there."""
     if table.empty:
