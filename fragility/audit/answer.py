@@ -13,7 +13,8 @@ def sentences(report: Report) -> list[str]:
     names = [name for name, one in report.methods.items() if not one["control"] and not one["refused"]]
     judged = [each.name for each in report.criteria if each.margin is not None]
     words = {(one.method, one.criterion): one.verdict for one in report.verdicts}
-    found = [_best(names, judged, words), *_nobody(names, judged, words), *_cheats(report, judged, words)]
+    found = [_best(names, judged, words), _uses(names, judged, words), *_nobody(names, judged, words)]
+    found += _cheats(report, judged, words)
     found += [_same_places(report, names), _separated(report, names, words), _undecided(report, names)]
     refused = [name for name, one in report.methods.items() if one["refused"]]
     if refused:
@@ -42,6 +43,25 @@ def _best(names: list[str], judged: list[str], words: dict) -> str:
     return "; ".join(parts) + "."
 
 
+#: What a map is looked at for, and the questions that it must pass for that.
+USES = {"to find what the network needs": ("removal",),
+        "to explain this class of this network": ("parameters", "class"),
+        "where anyone may choose the image, as far as this attack goes": ("attack",),
+        "where inputs may be encoded otherwise": ("shift",)}
+
+
+def _uses(names: list[str], judged: list[str], words: dict) -> str:
+    """Which maps to use for what, of the purposes whose questions were asked."""
+    fit = {use: [name for name in names if all(words.get((name, each)) == PASS for each in questions)]
+           for use, questions in USES.items() if set(questions) <= set(judged)}
+    if not fit or not names:
+        return ""
+    if not any(fit.values()):
+        return f"What to use: none of these maps, {_list(list(fit))}."
+    parts = [f"{use}, {_list(those) or 'none of these maps'}" for use, those in fit.items()]
+    return f"What to use: {'; '.join(parts)}."
+
+
 def _nobody(names: list[str], judged: list[str], words: dict) -> list[str]:
     """Criteria that all fail, and that all pass, of the methods that they judge."""
     said = []
@@ -57,14 +77,16 @@ def _nobody(names: list[str], judged: list[str], words: dict) -> list[str]:
 
 
 def _cheats(report: Report, judged: list[str], words: dict) -> list[str]:
-    """What passes without looking at the network: passing that alone is no evidence."""
+    """What passes without looking at the network, and what gives it away: passing the former alone is no evidence."""
     said = []
     for name, one in report.methods.items():
         passed = [each for each in judged if words.get((name, each)) == PASS]
+        failed = [each for each in judged if words.get((name, each)) == FAIL]
         if one["control"] and passed:
             what = "The edge detector sobel" if name == "sobel" else "The random map" if name == "random" else name
-            said.append(f"{what}, which does not know the network, passes {_list(passed)}: passing that alone is no "
-                        "evidence.")
+            said.append(f"{what}, which does not know the network, passes {_list(passed)}"
+                        + (f" and fails {_list(failed)}" if failed else "")
+                        + f": passing {'that' if len(passed) == 1 else 'those'} alone is no evidence.")
     return said
 
 

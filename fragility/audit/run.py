@@ -14,6 +14,7 @@ import fragility
 from fragility import checks
 from fragility.audit import plan as planning
 from fragility.audit import thumbnails
+from fragility.audit.answer import OTHER
 from fragility.audit.criteria import criteria as chosen_criteria
 from fragility.audit.criteria.retraining import Fit, TrainingSet, training_set
 from fragility.audit.criterion import Criterion, NotApplicable
@@ -224,8 +225,17 @@ class _Audit:
                 results[method, criterion.name] = result
                 verdicts.append(judge(criterion, result, family=family, margin=self.margins.get(criterion.name)))
         return Report(self._described(), self._numbers(), self.criteria, self.margins, self._methods(), results,
-                      verdicts, [*self.one.notices, *self.plan.given_up],
+                      verdicts, [*self.one.notices, *self._alone(results), *self.plan.given_up],
                       thumbnails.collected(self.journal, self.one.images, accepted))
+
+    def _alone(self, results: dict) -> list[str]:
+        """Another image is one of the same class where there is one; a sentence on how many images have none."""
+        classes = (self.one.target[rows].unique(return_counts=True)[1] for rows in self.one.groups)
+        alone = sum(int((counts == 1).sum()) for counts in classes)
+        if not alone or not any(OTHER in result.controls for result in results.values()):
+            return []
+        return [f"{alone} of the {len(self.one)} images are compared with an image of another predicted class, since "
+                "none that is measured with them has theirs; maps of one class may share more."]
 
     def _described(self) -> dict:
         one, model = self.one, self.one.model

@@ -171,16 +171,16 @@ def score(page: Page, run: str, question: str, method: str) -> Number:
     return mean(of_run(page, run, method=method, criterion=question), "score")
 
 
-@number("effect.{network}.{question}.{method}", network=tuple(NETWORKS), question=QUESTIONS,
-        method=(*METHODS, *CONTROLS))
-def effect(page: Page, network: str, question: str, method: str) -> Number:
-    """What the published board draws of a map: its mean effect by a question on a network, and the interval; the verdict
+@number("shown.effect.{question}.{method}", question=QUESTIONS, method=(*METHODS, *CONTROLS))
+def effect(page: Page, question: str, method: str) -> Number:
+    """What the board draws of a map on its first network: the mean effect by a question, and the interval; the verdict
     where there is no effect."""
-    row = judged(page, "shown", network=network, criterion=question, method=method).iloc[0]
-    rows = select(board_of(page, "shown"), network=network, criterion=question, method=method)
+    row = judged(page, "shown", criterion=question, method=method).iloc[0]
+    rows = of_run(page, "shown", criterion=question, method=method)
     if pd.isna(row.effect):
         return Number(row.verdict, None, None, rows)
-    return Number(row.effect, row.n, None if row.low == row.high else (row.low, row.high), rows)
+    ends = None if row.low == row.high else (float(row.low), float(row.high))
+    return Number(float(row.effect), int(row.n), ends, rows)
 
 
 @number("retrained.{verdict}", verdict=(PASS, FAIL, UNDECIDED))
