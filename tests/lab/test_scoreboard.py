@@ -296,7 +296,6 @@ def test_retraining_is_judged_against_random_pixels():
     assert found.verdict.to_dict() == {"gradient": "pass", "smoothgrad": "undecided", "integrated_gradients": "fail",
                                        "sobel": "pass"}
     assert found.effect["gradient"] == pytest.approx(0.2) and found.score["gradient"] == pytest.approx(0.61)
-    assert retrained.passing(found.reset_index()) == ["gradient"]
 
 
 def test_published_trainings_by_hand():

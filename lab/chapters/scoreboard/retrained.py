@@ -32,9 +32,3 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
             rows.append({"data_set": data_set, "method": MAPS[name], "trainings": verdict.n, "verdict": verdict.verdict,
                          "effect": verdict.effect, "low": verdict.low, "high": verdict.high, "score": verdict.score})
     return pd.DataFrame(rows, columns=["data_set", "method", "trainings", "verdict", "effect", "low", "high", "score"])
-
-
-def passing(found: pd.DataFrame) -> list[str]:
-    """The maps that pass on every data set there is, the control left out."""
-    words = found[found.method != "sobel"].groupby("method", sort=False).verdict
-    return list(words.agg(lambda of_map: (of_map == "pass").all()).loc[lambda passes: passes].index)
