@@ -3,7 +3,7 @@
 from fragility.audit.verdicts import FAIL, PASS
 from lab.chapters.scoreboard import board
 from lab.chapters.scoreboard.methods import CONTROLS, CORNER, METHODS
-from lab.chapters.scoreboard.numbers import NUMBERS, by_retraining, judged, of_run
+from lab.chapters.scoreboard.numbers import NUMBERS, all_questions, by_retraining, judged, of_run
 from lab.core.pages import Page
 
 statement = NUMBERS.statement
@@ -74,3 +74,9 @@ def retraining_passes_no_map(page: Page) -> bool:
     """By retraining no map of the board passes on any data set of the chapter on ROAR, and most fail."""
     return by_retraining(page, "pass").value == 0 and (by_retraining(page, "fail").value
                                                        > by_retraining(page, "undecided").value)
+
+
+@statement
+def no_map_passes_every_question(page: Page) -> bool:
+    """On the first network of the board no map passes all questions that are judged of it."""
+    return all_questions(page, "shown").value == 0
